@@ -1,0 +1,96 @@
+"""The duel of candidate and champion on the same rows."""
+
+from typing import Literal
+
+from tools.contracts.base import Contract
+from tools.contracts.request import Direction, Unit
+
+Verdict = Literal["improved", "non_inferior", "regressed", "inconclusive", "no_data"]
+Role = Literal["primary", "guardrail", "slice"]
+
+
+class Criterion(Contract):
+    """What one metric must show. Made from profile and request, fully resolved."""
+
+    metric: str
+    role: Role
+    direction: Direction
+    unit: Unit = "absolute"
+    min_improvement: float = 0.0
+    """Primary only: least gain in `unit`."""
+    margin: float = 0.0
+    """Guardrail and slice: largest accepted loss in `unit`."""
+    slice_column: str | None = None
+    slice_value: str | None = None
+
+
+class Criteria(Contract):
+    """All criteria of a comparison."""
+
+    primary: Criterion
+    guardrails: tuple[Criterion, ...] = ()
+    slice_columns: tuple[str, ...] = ()
+    slice_margin: float = 0.05
+    min_rows: int = 50
+    confidence: float = 0.95
+    positive_label: str | None = None
+    """As text; labels are compared as text."""
+
+
+class MetricComparison(Contract):
+    """One metric, one verdict. `change` is positive when the candidate is better, whatever the direction."""
+
+    criterion: Criterion
+    verdict: Verdict
+    baseline: float | None = None
+    """The champion's value on these rows."""
+    candidate: float | None = None
+    change: float | None = None
+    """In `criterion.unit`, positive when better."""
+    low: float | None = None
+    high: float | None = None
+    """Two-sided interval of `change`."""
+    n: int = 0
+    rows_needed: int | None = None
+    """Inconclusive only: about how many rows in all would tell, at the observed change and spread."""
+    statement: str
+
+    @property
+    def key(self) -> str:
+        """Evidence key: `comparison/METRIC` or `comparison/METRIC/COLUMN=VALUE`."""
+        c = self.criterion
+        tail = "" if c.slice_column is None else f"/{c.slice_column}={c.slice_value}"
+        return f"comparison/{c.metric}{tail}"
+
+
+class Contamination(Contract):
+    """Overlap of the holdout with either model's training rows, by row-key hash."""
+
+    candidate: Literal["clean", "overlaps", "could_not_check"]
+    champion: Literal["clean", "overlaps", "could_not_check"]
+    candidate_rows: int | None = None
+    champion_rows: int | None = None
+    """Overlapping holdout rows; dropped before the duel."""
+
+
+class ComparisonResult(Contract):
+    """All verdicts, and what puts them in doubt."""
+
+    metrics: tuple[MetricComparison, ...]
+    """Primary first, then guardrails, then slices (worst first)."""
+    holdout_rows: int
+    """Rows judged, after dropping contaminated ones."""
+    holdout_digest: str
+    contamination: Contamination
+    doubts: tuple[str, ...] = ()
+    """Codes that make the case ambiguous: `baseline_version_mismatch`, `baseline_metrics_mismatch`, `peer_disagrees`,
+    `contamination_unchecked`, `scoring_failed`, …"""
+    doubt_statements: tuple[str, ...] = ()
+    """One sentence a doubt, same order."""
+    failures: tuple[str, ...] = ()
+    """Why something could not be scored: exit code, last log lines."""
+
+    @property
+    def primary(self) -> MetricComparison:
+        """The primary metric's comparison."""
+        return self.metrics[0]

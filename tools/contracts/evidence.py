@@ -1,0 +1,136 @@
+"""What was measured before training: data sets, staleness, validation. And the numbered evidence itself."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from tools.contracts.base import Contract, UtcDatetime
+
+Outcome = Literal["ok", "bad", "could_not_tell", "could_not_measure"]
+"""Measured good · measured bad · measured but undecided · not measured. Never merged."""
+
+
+class DatasetRef(Contract):
+    """A bounded set of rows on disk. State carries this, never the rows."""
+
+    path: str
+    """Parquet file in the run's folder."""
+    rows: int
+    """Rows in the file."""
+    digest: str
+    """sha256 over the sorted row-key hashes: the same rows in another order give the same digest."""
+    start: UtcDatetime | None = None
+    """Earliest event time; absent when empty."""
+    end: UtcDatetime | None = None
+    """Latest event time; absent when empty."""
+    sampled_from: int | None = None
+    """Rows the file was sampled from, where it is a sample."""
+
+
+class Fold(Contract):
+    """One training set and the holdout behind it. No training row is later than the holdout's start."""
+
+    training: DatasetRef
+    holdout: DatasetRef
+    holdout_start: UtcDatetime
+
+
+class PreparedData(Contract):
+    """All rows that a run may look at, written once."""
+
+    folds: tuple[Fold, ...] = Field(min_length=1)
+    """In time order; the last one's training set makes the candidate."""
+    recent: DatasetRef
+    """Rows of the data window with or without labels, for validation (a bounded sample)."""
+    unlabelled: int = 0
+    """Rows of the window without a mature label: neither negative nor in a holdout."""
+    late_labels: int = 0
+    """Rows before a holdout whose label became known after its start: not trained on."""
+
+
+Rule = Literal["age", "freshness", "drift", "performance"]
+Recommendation = Literal["retrain", "wait_for_labels", "fix_data", "roll_back", "keep_watching"]
+
+
+class Signal(Contract):
+    """One reason why the champion may be stale, or why that cannot be known."""
+
+    rule: Rule
+    subject: str = "model"
+    """Column, metric or `model`."""
+    outcome: Outcome
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    threshold: float | None = None
+    n: int | None = None
+    """Sample size of the current window."""
+    unit: str = ""
+    """`days`, `share`, `distance` or the metric's name."""
+    statement: str
+    """One sentence for people, with the numbers in it."""
+
+
+class StalenessReport(Contract):
+    """Is the champion stale, and what follows?"""
+
+    verdict: Literal["stale", "fresh", "could_not_measure"]
+    """`could_not_measure` when nothing was bad and something that matters is unknown."""
+    signals: tuple[Signal, ...]
+    recommendation: Recommendation
+    statement: str
+
+
+class TriggerVerdict(Contract):
+    """May this run go on?"""
+
+    proceed: bool
+    insists: bool
+    """`manual` and `scheduled` proceed even when fresh."""
+    code: str
+    """Machine-readable reason: `insists`, `stale`, `fresh`, `cool_down`, `could_not_measure`, `roll_back_instead`, …"""
+    statement: str
+
+
+class Check(Contract):
+    """One data validation check."""
+
+    name: str
+    """`schema`, `volume`, `nulls`, `range`, `categories`, `duplicates`, `label_share`, `contamination`, …"""
+    subject: str = "data set"
+    """Column, or `data set`."""
+    result: Literal["pass", "fail", "could_not_check"]
+    severity: Literal["block", "warn"] = "block"
+    value: float | None = None
+    threshold: float | None = None
+    n: int | None = None
+    statement: str
+
+
+class ValidationReport(Contract):
+    """May these rows train and judge a model?"""
+
+    verdict: Literal["pass", "fail", "could_not_check"]
+    """`fail` when a blocking check failed; `could_not_check` when a blocking check could not be done and none failed."""
+    checks: tuple[Check, ...]
+    statement: str
+
+
+class EvidenceItem(Contract):
+    """One numbered fact. Every number in a rationale comes from one of these."""
+
+    id: str
+    """`E1`, `E2`, … in the order collected; stable for the same evidence."""
+    key: str
+    """`staleness/age/model`, `validation/nulls/COLUMN`, `comparison/METRIC`, …"""
+    outcome: str
+    """Its verdict in the words of its own report."""
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    threshold: float | None = None
+    n: int | None = None
+    unit: str = ""
+    statement: str
+    measured_at: datetime | None = None

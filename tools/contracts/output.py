@@ -1,0 +1,96 @@
+"""The public output. Names follow the published schema; `decidedBy`, `rollout` and others are added."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from tools.contracts.base import SCHEMA_VERSION, PublicContract, UtcDatetime
+from tools.contracts.decision import Certainty, DecisionKind, Reason
+from tools.contracts.evidence import EvidenceItem
+
+TrainingStatus = Literal["trained", "given", "skipped", "invalid_data", "failed", "pending"]
+"""`given`: a version handed in by `judge`. `pending`: a person is asked before training."""
+
+
+class RetrainingOutcome(PublicContract):
+    status: TrainingStatus
+    new_model_version: str | None = None
+    """Registered version; absent in `observe`, where nothing is registered."""
+    training_metrics: dict[str, float] | None = None
+    """What the pipeline logged."""
+    validation_metrics: dict[str, float] | None = None
+    """The candidate's metrics on the holdout."""
+    model_uri: str | None = None
+    """Added: the logged model."""
+
+
+class Regression(PublicContract):
+    metric: str
+    slice: str | None = None
+    change: float
+    low: float
+    high: float
+    margin: float
+
+
+class Comparison(PublicContract):
+    baseline_metrics: dict[str, float] = {}
+    """The champion's, recomputed on the same rows."""
+    new_model_metrics: dict[str, float] = {}
+    improvement: dict[str, float] = {}
+    """Positive when better."""
+    regressions: tuple[Regression, ...] = ()
+    intervals: dict[str, tuple[float, float]] = {}
+    """Added: of the improvement."""
+    verdicts: dict[str, str] = {}
+    """Added."""
+    holdout_rows: int | None = None
+    """Added."""
+
+
+class DeploymentDecision(PublicContract):
+    decision: DecisionKind
+    rationale: str
+    rollout_plan: dict[str, Any] | None = None
+    decided_by: str = "policy"
+    """Added: `policy`, `model` or the reviewer."""
+    certainty: Certainty | None = None
+    reasons: tuple[Reason, ...] = ()
+    rationale_source: dict[str, str] = {}
+    """Added: writtenBy, promptName, promptVersion, promptHash, model."""
+    review_id: int | None = None
+    """Added: the open question, where there is one."""
+
+
+class Rollout(PublicContract):
+    phase: str
+    proof: str | None = None
+    weight: int | None = None
+    observed_weight: int | None = None
+    champion_version: str | None = None
+    """Version in production as this run left it."""
+    statement: str = ""
+    wake_at: UtcDatetime | None = None
+
+
+class Monitoring(PublicContract):
+    post_deployment_checks: tuple[dict[str, Any], ...] = ()
+    rollback_triggers: tuple[dict[str, Any], ...] = ()
+
+
+class RetrainingResponse(PublicContract):
+    """The public output of the agent, emitted at each pause and at the end."""
+
+    retraining_result: RetrainingOutcome
+    comparison: Comparison | None = None
+    deployment_decision: DeploymentDecision
+    monitoring: Monitoring | None = None
+    rollout: Rollout | None = None
+    run_id: str
+    model_id: str
+    status: Literal["parked", "finished"]
+    staleness: dict[str, Any] | None = None
+    validation: dict[str, Any] | None = None
+    evidence: tuple[EvidenceItem, ...] = ()
+    warnings: tuple[str, ...] = ()
+    schema_version: str = Field(default=SCHEMA_VERSION)

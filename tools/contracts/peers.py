@@ -1,0 +1,191 @@
+"""Messages to and from drift-detective, model-evaluator and deployment-engineer.
+
+The payloads are the peers' published ones, unchanged; `Envelope` is ours and goes around them.
+"""
+
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import Field
+
+from tools.contracts.base import Contract, PublicContract, UtcDatetime
+
+# --- drift-detective -------------------------------------------------------------------------------------------
+
+
+class MonitoringConfig(PublicContract):
+    reference_data: str | None = None
+    """Path of the reference rows."""
+    current_data_window: str | None = None
+    """Path of the current rows."""
+    features: tuple[str, ...] | None = None
+
+
+class DriftThresholds(PublicContract):
+    data_drift: float | None = None
+    performance_drop: float | None = None
+    prediction_drift: float | None = None
+
+
+class DriftRequest(PublicContract):
+    model_id: str
+    monitoring_config: MonitoringConfig
+    thresholds: DriftThresholds | None = None
+    alert_config: dict[str, Any] | None = None
+
+
+class FeatureDrift(PublicContract):
+    feature: str
+    drift_score: float | None = None
+    """Effect size, 0 to 1; absent where it could not be measured."""
+    drift_type: str
+    """`data_drift`, `null_share`, `vanished`, …"""
+    severity: str
+    """`none`, `drifted`, `could_not_tell` or `could_not_measure`."""
+    p_value: float | None = None
+    """Added: corrected over columns."""
+    method: str | None = None
+    """Added: name of the test or distance."""
+    reference_rows: int | None = None
+    current_rows: int | None = None
+
+
+class ConceptDrift(PublicContract):
+    detected: bool
+    evidence: str
+
+
+class DriftReport(PublicContract):
+    overall_drift_score: float | None = None
+    """Share of the measured features that drifted; absent when none could be measured."""
+    feature_drift: tuple[FeatureDrift, ...] = ()
+    concept_drift: ConceptDrift | None = None
+
+
+class RootCause(PublicContract):
+    hypothesis: str
+    evidence: tuple[str, ...] = ()
+    confidence: str
+
+
+class DriftAlert(PublicContract):
+    type: str
+    severity: str
+    message: str
+    triggered: bool
+
+
+class PeerRecommendation(PublicContract):
+    action: str
+    priority: str
+    rationale: str
+
+
+class DriftReply(PublicContract):
+    drift_report: DriftReport
+    root_cause: RootCause | None = None
+    alerts: tuple[DriftAlert, ...]
+    recommendations: tuple[PeerRecommendation, ...]
+    report_path: str | None = None
+    """Added: HTML report for people."""
+
+
+# --- model-evaluator -------------------------------------------------------------------------------------------
+
+
+class SliceSpec(PublicContract):
+    column: str
+    values: tuple[Any, ...] = ()
+
+
+class EvaluationConfig(PublicContract):
+    metrics: tuple[str, ...]
+    slices: tuple[SliceSpec, ...] = ()
+    thresholds: dict[str, float] = {}
+
+
+class EvaluationRequest(PublicContract):
+    task: Literal["evaluate_model"] = "evaluate_model"
+    model_path: str
+    test_data_path: str
+    """Parquet with target and prediction columns."""
+    target_column: str
+    prediction_column: str
+    task_type: Literal["classification", "regression"]
+    evaluation_config: EvaluationConfig
+    business_context: dict[str, Any] | None = None
+
+
+class EvaluationReply(PublicContract):
+    success: bool
+    overall_metrics: dict[str, float] = {}
+    """Only what was measured."""
+    threshold_analysis: dict[str, Any] | None = None
+    slice_metrics: dict[str, dict[str, dict[str, float]]] = {}
+    error_analysis: dict[str, Any] | None = None
+    business_impact: dict[str, float] | None = None
+    recommendations: tuple[str, ...] = ()
+    artifacts: tuple[str, ...] = ()
+
+
+# --- deployment-engineer ---------------------------------------------------------------------------------------
+
+
+class ModelArtifact(PublicContract):
+    path: str
+    """`models:/NAME/VERSION`."""
+    framework: str | None = None
+    version: str
+
+
+class DeploymentRequest(PublicContract):
+    model_artifact: ModelArtifact
+    serving_requirements: dict[str, str] = {}
+    deployment_strategy: Literal["rolling", "canary", "blue-green", "shadow"] = "rolling"
+    infrastructure: dict[str, Any] | None = None
+    traffic_config: "TrafficConfig | None" = None
+    """Added: the weight wanted on `model_artifact`."""
+    previous_version: str | None = None
+    """Added: who keeps the rest of the traffic."""
+    idempotency_key: str | None = None
+    """Added: same key, same effect."""
+
+
+class TrafficConfig(PublicContract):
+    canary_percent: int = Field(ge=0, le=100)
+    rollout_schedule: str | None = None
+    rollback_triggers: tuple[Any, ...] = ()
+
+
+class ServingEndpoint(PublicContract):
+    url: str | None = None
+    health_endpoint: str | None = None
+    metrics_endpoint: str | None = None
+
+
+class DeploymentReply(PublicContract):
+    deployment_config: dict[str, Any] = {}
+    serving_endpoint: ServingEndpoint = ServingEndpoint()
+    traffic_config: TrafficConfig | None = None
+    monitoring: dict[str, Any] = {}
+    observed_weights: dict[str, int] | None = None
+    """Added: version to percent, as the endpoint reports it; absent where it cannot."""
+    healthy: bool | None = None
+    """Added: absent means no data, which is never good news."""
+
+
+DeploymentRequest.model_rebuild()
+
+Payload = TypeVar("Payload")
+
+
+class Envelope(Contract, Generic[Payload]):
+    """Who says what about which run. A reply without one could not be measured."""
+
+    schema_version: str
+    run_id: str
+    model_id: str
+    model_version: str | None = None
+    data_window_digest: str | None = None
+    sent_at: UtcDatetime
+    sender: str
+    payload: Payload

@@ -1,0 +1,244 @@
+"""A model's profile: everything the agent must know about one model. Written in YAML, see docs/profile.md."""
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from tools.contracts.base import Contract
+from tools.contracts.request import Direction, GuardrailSpec, Unit
+
+Mode = Literal["observe", "recommend", "act"]
+Task = Literal["classification", "regression"]
+Positive = Annotated[timedelta, Field(gt=timedelta(0))]
+NotNegative = Annotated[timedelta, Field(ge=timedelta(0))]
+
+
+class ChampionRule(Contract):
+    """How the version in production is found."""
+
+    by: Literal["alias", "tag", "stage", "version"] = "alias"
+    value: str = "champion"
+    """Alias name, `key=value` of a version tag, stage name, or version number."""
+    last_known_good_alias: str = "last-known-good"
+    """Alias the orchestrator keeps on the version to go back to."""
+
+
+class DataSpec(Contract):
+    """Where the rows are and what their columns mean."""
+
+    source: str
+    """Path (relative to the workspace) of a Parquet or CSV file, a folder of them, or a glob."""
+    event_time: str
+    """Column with the time of the event; naive times are UTC."""
+    target: str
+    """Label column."""
+    features: tuple[str, ...] = Field(min_length=1)
+    """Columns the model may see. Nothing else reaches training."""
+    label_time: str | None = None
+    """Column with the time the label became known; `event_time + label_maturity` where absent."""
+    label_maturity: NotNegative = timedelta(0)
+    """How long after the event a label counts as final."""
+    key: tuple[str, ...] = ()
+    """Columns that identify a row; event time, features and target where empty."""
+    positive_label: str | int | bool | None = None
+    """Classification: the class that precision, recall, f1 and roc_auc are about."""
+
+    @model_validator(mode="after")
+    def _no_leak_by_declaration(self) -> "DataSpec":
+        if self.target in self.features:
+            raise ValueError(f"the target {self.target!r} is listed as a feature")
+        if self.label_time is not None and self.label_time in self.features:
+            raise ValueError(f"label_time {self.label_time!r} is listed as a feature: it is known only with the label")
+        if len(set(self.features)) != len(self.features):
+            raise ValueError("a feature is listed twice")
+        return self
+
+
+class PrimaryMetric(Contract):
+    """The metric that must gain."""
+
+    name: str
+    direction: Direction | None = None
+    """The metric's own direction where absent; a contradiction is refused."""
+    min_improvement: Annotated[float, Field(ge=0)] = 0.0
+    """Least gain, in `unit`, in the good direction."""
+    unit: Unit = "absolute"
+
+
+class MetricsSpec(Contract):
+    """What is compared, and how much is asked."""
+
+    primary: PrimaryMetric
+    guardrails: tuple[GuardrailSpec, ...] = ()
+    slices: tuple[str, ...] = ()
+    """Categorical or boolean columns: each value with enough rows becomes a guardrail on the primary metric."""
+    slice_margin: Annotated[float, Field(ge=0)] = 0.05
+    """Non-inferiority margin of a slice on the primary metric, absolute."""
+    min_rows: Annotated[int, Field(ge=2)] = 50
+    """Fewer holdout rows (or fewer of the rarer class) give the verdict `no_data`."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Of the two-sided intervals."""
+    allow_first_model: bool = False
+    """With no champion: True lets the first model go to `manual_review` for adoption instead of `reject`."""
+
+
+class ProjectTraining(Contract):
+    """An MLflow Project, run on this machine by this interpreter."""
+
+    kind: Literal["project"] = "project"
+    uri: str
+    """Folder (relative to the workspace) with an MLproject file."""
+    entry_point: str = "main"
+    parameters: dict[str, str | int | float] = {}
+    """Passed on beside `training_data`, `target`, `features`, `task`, `window_start`, `window_end`."""
+    time_limit: Positive = timedelta(minutes=30)
+    memory_limit_mb: Annotated[int, Field(gt=0)] = 8192
+
+
+class ExternalTraining(Contract):
+    """Training where it already lives: a command or an HTTP call, then waiting for its model."""
+
+    kind: Literal["external"] = "external"
+    command: tuple[str, ...] = ()
+    """Started with RETRAINING_* variables in its environment; exactly one of `command` and `url`."""
+    url: str | None = None
+    """POSTed with the training order as JSON and the run id as Idempotency-Key."""
+    poll_every: Positive = timedelta(seconds=5)
+    time_limit: Positive = timedelta(hours=6)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "ExternalTraining":
+        if bool(self.command) == bool(self.url):
+            raise ValueError("external training takes exactly one of command and url")
+        return self
+
+
+class ScoringSpec(Contract):
+    """Limits of the scoring subprocess, and which environment it may use."""
+
+    time_limit: Positive = timedelta(minutes=10)
+    memory_limit_mb: Annotated[int, Field(gt=0)] = 4096
+    environment: Literal["ours_if_it_fits", "build"] = "ours_if_it_fits"
+    """`build`: where the model's logged requirements do not fit ours, build a virtual environment from them."""
+    golden_rows: Annotated[int, Field(ge=1, le=1000)] = 20
+    """Rows whose predictions are recorded at registration and checked at every proof."""
+
+
+class ScheduledTrigger(Contract):
+    cron: str
+    """Five-field cron expression, UTC."""
+
+
+class DriftTrigger(Contract):
+    share_of_columns: Annotated[float, Field(gt=0, le=1)] = 0.3
+    """The data set counts as drifted when at least this share of the features has."""
+    min_effect: Annotated[float, Field(gt=0, le=1)] = 0.15
+    """Least distance (Jensen-Shannon, 0 to 1) beside significance."""
+
+
+class PerformanceTrigger(Contract):
+    max_loss: Annotated[float, Field(ge=0)] = 0.02
+    """Loss of the primary metric on recent mature rows against the champion's recorded baseline, absolute."""
+
+
+class TriggersSpec(Contract):
+    """When a run may start by itself, and how staleness is judged."""
+
+    scheduled: ScheduledTrigger | None = None
+    drift: DriftTrigger | None = DriftTrigger()
+    performance: PerformanceTrigger | None = PerformanceTrigger()
+    max_age: Positive | None = None
+    """Champion older than this (end of its training window to as-of) is stale by age."""
+    max_data_lag: Positive | None = None
+    """Newest row older than this: the data are not fresh, and staleness cannot be told."""
+    recent: Positive = timedelta(days=28)
+    """Length of the current window that drift and performance look at."""
+    cool_down: NotNegative = timedelta(0)
+    """After a finished run, drift and performance triggers are skipped for this long."""
+
+
+class ValidationSpec(Contract):
+    """Bounds of data validation."""
+
+    min_rows: Annotated[int, Field(ge=1)] = 500
+    """Least labelled rows in the training window."""
+    max_null_increase: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Rise of a column's null share over the reference that blocks, as a share of rows."""
+    max_outside_range: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Share of a numeric column outside the reference's range (widened by half its width) that blocks."""
+    max_new_categories: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Share of rows with a category the reference never had that blocks."""
+    max_duplicates: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+
+class AliasTarget(Contract):
+    """The registry alias is the deployment: somebody loads `models:/NAME@champion`."""
+
+    kind: Literal["alias"] = "alias"
+
+
+class CommandTarget(Contract):
+    """The user's own apply, status and undo. Each is an argument list, never a shell string."""
+
+    kind: Literal["command"] = "command"
+    apply: tuple[str, ...] = Field(min_length=1)
+    """Gets a deployment-engineer request as JSON on stdin; see docs/targets.md."""
+    status: tuple[str, ...] = Field(min_length=1)
+    """Prints `{"weights": {VERSION: PERCENT}, "healthy": true|false|null}`."""
+    undo: tuple[str, ...] = Field(min_length=1)
+    """Puts all traffic on the version named in the request on stdin."""
+    can_split: bool = False
+    """Whether `apply` honours a weight between 0 and 100."""
+    time_limit: Positive = timedelta(minutes=5)
+
+
+class RolloutSpec(Contract):
+    """How bold a rollout is."""
+
+    risk: Literal["low", "high"] = "low"
+    """`high`: a clear win still goes through a canary."""
+    canary_weights: tuple[Annotated[int, Field(gt=0, lt=100)], ...] = (10, 50)
+    """Ascending percents before 100."""
+    step_pause: NotNegative = timedelta(minutes=10)
+    max_duration: Positive = timedelta(hours=24)
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "RolloutSpec":
+        if list(self.canary_weights) != sorted(set(self.canary_weights)):
+            raise ValueError(f"canary_weights must ascend: {list(self.canary_weights)}")
+        return self
+
+
+class ReviewSpec(Contract):
+    """Who may answer, and how long the question stands."""
+
+    approvers: tuple[str, ...] = ()
+    """OS user names. Empty: nobody can approve, so nothing doubtful is ever deployed."""
+    expires_after: Positive = timedelta(days=7)
+
+
+class Profile(Contract):
+    """One model, whole. `id` is what a request's modelId names."""
+
+    id: Annotated[str, Field(min_length=1)]
+    registered_model: Annotated[str, Field(min_length=1)]
+    """Name in the registry, opaque: `catalog.schema.model` too."""
+    task: Task
+    champion: ChampionRule = ChampionRule()
+    data: DataSpec
+    data_window: str = "all"
+    """Default of the request's dataWindow."""
+    validation_strategy: str = "latest:20%"
+    """Default of the request's validationStrategy."""
+    metrics: MetricsSpec
+    training: Annotated[ProjectTraining | ExternalTraining, Field(discriminator="kind")] | None = None
+    """Absent: the model can be judged and rolled back, not retrained."""
+    scoring: ScoringSpec = ScoringSpec()
+    triggers: TriggersSpec = TriggersSpec()
+    validation: ValidationSpec = ValidationSpec()
+    target: Annotated[AliasTarget | CommandTarget, Field(discriminator="kind")] = AliasTarget()
+    rollout: RolloutSpec = RolloutSpec()
+    review: ReviewSpec = ReviewSpec()
+    mode: Mode = "observe"
+    """`observe` decides and records; `recommend` asks a person for every effect; `act` acts."""

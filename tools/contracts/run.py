@@ -1,0 +1,99 @@
+"""Records of the run store: runs, leases, effects, reviews, champion history."""
+
+from typing import Any, Literal
+
+from tools.contracts.base import Contract, UtcDatetime
+from tools.contracts.request import RunKind
+
+RunStatus = Literal["running", "parked", "finished", "failed"]
+
+
+class RunRecord(Contract):
+    """One pass of the state machine for one model."""
+
+    run_id: str
+    model_id: str
+    """Profile id."""
+    model_name: str
+    """Registered model name; leases are held on it."""
+    kind: RunKind
+    status: RunStatus
+    requested_by: str
+    idempotency_key: str | None = None
+    created_at: UtcDatetime
+    updated_at: UtcDatetime
+    wake_at: UtcDatetime | None = None
+    """Parked only: when it wants to be looked at again."""
+    parked_for: Literal["review", "rollout"] | None = None
+    decision: str | None = None
+    tracking_run_id: str | None = None
+    output: dict[str, Any] | None = None
+    """Latest public JSON."""
+    error: str | None = None
+
+
+class Lease(Contract):
+    """Who may move things for a model. A parked lease reserves without a heartbeat."""
+
+    model_name: str
+    run_id: str
+    holder: str
+    """`HOST:PID:START_TIME` of the process."""
+    token: int
+    """Fencing token: grows by one with each acquisition, never reused."""
+    expires_at: UtcDatetime | None
+    """Absent while parked."""
+
+
+class EffectRecord(Contract):
+    """A side effect, recorded before and after."""
+
+    key: str
+    """`RUN_ID/EFFECT`."""
+    run_id: str
+    name: str
+    status: Literal["intended", "done"]
+    token: int
+    """Fencing token under which it was intended."""
+    intent: dict[str, Any]
+    result: dict[str, Any] | None = None
+    intended_at: UtcDatetime
+    done_at: UtcDatetime | None = None
+
+
+class Review(Contract):
+    """A question to a person, in LangChain's payload."""
+
+    id: int
+    run_id: str
+    model_id: str
+    status: Literal["open", "answered", "expired", "void"]
+    offered: Literal["deploy", "canary", "train", "roll_back"]
+    """What `approve` does."""
+    payload: dict[str, Any]
+    """`{"action_requests": […], "review_configs": […]}`."""
+    digest: str
+    """sha256 of what is being approved; the answer must name it."""
+    nonce: str
+    requested_by: str
+    approvers: tuple[str, ...]
+    created_at: UtcDatetime
+    expires_at: UtcDatetime
+    answer: Literal["approve", "canary", "reject"] | None = None
+    answered_by: str | None = None
+    answered_at: UtcDatetime | None = None
+    reason: str | None = None
+
+
+class ChampionEvent(Contract):
+    """What was champion when."""
+
+    model_name: str
+    version: str
+    previous: str | None
+    how: Literal["found", "deployed", "rolled_back", "adopted"]
+    run_id: str | None
+    at: UtcDatetime
+    by: str
+    """`policy` or the person."""
+    reason: str = ""

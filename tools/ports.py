@@ -1,0 +1,328 @@
+"""The outside world, as small Protocols. Each has a real adapter and an in-memory one, and one conformance suite."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from tools.contracts.decision import PolicyResult, Rationale
+from tools.contracts.evidence import DatasetRef, EvidenceItem
+from tools.contracts.peers import (
+    DeploymentReply,
+    DeploymentRequest,
+    DriftReply,
+    DriftRequest,
+    Envelope,
+    EvaluationReply,
+    EvaluationRequest,
+)
+from tools.contracts.profile import DataSpec
+from tools.contracts.run import ChampionEvent, EffectRecord, Lease, Review, RunRecord
+from tools.contracts.training import (
+    ModelSignature,
+    ModelVersion,
+    ScoringJob,
+    ScoringResult,
+    TrainingOrder,
+    TrainingResult,
+)
+
+Clock = Callable[[], datetime]
+"""Aware, UTC."""
+NewId = Callable[[], str]
+
+
+class Registry(Protocol):
+    """Versions and aliases. Aliases have no compare-and-set: callers move them under a lease, after re-reading.
+
+    All methods raise `Unavailable` when the registry does not answer.
+    """
+
+    def get_version(self, name: str, version: str) -> ModelVersion:
+        """Raises `NotFound` for an unknown model or version."""
+        ...
+
+    def by_alias(self, name: str, alias: str) -> ModelVersion | None:
+        """None where the model exists without that alias, or does not exist."""
+        ...
+
+    def find_by_tag(self, name: str, key: str, value: str) -> Sequence[ModelVersion]:
+        """Newest first; empty where there is none."""
+        ...
+
+    def by_stage(self, name: str, stage: str) -> ModelVersion | None:
+        """Newest version in a (deprecated) stage."""
+        ...
+
+    def list_models(self) -> Sequence[str]:
+        """Registered model names, sorted."""
+        ...
+
+    def list_versions(self, name: str) -> Sequence[ModelVersion]:
+        """Newest first. Raises `NotFound` for an unknown model."""
+        ...
+
+    def register(self, name: str, model_uri: str, source_run_id: str | None, tags: Mapping[str, str]) -> ModelVersion:
+        """Makes a new version (and the model, if new). Not idempotent: callers look for their tag first."""
+        ...
+
+    def set_alias(self, name: str, alias: str, version: str) -> None: ...
+
+    def set_tags(self, name: str, version: str, tags: Mapping[str, str]) -> None: ...
+
+    def signature(self, model_uri: str) -> ModelSignature | None:
+        """None where the model was logged without one. Reads metadata only; never loads the model."""
+        ...
+
+    def can_write(self) -> bool | None:
+        """None where that cannot be known without trying."""
+        ...
+
+
+class Tracking(Protocol):
+    """One tracking run per orchestration run; every report is an artifact of it."""
+
+    def open_run(self, run_id: str, model_name: str, tags: Mapping[str, str]) -> str:
+        """Find or create the run tagged `retraining.run_id=run_id`; returns the tracking run's id."""
+        ...
+
+    def log_json(self, tracking_run_id: str, path: str, content: Mapping[str, Any]) -> None:
+        """Artifact `path`; overwrites."""
+        ...
+
+    def log_file(self, tracking_run_id: str, file: Path, folder: str) -> None: ...
+
+    def log_metrics(self, tracking_run_id: str, metrics: Mapping[str, float]) -> None:
+        """Finite values only; raises `BadInput` otherwise."""
+        ...
+
+    def set_tags(self, tracking_run_id: str, tags: Mapping[str, str]) -> None: ...
+
+    def get_tags(self, tracking_run_id: str) -> Mapping[str, str]:
+        """Raises `NotFound`."""
+        ...
+
+    def fetch(self, tracking_run_id: str, path: str, folder: Path) -> Path | None:
+        """Download artifact `path` into `folder`; None where it does not exist."""
+        ...
+
+    def close_run(self, tracking_run_id: str, *, failed: bool = False) -> None:
+        """Idempotent."""
+        ...
+
+    def where(self) -> str:
+        """How a person opens it, e.g. an `mlflow ui …` command. No password in it."""
+        ...
+
+
+class DataSource(Protocol):
+    """Rows, read as queries; written as bounded Parquet files. Times are aware; naive columns are UTC.
+
+    Raises `BadInput` (source missing or unreadable, column gone: names what there is), `Unavailable` (died in mid-read).
+    """
+
+    def columns(self, spec: DataSpec) -> Mapping[str, str]:
+        """Column name to type, of the source as it is now."""
+        ...
+
+    def time_range(self, spec: DataSpec, as_of: datetime) -> tuple[datetime, datetime, int] | None:
+        """Earliest and latest event time and row count up to `as_of`; None without rows."""
+        ...
+
+    def labelled_range(
+        self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime
+    ) -> tuple[datetime, datetime, int] | None:
+        """Like `time_range` for rows in [start, end) with a label mature at `known_by`."""
+        ...
+
+    def time_at_share(
+        self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime, share: float
+    ) -> datetime | None:
+        """Event time behind which the latest `share` of the labelled rows in [start, end) lies."""
+        ...
+
+    def write_labelled(
+        self,
+        spec: DataSpec,
+        start: datetime | None,
+        end: datetime,
+        known_by: datetime,
+        path: Path,
+        extra_columns: Sequence[str] = (),
+        limit: int | None = None,
+    ) -> DatasetRef:
+        """Rows in [start, end) by event time whose non-null label was mature at `known_by`, in time order.
+
+        Columns written: event time, key columns, features, `extra_columns`, target, and `__row_hash` (text).
+        With `limit`, an evenly spread, deterministic sample. A missing feature column raises `BadInput`.
+        """
+        ...
+
+    def write_window(
+        self, spec: DataSpec, start: datetime | None, end: datetime, path: Path, limit: int
+    ) -> DatasetRef:
+        """All rows in [start, end), labelled or not, at most `limit`, spread evenly.
+
+        Writes whichever of the declared columns exist: a vanished column is the validator's to find.
+        """
+        ...
+
+    def count(
+        self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime
+    ) -> tuple[int, int]:
+        """(rows in [start, end), rows among them with a label mature at `known_by`)."""
+        ...
+
+
+class Trainer(Protocol):
+    """Trains; never registers. A failure is a result."""
+
+    def train(self, order: TrainingOrder, progress: Callable[[str], None]) -> TrainingResult:
+        """Adopts a finished run with `order.key`; ends a live orphan of it by recorded pid and start time first."""
+        ...
+
+
+class Scorer(Protocol):
+    """Scores in a subprocess with limits, without our secrets. A crash is a result."""
+
+    def score(self, job: ScoringJob) -> ScoringResult: ...
+
+    def digest(self, model_uri: str) -> str | None:
+        """sha256 over the model's files; None where they cannot be fetched."""
+        ...
+
+
+class DriftDetective(Protocol):
+    def detect(self, request: Envelope[DriftRequest], report_folder: Path) -> Envelope[DriftReply]: ...
+
+
+class ModelEvaluator(Protocol):
+    def evaluate(self, request: Envelope[EvaluationRequest]) -> Envelope[EvaluationReply]: ...
+
+
+class TargetAbilities(Protocol):
+    @property
+    def can_split(self) -> bool: ...
+    @property
+    def can_prove(self) -> bool:
+        """Whether `status` reports the served versions."""
+        ...
+
+
+class DeploymentTarget(Protocol):
+    """Where models serve, spoken to in deployment-engineer's message. Never moves an alias.
+
+    Raises `Unavailable` when a command fails or times out; the message holds its last lines.
+    """
+
+    @property
+    def abilities(self) -> TargetAbilities: ...
+
+    def apply(self, request: DeploymentRequest) -> DeploymentReply:
+        """Put `traffic_config.canary_percent` on the version; idempotent."""
+        ...
+
+    def status(self, request: DeploymentRequest) -> DeploymentReply:
+        """What is served now."""
+        ...
+
+    def undo(self, request: DeploymentRequest) -> DeploymentReply:
+        """All traffic to the version in `model_artifact`; idempotent."""
+        ...
+
+
+class RationaleWriter(Protocol):
+    """Explains a decision. Never raises: any fault gives the template's text with the fault named."""
+
+    def write(self, policy: PolicyResult, evidence: Sequence[EvidenceItem], model_id: str) -> Rationale: ...
+
+
+class Store(Protocol):
+    """Runs, leases, effects, reviews and champion history; one implementation on SQLAlchemy.
+
+    Every method is one transaction. Raises `Unavailable` when the database does not answer.
+    """
+
+    def create_run(self, run: RunRecord) -> RunRecord:
+        """Returns the earlier run where `idempotency_key` is known."""
+        ...
+
+    def get_run(self, run_id: str) -> RunRecord:
+        """Raises `NotFound`."""
+        ...
+
+    def update_run(self, run_id: str, **changes: Any) -> RunRecord:
+        """Sets fields of `RunRecord` and `updated_at`."""
+        ...
+
+    def list_runs(self, model_id: str | None = None, limit: int = 50) -> Sequence[RunRecord]:
+        """Newest first."""
+        ...
+
+    # leases
+    def acquire(self, model_name: str, run_id: str, holder: str, ttl_seconds: float, *, preempt: bool = False) -> Lease:
+        """A new lease with the next token.
+
+        Free, expired, held by the same run (also parked), or `preempt`: granted. Else raises `Conflict` that names the
+        holding run, its holder, since when, and whether it is parked.
+        """
+        ...
+
+    def heartbeat(self, lease: Lease, ttl_seconds: float) -> bool:
+        """False when the token is no longer the newest: stop at once."""
+        ...
+
+    def park(self, lease: Lease) -> None: ...
+
+    def release(self, lease: Lease) -> None:
+        """Only if the token is still the newest."""
+        ...
+
+    def current_lease(self, model_name: str) -> Lease | None: ...
+
+    # effects
+    def intend(self, lease: Lease, key: str, name: str, intent: Mapping[str, Any]) -> EffectRecord:
+        """Records the intent, or returns the earlier record. Raises `Conflict` when the lease's token is not the newest."""
+        ...
+
+    def confirm(self, key: str, result: Mapping[str, Any]) -> EffectRecord: ...
+
+    def effects(self, run_id: str) -> Sequence[EffectRecord]:
+        """In order of intent."""
+        ...
+
+    # reviews
+    def open_review(self, review: Review) -> Review:
+        """Assigns `id` (the given one is ignored). Returns the open review of the same run and digest if there is one;
+        other open reviews of the run become `void`."""
+        ...
+
+    def get_review(self, review_id: int) -> Review: ...
+
+    def list_reviews(self, *, open_only: bool = True, model_id: str | None = None) -> Sequence[Review]: ...
+
+    def answer_review(self, review_id: int, digest: str, nonce: str, answer: str, by: str, reason: str, at: datetime) -> Review:
+        """Raises `Conflict` when not open, expired, or digest or nonce differ; of two at once, one wins."""
+        ...
+
+    def close_review(self, review_id: int, status: str) -> Review:
+        """Set `expired` or `void`."""
+        ...
+
+    # history
+    def record_champion(self, event: ChampionEvent) -> None:
+        """Appends, unless the newest event of the model has the same version."""
+        ...
+
+    def champions(self, model_name: str) -> Sequence[ChampionEvent]:
+        """Newest first."""
+        ...
+
+    # binding
+    def is_empty(self) -> bool:
+        """No run was ever recorded."""
+        ...
+
+    def identity(self) -> str:
+        """Random id of this store, made with it; stands in the tags we leave in the registry."""
+        ...
