@@ -158,18 +158,14 @@ class DataSource(Protocol):
         """
         ...
 
-    def write_window(
-        self, spec: DataSpec, start: datetime | None, end: datetime, path: Path, limit: int
-    ) -> DatasetRef:
+    def write_window(self, spec: DataSpec, start: datetime | None, end: datetime, path: Path, limit: int) -> DatasetRef:
         """All rows in [start, end), labelled or not, at most `limit`, spread evenly.
 
         Writes whichever of the declared columns exist: a vanished column is the validator's to find.
         """
         ...
 
-    def count(
-        self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime
-    ) -> tuple[int, int]:
+    def count(self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime) -> tuple[int, int]:
         """(rows in [start, end), rows among them with a label mature at `known_by`)."""
         ...
 
@@ -301,7 +297,9 @@ class Store(Protocol):
 
     def list_reviews(self, *, open_only: bool = True, model_id: str | None = None) -> Sequence[Review]: ...
 
-    def answer_review(self, review_id: int, digest: str, nonce: str, answer: str, by: str, reason: str, at: datetime) -> Review:
+    def answer_review(
+        self, review_id: int, digest: str, nonce: str, answer: str, by: str, reason: str, at: datetime
+    ) -> Review:
         """Raises `Conflict` when not open, expired, or digest or nonce differ; of two at once, one wins."""
         ...
 

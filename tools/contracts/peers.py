@@ -24,6 +24,8 @@ class DriftThresholds(PublicContract):
     data_drift: float | None = None
     performance_drop: float | None = None
     prediction_drift: float | None = None
+    min_effect: float | None = None
+    """Added: least distance of one column, 0 to 1, beside significance."""
 
 
 class DriftRequest(PublicContract):

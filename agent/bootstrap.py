@@ -1,0 +1,173 @@
+"""The one place that builds things: environment and workspace in, services out."""
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from agent.deps import Deps
+from agent.profiles import load_profile
+from agent.services import assess_staleness, reviews
+from agent.services.runs import Runs
+from agent.settings import Settings, read_settings
+from agent.state import Run
+from agent.workspace import Workspace, find_workspace
+from prompts.loader import load as load_prompt
+from tools.contracts.evidence import StalenessReport, TriggerVerdict
+from tools.contracts.profile import CommandTarget, Profile
+from tools.contracts.request import RetrainingRequest, RunKind, RunOrder
+from tools.ports import Clock, DeploymentTarget, RationaleWriter
+
+
+@dataclass(frozen=True)
+class App:
+    """What a door holds: services and the workspace they work in."""
+
+    workspace: Workspace
+    deps: Deps
+    runs: Runs
+
+    def order(
+        self,
+        kind: RunKind,
+        request: RetrainingRequest,
+        warnings: tuple[str, ...] = (),
+        *,
+        requested_by: str | None = None,
+        candidate_version: str | None = None,
+        rollback_to: str | None = None,
+        reason: str | None = None,
+    ) -> RunOrder:
+        """A request as accepted: 'now' resolved, requester named."""
+        return RunOrder(
+            kind=kind,
+            request=request,
+            requested_by=requested_by or reviews.os_user(),
+            as_of=request.retraining_config.as_of or self.deps.clock(),
+            candidate_version=candidate_version,
+            rollback_to=rollback_to,
+            reason=reason,
+            warnings=warnings,
+        )
+
+    def check(self, order: RunOrder) -> tuple[StalenessReport, TriggerVerdict]:
+        """Staleness and the trigger's verdict, without a run: nothing is recorded or moved."""
+        profile = self.deps.load_profile(order.request.model_id)
+        from agent.services.champion import find_champion
+
+        champion = find_champion(self.deps, profile)
+        run = Run(f"check-{self.deps.new_id()}", order, profile, "", champion)
+        return assess_staleness.measure(self.deps, run)
+
+    def answer(self, review_id: int, verdict: Literal["approve", "canary", "reject"], reason: str) -> dict[str, Any]:
+        """Record the OS user's answer and go on with the run."""
+        answered = reviews.answer(self.deps, review_id, verdict, reason)
+        return self.runs.resume(answered.run_id)
+
+
+def bootstrap(
+    *,
+    environ: Mapping[str, str],
+    start: Path,
+    workspace: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+    clock: Clock | None = None,
+) -> App:
+    """Build everything for the workspace found from `start`, or named by argument or environment."""
+    settings = read_settings(environ)
+    return build(find_workspace(start, workspace or settings.workspace), settings, progress=progress, clock=clock)
+
+
+def build(
+    space: Workspace,
+    settings: Settings,
+    *,
+    progress: Callable[[str], None] | None = None,
+    clock: Clock | None = None,
+) -> App:
+    """Adapters for a workspace. Heavy libraries are imported by the adapters when they are first used."""
+    from langgraph.checkpoint.sqlite import SqliteSaver
+
+    from tools.adapters.drift_local import LocalDriftDetective
+    from tools.adapters.evaluator_local import LocalModelEvaluator
+    from tools.adapters.external_trainer import ExternalTrainer
+    from tools.adapters.ibis_data import IbisData
+    from tools.adapters.mlflow_registry import MlflowRegistry
+    from tools.adapters.mlflow_tracking import MlflowTracking
+    from tools.adapters.processes import this_holder
+    from tools.adapters.project_trainer import ProjectTrainer
+    from tools.adapters.store import SqlStore
+    from tools.adapters.subprocess_scorer import SubprocessScorer
+
+    now: Clock = clock or _utc_now
+    work_dir = space.work_dir
+    work_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    data = IbisData(space.root)
+
+    def target_of(profile: Profile) -> DeploymentTarget:
+        if isinstance(profile.target, CommandTarget):
+            from tools.adapters.command_target import CommandTargetAdapter
+
+            return CommandTargetAdapter(profile.target, space.root)
+        from tools.adapters.alias_target import AliasTargetAdapter
+
+        return AliasTargetAdapter()
+
+    deps = Deps(
+        store=SqlStore(space.store, now),
+        registry=MlflowRegistry(space.registry_uri, space.tracking_uri),
+        tracking=MlflowTracking(space.tracking_uri),
+        data=data,
+        trainers={"project": ProjectTrainer(space.tracking_uri), "external": ExternalTrainer(space.tracking_uri)},
+        scorer=SubprocessScorer(space.tracking_uri, space.registry_uri, work_dir / "environments"),
+        drift_detective=LocalDriftDetective(now),
+        model_evaluator=LocalModelEvaluator(now),
+        target_of=target_of,
+        rationale=_writer(space, settings),
+        root=space.root,
+        work_dir=work_dir,
+        clock=now,
+        new_id=_new_id,
+        load_profile=lambda model_id: load_profile(space, model_id).profile,
+        **({} if progress is None else {"progress": progress}),
+    )
+    return App(space, deps, Runs(deps, _checkpointer(work_dir, SqliteSaver), this_holder()))
+
+
+def _checkpointer(work_dir: Path, saver: Any) -> Any:
+    import sqlite3
+
+    path = work_dir / "checkpoints.db"
+    path.touch(mode=0o600, exist_ok=True)
+    connection = sqlite3.connect(path, check_same_thread=False, timeout=30)
+    return saver(connection)
+
+
+def _writer(space: Workspace, settings: Settings) -> RationaleWriter:
+    """The configured model words the rationale; without one, the template does."""
+    from tools.adapters.template_rationale import TemplateWriter
+
+    template = TemplateWriter(load_prompt("template_rationale"))
+    model = settings.llm_model or space.llm_model
+    if model is None:
+        return template
+    from tools.adapters.openai_rationale import OpenAIWriter
+
+    return OpenAIWriter(
+        base_url=settings.openai_base_url,
+        api_key=settings.openai_api_key,
+        model=model,
+        prompt=load_prompt("rationale"),
+        fallback=template,
+    )
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _new_id() -> str:
+    """Sortable by time, unguessable, fit for file names."""
+    return f"r{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:8]}"

@@ -1,0 +1,60 @@
+"""What do services need? Everything from outside, built in one place and handed in."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent.services.leases import LeaseKeeper
+from tools.contracts.profile import Profile
+from tools.ports import (
+    Clock,
+    DataSource,
+    DeploymentTarget,
+    DriftDetective,
+    ModelEvaluator,
+    NewId,
+    RationaleWriter,
+    Registry,
+    Scorer,
+    Store,
+    Tracking,
+    Trainer,
+)
+
+Progress = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Deps:
+    """Ports, clock and folders. `lease` is set for the time of one drive of the graph."""
+
+    store: Store
+    registry: Registry
+    tracking: Tracking
+    data: DataSource
+    trainers: Mapping[str, Trainer]
+    """By `training.kind`."""
+    scorer: Scorer
+    drift_detective: DriftDetective
+    model_evaluator: ModelEvaluator
+    target_of: Callable[[Profile], DeploymentTarget]
+    rationale: RationaleWriter
+    root: Path
+    """Folder of the workspace: relative paths of profiles start here."""
+    work_dir: Path
+    """Run folders and environments; readable by the owner only."""
+    clock: Clock
+    new_id: NewId
+    load_profile: Callable[[str], Profile]
+    progress: Progress = field(default=_silent)
+    lease: LeaseKeeper | None = None
+
+    def run_dir(self, run_id: str) -> Path:
+        """The run's own folder, made on first use."""
+        path = self.work_dir / "runs" / run_id
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return path

@@ -1,0 +1,42 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.entrypoints.cli.render import SCREEN
+
+if TYPE_CHECKING:
+    from agent.bootstrap import App
+
+
+def _remember_json(value: bool) -> bool:
+    SCREEN.json = SCREEN.json or value
+    return value
+
+
+def _remember_quiet(value: bool) -> bool:
+    SCREEN.quiet = SCREEN.quiet or value
+    return value
+
+
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for machines.", callback=_remember_json)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.", callback=_remember_quiet)]
+Workspace = Annotated[
+    Path | None,
+    typer.Option("--workspace", "-w", help="A retraining.yaml or its folder; default: this folder or one above it."),
+]
+AsOf = Annotated[
+    str | None, typer.Option("--as-of", help="The 'now' of the data, ISO 8601, UTC where naive: nothing later is read.")
+]
+ExitCode = Annotated[bool, typer.Option("--exit-code", help="Exit 10 on reject, 11 on manual_review.")]
+
+
+def open_app(workspace: Path | None) -> "App":
+    """Build everything for one command."""
+    import os
+
+    from agent.bootstrap import bootstrap
+
+    return bootstrap(environ=os.environ, start=Path.cwd(), workspace=workspace, progress=SCREEN.progress)

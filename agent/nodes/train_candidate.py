@@ -1,0 +1,14 @@
+"""What does the pipeline make of the window?"""
+
+from typing import Any
+
+from langgraph.runtime import Runtime
+
+from agent.deps import Deps
+from agent.services import train_candidate
+from agent.state import RunState, findings_of, run_of
+
+
+def train_candidate(state: RunState, runtime: Runtime[Deps]) -> dict[str, Any]:
+    """Returns the keys that `services.train_candidate.train` found."""
+    return train_candidate.train(runtime.context, run_of(state), findings_of(state))

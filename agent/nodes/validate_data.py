@@ -1,0 +1,14 @@
+"""May these rows train and judge a model?"""
+
+from typing import Any
+
+from langgraph.runtime import Runtime
+
+from agent.deps import Deps
+from agent.services import validate_data
+from agent.state import RunState, run_of
+
+
+def validate_data(state: RunState, runtime: Runtime[Deps]) -> dict[str, Any]:
+    """Returns the keys that `services.validate_data.validate` found."""
+    return validate_data.validate(runtime.context, run_of(state))

@@ -1,0 +1,223 @@
+"""Is the candidate better than the champion on the same rows, and what puts the answer in doubt?"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from agent.deps import Deps
+from agent.services import lineage
+from agent.state import Findings, Run
+from tools import comparison
+from tools.contracts.base import SCHEMA_VERSION
+from tools.contracts.comparison import ComparisonResult, Contamination, Criteria
+from tools.contracts.evidence import Fold, PreparedData
+from tools.contracts.peers import Envelope, EvaluationConfig, EvaluationRequest, SliceSpec
+from tools.contracts.training import ModelVersion, ScoringResult
+from tools.errors import BrokenInvariant, RetrainingError
+
+PEER_TOLERANCE = 1e-3
+"""How far the model-evaluator may be from our own value, relative to the larger of it and 1."""
+
+
+def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
+    """The paired comparison on the holdout; with no champion, only the candidate's metrics."""
+    data, uri = findings.data, findings.candidate_uri
+    if data is None or uri is None:
+        raise BrokenInvariant("the comparison was reached without data or candidate", thing="candidate")
+    criteria = comparison.resolve_criteria(
+        run.profile.metrics, run.order.request.deployment_criteria, run.profile.task, run.profile.data.positive_label
+    )
+    models = findings.fold_models or tuple(uri for _ in data.folds)
+    champion_uri = models[-1] if run.champion is None else run.champion.model_uri
+    scores = _score_all(deps, run, data, models, champion_uri)
+    failed = [f"{s.side}: {s.result.statement}" for s in scores if s.result.status != "scored"]
+    overlap = _contamination(deps, run, findings, data)
+    doubts = _doubts(run, overlap.report)
+    digest = data.folds[-1].holdout.digest
+    if failed:
+        result = comparison.unmeasured(
+            criteria=criteria, contamination=overlap.report, holdout_digest=digest, failures=tuple(failed), doubts=doubts
+        )
+        return {"comparison": result.to_state()}
+    from tools.adapters import frames
+
+    scored_path = deps.run_dir(run.run_id) / "scored.parquet"
+    rows, _ = frames.paired_rows(
+        _triples(data, scores),
+        target=run.profile.data.target,
+        classify=run.profile.task == "classification",
+        slices=run.profile.metrics.slices,
+        drop=overlap.hashes,
+        scored_out=scored_path,
+    )
+    deps.progress(f"comparing on {len(rows.y):,} rows")
+    result = comparison.compare(
+        rows=rows, criteria=criteria, contamination=overlap.report, holdout_digest=digest, doubts=doubts
+    )
+    metrics, peer_doubt = _ask_evaluator(deps, run, criteria, result, scored_path, uri)
+    if peer_doubt is not None:
+        result = result.model_copy(
+            update={
+                "doubts": (*result.doubts, peer_doubt[0]),
+                "doubt_statements": (*result.doubt_statements, peer_doubt[1]),
+            }
+        )
+    changes: dict[str, Any] = {"validation_metrics": metrics, "notes": _baseline_notes(run, result, findings)}
+    if run.champion is not None:
+        deps.tracking.log_metrics(
+            run.tracking_run_id,
+            {f"candidate.{m.criterion.metric}": m.candidate for m in result.metrics if m.criterion.slice_column is None and m.candidate is not None},
+        )
+        changes["comparison"] = result.to_state()
+    return changes
+
+
+@dataclass(frozen=True)
+class _Score:
+    side: Literal["champion", "candidate"]
+    fold: int
+    result: ScoringResult
+
+
+def _score_all(deps: Deps, run: Run, data: PreparedData, models: tuple[str, ...], champion_uri: str) -> list[_Score]:
+    """Both models on every fold's holdout, two subprocesses at a time."""
+    folder = deps.run_dir(run.run_id)
+    digests = {"champion": None if run.champion is None else lineage.read(run.champion).artifact_digest, "candidate": None}
+
+    def one(task: tuple[Literal["champion", "candidate"], int, Fold]) -> _Score:
+        side, number, fold = task
+        uri = champion_uri if side == "champion" else models[number]
+        out = folder / f"{side}-{number}.parquet"
+        deps.progress(f"scoring {fold.holdout.rows:,} holdout rows with the {side}")
+        job = lineage.scoring_job(run.profile, uri, fold.holdout.path, out, digests[side])
+        return _Score(side, number, deps.scorer.score(job))
+
+    sides: tuple[Literal["champion", "candidate"], ...] = ("champion", "candidate")
+    tasks = [(side, number, fold) for number, fold in enumerate(data.folds) for side in sides]
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return list(pool.map(one, tasks))
+
+
+def _triples(data: PreparedData, scores: list[_Score]) -> list[tuple[str, str, str]]:
+    outputs = {(s.side, s.fold): s.result.output or "" for s in scores}
+    return [
+        (fold.holdout.path, outputs["champion", number], outputs["candidate", number])
+        for number, fold in enumerate(data.folds)
+    ]
+
+
+@dataclass(frozen=True)
+class _Overlap:
+    report: Contamination
+    hashes: set[str]
+
+
+def _contamination(deps: Deps, run: Run, findings: Findings, data: PreparedData) -> _Overlap:
+    """Holdout rows that either model was trained on, by row-key hash; unknown training rows are `could not check`."""
+    from tools.adapters import frames
+
+    folder = deps.run_dir(run.run_id) / "lineage-read"
+    folder.mkdir(exist_ok=True, mode=0o700)
+
+    def known(version: ModelVersion | None) -> set[str] | None:
+        path = None if version is None else _hash_file(deps, version, folder)
+        return None if path is None else frames.row_hashes(path)
+
+    champion = known(run.champion)
+    candidate = known(findings.candidate) if run.order.kind == "judge" else frames.row_hashes(data.folds[-1].training.path)
+
+    def rows(hashes: set[str] | None) -> int | None:
+        return None if hashes is None else sum(frames.overlap(fold.holdout.path, hashes) for fold in data.folds)
+
+    def word(count: int | None) -> Literal["clean", "overlaps", "could_not_check"]:
+        return "could_not_check" if count is None else "overlaps" if count else "clean"
+
+    on_champion, on_candidate = rows(champion), rows(candidate)
+    return _Overlap(
+        Contamination(
+            candidate=word(on_candidate),
+            champion="clean" if run.champion is None else word(on_champion),
+            candidate_rows=on_candidate,
+            champion_rows=on_champion,
+        ),
+        (champion or set()) | (candidate or set()),
+    )
+
+
+def _hash_file(deps: Deps, version: ModelVersion, folder: Path) -> Path | None:
+    try:
+        return lineage.fetch(deps, version, "row_hashes", folder)
+    except RetrainingError as failure:
+        deps.progress(f"training rows of version {version.version} are not known: {failure.message}")
+        return None
+
+
+def _doubts(run: Run, overlap: Contamination) -> tuple[tuple[str, str], ...]:
+    """What makes the case ambiguous before a number is looked at: (code, sentence)."""
+    found: list[tuple[str, str]] = []
+    wanted = run.order.request.baseline_model
+    if wanted is not None and wanted.version is not None:
+        current = None if run.champion is None else run.champion.version
+        if wanted.version != current:
+            sentence = f"The request's baseline is version {wanted.version}, but the champion is version {current or 'none'}."
+            found.append(("baseline_version_mismatch", sentence))
+    unchecked = [side for side, word in (("candidate", overlap.candidate), ("champion", overlap.champion)) if word == "could_not_check"]
+    if unchecked:
+        sentence = f"The training rows of the {' and the '.join(unchecked)} are not on record: the holdout may hold rows it was trained on."
+        found.append(("contamination_unchecked", sentence))
+    return tuple(found)
+
+
+def _baseline_notes(run: Run, result: ComparisonResult, findings: Findings) -> list[str]:
+    """The caller's baseline metrics are only checked against ours, which were measured on these rows."""
+    claimed = run.order.request.baseline_model.metrics if run.order.request.baseline_model else None
+    notes = list(findings.notes)
+    measured = {m.criterion.metric: m.baseline for m in result.metrics if m.criterion.slice_column is None}
+    for name, value in (claimed or {}).items():
+        ours = measured.get(name)
+        if ours is None:
+            notes.append(f"baselineModel.metrics.{name} = {value:g} was given but is not among the metrics compared")
+        elif abs(ours - value) > max(0.01, 0.05 * abs(ours)):
+            notes.append(f"baselineModel.metrics.{name} = {value:g} was given; on these rows the champion has {ours:.4g}")
+    return notes
+
+
+def _ask_evaluator(
+    deps: Deps, run: Run, criteria: Criteria, result: ComparisonResult, scored: Path, uri: str
+) -> tuple[dict[str, float], tuple[str, str] | None]:
+    """The model-evaluator's view of the candidate. It can only add doubt."""
+    names = tuple(dict.fromkeys((criteria.primary.metric, *(g.metric for g in criteria.guardrails))))
+    request = Envelope[EvaluationRequest](
+        schema_version=SCHEMA_VERSION,
+        run_id=run.run_id,
+        model_id=run.profile.id,
+        data_window_digest=result.holdout_digest,
+        sent_at=deps.clock(),
+        sender="retraining-orchestrator",
+        payload=EvaluationRequest(
+            model_path=uri,
+            test_data_path=str(scored),
+            target_column=run.profile.data.target,
+            prediction_column="prediction",
+            task_type=run.profile.task,
+            evaluation_config=EvaluationConfig(
+                metrics=names, slices=tuple(SliceSpec(column=name) for name in run.profile.metrics.slices)
+            ),
+            business_context=None if criteria.positive_label is None else {"positiveLabel": criteria.positive_label},
+        ),
+    )
+    try:
+        reply = deps.model_evaluator.evaluate(request)
+    except RetrainingError as failure:
+        return {}, ("peer_unmeasured", f"The model-evaluator gave no answer: {failure.message}")
+    if (reply.run_id, reply.model_id) != (run.run_id, run.profile.id) or not reply.payload.success:
+        return {}, ("peer_unmeasured", "The model-evaluator's answer is about something else, or failed.")
+    theirs = reply.payload.overall_metrics
+    for m in result.metrics:
+        name = m.criterion.metric
+        if m.criterion.slice_column is None and m.candidate is not None and name in theirs:
+            gap = abs(theirs[name] - m.candidate)
+            if gap > PEER_TOLERANCE * max(1.0, abs(m.candidate)):
+                return theirs, ("peer_disagrees", f"The model-evaluator has {name} {theirs[name]:.4f}, we have {m.candidate:.4f}.")
+    return theirs, None

@@ -1,0 +1,60 @@
+"""What follows from the evidence? The policy decides; this joins what it needs."""
+
+from typing import Any
+
+from agent.deps import Deps
+from agent.services.champion import last_known_good
+from agent.state import Findings, Run
+from tools import policy
+from tools.contracts.decision import DecisionKind
+from tools.contracts.rollout import RolloutPlan
+from tools.evidence import collect
+from tools.rollout import make_plan
+
+
+def decide(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
+    """Returns the policy's result, the numbered evidence, and how training is to be named in the output."""
+    status = training_status(run, findings)
+    can_split = deps.target_of(run.profile).abilities.can_split
+    result = policy.decide(
+        policy.PolicyInput(
+            trigger=findings.trigger,
+            validation=findings.validation,
+            training_status=status,
+            training_statement=None if findings.training is None else findings.training.statement,
+            comparison=findings.comparison,
+            can_split=can_split,
+            risk=run.profile.rollout.risk,
+            has_champion=run.champion is not None,
+            allow_first_model=run.profile.metrics.allow_first_model,
+        )
+    )
+    evidence = collect(findings.staleness, findings.validation, findings.comparison)
+    return {
+        "policy": result.to_state(),
+        "training_status": status,
+        "can_split": can_split,
+        "evidence": [item.to_state() for item in evidence],
+        "decision": result.decision,
+        "decided_by": "policy",
+    }
+
+
+def training_status(run: Run, findings: Findings) -> Any:
+    """The word of the public JSON for what became of the training."""
+    if findings.validation is not None and findings.validation.verdict == "fail":
+        return "invalid_data"
+    if findings.validation is not None and findings.validation.verdict == "could_not_check" and findings.training is None:
+        return "pending"
+    return "given" if run.order.kind == "judge" else findings.training_status
+
+
+def plan_for(deps: Deps, run: Run, findings: Findings, decision: DecisionKind) -> RolloutPlan:
+    """The plan that a decision to move would follow, with the way back named."""
+    way_back = run.champion or last_known_good(deps, run.profile, None)
+    return make_plan(
+        decision,
+        run.profile.rollout,
+        None if findings.candidate is None else findings.candidate.version,
+        None if way_back is None else way_back.version,
+    )

@@ -1,0 +1,39 @@
+"""How is the decision explained? The writer words it; only a borderline decision can still become `manual_review`."""
+
+from typing import Any
+
+from agent.deps import Deps
+from agent.services.decide import plan_for
+from agent.state import Findings, Run
+from tools import policy
+from tools.contracts.decision import DecisionRecord
+from tools.errors import BrokenInvariant
+from tools.evidence import digest
+
+
+def explain(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
+    """Writes the rationale, settles the decision, makes the plan, stores the decision record."""
+    if findings.policy is None:
+        raise BrokenInvariant("a rationale was asked for without a decision", thing="policy")
+    rationale = deps.rationale.write(findings.policy, findings.evidence, run.profile.id)
+    decision, decided_by = policy.apply_model_vote(findings.policy, rationale.routed_to_review)
+    changes: dict[str, Any] = {"rationale": rationale.to_state(), "decision": decision, "decided_by": decided_by}
+    # A person who is asked about a candidate sees the plan that "approve" would start.
+    plan = None
+    if findings.candidate_uri is not None and decision != "reject":
+        plan = plan_for(deps, run, findings, "canary" if decision == "canary" else "deploy")
+        changes["plan"] = plan.to_state()
+    record = DecisionRecord(
+        run_id=run.run_id,
+        model_id=run.profile.id,
+        decided_at=deps.clock(),
+        decision=decision,
+        decided_by=decided_by,
+        policy=findings.policy,
+        policy_input_digest=digest([item.to_state() for item in findings.evidence]),
+        evidence=findings.evidence,
+        rationale=rationale,
+        plan=plan,
+    )
+    deps.tracking.log_json(run.tracking_run_id, "decision.json", record.to_json_dict())
+    return changes

@@ -1,0 +1,149 @@
+"""Does production serve the last known good version again, and how do we know?"""
+
+from typing import Any
+
+from agent.deps import Deps
+from agent.services import lineage
+from agent.services.champion import find_champion, last_known_good, move_champion
+from agent.services.effects import once
+from agent.state import Findings, Run
+from tools import rollback
+from tools.contracts.peers import DeploymentRequest, ModelArtifact, TrafficConfig
+from tools.contracts.rollout import ProofOfVersion, RollbackReport, RolloutStatus
+from tools.contracts.run import ChampionEvent
+from tools.contracts.training import ModelVersion
+from tools.errors import Unavailable
+
+
+def roll_back(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
+    """All traffic and the champion alias to the way back, once; proof before and after. Refused without a proof."""
+    champion = find_champion(deps, run.profile)
+    failed = findings.candidate
+    to = _way_back(deps, run, champion, failed)
+    reason = _reason(run, findings)
+    if to is None:
+        return _refused(champion, None, reason, "there is no last known good version to go back to")
+    deps.progress(f"proving version {to.version} of {to.name}: loading it and scoring its golden rows")
+    before = prove(deps, run, to, served="unproved")
+    if not before.holds:
+        return _refused(champion, to, reason, before.statement, before)
+    served = _serve(deps, run, to)
+    if champion is None or champion.version != to.version:
+        move_champion(
+            deps,
+            run.run_id,
+            f"rollback-alias-{findings.rollout_attempt}",
+            run.profile,
+            expected=None if champion is None else champion.version,
+            to=to.version,
+            event=ChampionEvent(
+                model_name=to.name,
+                version=to.version,
+                previous=None if champion is None else champion.version,
+                how="rolled_back",
+                run_id=run.run_id,
+                at=deps.clock(),
+                by=run.order.requested_by,
+                reason=reason,
+            ),
+        )
+    left = failed or (champion if champion is not None and champion.version != to.version else None)
+    if left is not None:
+        deps.registry.set_tags(
+            left.name, left.version, {"retraining.status": "rolled_back", "retraining.rolled_back_why": reason[:500]}
+        )
+    after = before.model_copy(update={"served": served})
+    result = rollback.report(
+        from_version=None if left is None else left.version, to_version=to.version, proof=after, reason=reason
+    )
+    phase = "rolled_back" if result.done else "refused"
+    status = RolloutStatus(phase=phase, proof=served, weight=0, statement=result.statement)
+    return {"rollback": result.to_state(), "rollout": status.to_state()}
+
+
+def prove(deps: Deps, run: Run, version: ModelVersion, *, served: str) -> ProofOfVersion:
+    """Load the version in a subprocess, check its digest, score its golden rows."""
+    folder = deps.run_dir(run.run_id) / "proof"
+    folder.mkdir(exist_ok=True, mode=0o700)
+    expected, got, loaded, digest_now = lineage.golden(deps, run.profile, version, folder)
+    return rollback.proof(
+        version=version.version,
+        loaded=loaded,
+        digest_recorded=lineage.read(version).artifact_digest,
+        digest_now=digest_now,
+        golden_expected=expected,
+        golden_got=got,
+        served=served,  # type: ignore[arg-type]
+    )
+
+
+def request_for(version: ModelVersion, weight: int, previous: str | None, key: str, strategy: Any) -> DeploymentRequest:
+    """deployment-engineer's message for putting `weight` percent on `version`."""
+    return DeploymentRequest(
+        model_artifact=ModelArtifact(path=version.model_uri, version=version.version),
+        serving_requirements={},
+        deployment_strategy=strategy,
+        traffic_config=TrafficConfig(canary_percent=weight),
+        previous_version=previous,
+        idempotency_key=key,
+    )
+
+
+def _serve(deps: Deps, run: Run, to: ModelVersion) -> Any:
+    """All traffic to `to`; what the target then reports is the proof."""
+    target = deps.target_of(run.profile)
+    key = f"{run.run_id}/undo"
+    request = request_for(to, 100, None, key, "rolling")
+
+    def act() -> dict[str, Any]:
+        return {"observed": target.undo(request).observed_weights}
+
+    def found() -> dict[str, Any] | None:
+        return None  # `undo` is idempotent by contract: doing it again is the safe way to know
+
+    once(deps, run.run_id, "undo", {"version": to.version}, act, found)
+    if not target.abilities.can_prove:
+        return "unproved"
+    try:
+        observed = target.status(request).observed_weights
+    except Unavailable as failure:
+        deps.progress(f"the target did not report what it serves: {failure.message}")
+        return "unproved"
+    if observed is None:
+        return "unproved"
+    return "proved" if observed.get(to.version) == 100 else "contradicted"
+
+
+def _way_back(
+    deps: Deps, run: Run, champion: ModelVersion | None, failed: ModelVersion | None
+) -> ModelVersion | None:
+    if run.order.kind == "rollback" and run.order.rollback_to is not None:
+        return deps.registry.get_version(run.profile.registered_model, run.order.rollback_to)
+    # In mid-rollout the champion was never replaced: it is the way back itself.
+    in_rollout = failed is not None and run.order.kind != "rollback"
+    if in_rollout and champion is not None and champion.version != failed.version:
+        return champion
+    return last_known_good(deps, run.profile, champion)
+
+
+def _reason(run: Run, findings: Findings) -> str:
+    if run.order.reason:
+        return run.order.reason
+    if findings.review is not None and findings.review.get("reason"):
+        return str(findings.review["reason"])
+    return "the rollout was unhealthy" if findings.rollout is None else findings.rollout.statement
+
+
+def _refused(
+    champion: ModelVersion | None, to: ModelVersion | None, reason: str, why: str, proof: ProofOfVersion | None = None
+) -> dict[str, Any]:
+    report = RollbackReport(
+        from_version=None if champion is None else champion.version,
+        to_version=None if to is None else to.version,
+        done=False,
+        proof=proof,
+        reason=reason,
+        statement=f"Not rolled back: {why}. The champion stays where it was.",
+    )
+    status = RolloutStatus(phase="refused", statement=report.statement)
+    return {"rollback": report.to_state(), "rollout": status.to_state()}

@@ -1,0 +1,195 @@
+"""How does a decision become production: plan, steps, looks, promotion?"""
+
+from typing import Any
+
+from agent.deps import Deps
+from agent.services import lineage, train
+from agent.services.champion import find_champion, move_champion
+from agent.services.decide import plan_for
+from agent.services.effects import Result, once
+from agent.services.rollback import prove, request_for
+from agent.state import Findings, Run
+from tools import rollout as rules
+from tools.contracts.decision import DecisionKind
+from tools.contracts.peers import DeploymentReply
+from tools.contracts.rollout import RolloutPlan, RolloutStatus, SetWeight
+from tools.contracts.run import ChampionEvent
+from tools.contracts.training import ModelVersion
+from tools.errors import BrokenInvariant, Unavailable
+
+
+def start(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
+    """Registers if that waited for approval, proves the way back and the candidate, stores the plan.
+
+    Refused (nothing moves) when the champion is no longer the one that was compared, the way back or the candidate
+    cannot be loaded and proved, or the target cannot do what was decided.
+    """
+    attempt = findings.rollout_attempt + 1
+    decision: DecisionKind = "canary" if findings.decision == "canary" else "deploy"
+    if decision == "canary" and not findings.can_split:
+        return _refuse(attempt, "the target cannot split traffic (target_cannot_split)")
+    candidate = findings.candidate or _register(deps, run, findings)
+    now = find_champion(deps, run.profile)
+    was = None if run.champion is None else run.champion.version
+    current = None if now is None else now.version
+    if current not in (was, candidate.version):
+        return _refuse(attempt, f"the champion is version {current} now, the comparison was against {was}")
+    if run.champion is not None:
+        deps.progress(f"rehearsing the way back: version {run.champion.version}")
+        way_back = _prove_or_adopt(deps, run, findings, run.champion)
+        if way_back is not None:
+            return _refuse(attempt, f"the way back could not be proved: {way_back}")
+        _mark_way_back(deps, run, run.champion)
+    fault = _candidate_fault(deps, run, findings, candidate)
+    if fault is not None:
+        return _refuse(attempt, f"the candidate could not be proved: {fault}")
+    plan = plan_for(deps, run, Findings(candidate=candidate), decision)
+    rules.validate_plan(plan)
+    once(deps, run.run_id, f"plan-{attempt}", plan.to_state(), lambda: {"digest": plan.digest}, lambda: None)
+    deps.tracking.log_json(run.tracking_run_id, "rollout-plan.json", plan.to_json_dict())
+    status = RolloutStatus(phase="progressing", started_at=deps.clock(), statement=f"{decision} of version {candidate.version} started.")
+    return {
+        "candidate": candidate.to_state(),
+        "plan": plan.to_state(),
+        "rollout_attempt": attempt,
+        "rollout": status.to_state(),
+    }
+
+
+def look(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
+    """One look: do the step that is due, read back what the target reports, say where the rollout stands."""
+    plan, status, candidate = findings.plan, findings.rollout, findings.candidate
+    if plan is None or status is None or candidate is None:
+        raise BrokenInvariant("a rollout was looked at before it started", thing="rollout")
+    action = rules.pending_action(plan, status)
+    try:
+        reply = _act(deps, run, findings, plan, candidate, action, status)
+    except Unavailable as failure:
+        deps.progress(f"the target failed: {failure.message}")
+        failed = status.model_copy(update={"phase": "unhealthy", "wake_at": None, "statement": f"The target failed: {failure.message}"})
+        return {"rollout": failed.to_state()}
+    following = rules.next_status(plan, status, reply, deps.clock())
+    if following.phase == "healthy":
+        _promote(deps, run, findings, candidate)
+        following = following.model_copy(
+            update={"phase": "promoted", "statement": _promoted(candidate, following)}
+        )
+    deps.progress(f"rollout: {following.phase}, {following.weight} % on version {candidate.version}")
+    return {"rollout": following.to_state()}
+
+
+def _act(
+    deps: Deps,
+    run: Run,
+    findings: Findings,
+    plan: RolloutPlan,
+    candidate: ModelVersion,
+    action: Any,
+    status: RolloutStatus,
+) -> DeploymentReply | None:
+    """The weight that is due, once; then what is served."""
+    target = deps.target_of(run.profile)
+    weight = action.weight if isinstance(action, SetWeight) else status.weight
+    step = f"weight-{findings.rollout_attempt}-{status.step_index}"
+    request = request_for(candidate, weight, plan.last_known_good, f"{run.run_id}/{step}", plan.strategy)
+    if isinstance(action, SetWeight):
+
+        def act() -> Result:
+            return {"observed": target.apply(request).observed_weights}
+
+        once(deps, run.run_id, step, {"version": candidate.version, "weight": weight}, act, lambda: None)
+    return target.status(request)
+
+
+def _promote(deps: Deps, run: Run, findings: Findings, candidate: ModelVersion) -> None:
+    before = None if run.champion is None else run.champion.version
+    move_champion(
+        deps,
+        run.run_id,
+        f"promote-{findings.rollout_attempt}",
+        run.profile,
+        expected=before,
+        to=candidate.version,
+        event=ChampionEvent(
+            model_name=candidate.name,
+            version=candidate.version,
+            previous=before,
+            how="deployed",
+            run_id=run.run_id,
+            at=deps.clock(),
+            by=findings.decided_by,
+            reason="" if findings.policy is None else findings.policy.reasons[0].sentence,
+        ),
+    )
+    deps.registry.set_tags(candidate.name, candidate.version, {"retraining.status": "champion", "retraining.run_id": run.run_id})
+    if findings.comparison is not None:
+        metrics = {
+            m.criterion.metric: m.candidate
+            for m in findings.comparison.metrics
+            if m.candidate is not None and m.criterion.slice_column is None
+        }
+        lineage.record_baseline(
+            deps,
+            candidate,
+            lineage.Baseline(
+                metrics=metrics, rows=findings.comparison.holdout_rows, holdout_digest=findings.comparison.holdout_digest
+            ),
+        )
+
+
+def _promoted(candidate: ModelVersion, status: RolloutStatus) -> str:
+    if status.proof == "proved":
+        return f"Version {candidate.version} is champion, and the endpoint reports that it serves it."
+    return f"Version {candidate.version} is champion by alias; that it is served stays unproved until an endpoint or the next batch reports it."
+
+
+def _register(deps: Deps, run: Run, findings: Findings) -> ModelVersion:
+    """In `recommend` the registration itself waited for the person's yes."""
+    if findings.data is None or findings.candidate_uri is None:
+        raise BrokenInvariant("a rollout was started without a candidate", thing="candidate")
+    source = None if findings.training is None else findings.training.tracking_run_id
+    return train.register(deps, run, findings.data, findings.candidate_uri, source)
+
+
+def _mark_way_back(deps: Deps, run: Run, champion: ModelVersion) -> None:
+    alias = run.profile.champion.last_known_good_alias
+
+    def found() -> Result | None:
+        now = deps.registry.by_alias(champion.name, alias)
+        return {"version": now.version} if now is not None and now.version == champion.version else None
+
+    def act() -> Result:
+        deps.registry.set_alias(champion.name, alias, champion.version)
+        return {"version": champion.version}
+
+    once(deps, run.run_id, "last-known-good", {"version": champion.version}, act, found)
+
+
+def _prove_or_adopt(deps: Deps, run: Run, findings: Findings, version: ModelVersion) -> str | None:
+    """None when the version is loadable and answers as recorded; its golden rows are recorded now where none are."""
+    if lineage.read(version).artifact_digest is None and findings.data is not None:
+        deps.progress(f"version {version.version} has no golden rows on record: recording them now")
+        try:
+            lineage.record(
+                deps,
+                run.profile,
+                version,
+                run.tracking_run_id,
+                deps.run_dir(run.run_id) / f"adopt-{version.version}",
+                training=None,
+                golden_source=findings.data.folds[-1].holdout,
+            )
+        except Unavailable as failure:
+            return failure.message
+        version = deps.registry.get_version(version.name, version.version)
+    proof = prove(deps, run, version, served="unproved")
+    return None if proof.holds else proof.statement
+
+
+def _candidate_fault(deps: Deps, run: Run, findings: Findings, candidate: ModelVersion) -> str | None:
+    return _prove_or_adopt(deps, run, findings, deps.registry.get_version(candidate.name, candidate.version))
+
+
+def _refuse(attempt: int, why: str) -> dict[str, Any]:
+    status = RolloutStatus(phase="refused", statement=f"Not rolled out: {why}. The champion stays where it was.")
+    return {"rollout": status.to_state(), "rollout_attempt": attempt}

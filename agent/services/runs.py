@@ -1,0 +1,209 @@
+"""How does a run begin, park, wake and end? One drive of the graph under one lease."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.types import Command
+
+from agent.deps import Deps
+from agent.graph import build_graph
+from agent.services import outputs, reviews
+from agent.services.champion import find_champion, require_movable
+from agent.services.leases import LeaseKeeper
+from agent.services.trust import require_known_store
+from agent.state import STATE_VERSION, RunState, findings_of, run_of
+from tools.contracts.request import RunOrder
+from tools.contracts.run import RunRecord
+from tools.errors import BadInput, BrokenInvariant, Conflict, NotFound, RetrainingError
+
+
+class Runs:
+    """Starts and resumes runs. Built once by `bootstrap`; every door calls only this."""
+
+    def __init__(self, deps: Deps, checkpointer: BaseCheckpointSaver[Any], holder: str, *, lease_seconds: float = 60.0):
+        self._deps, self._holder, self._lease_seconds = deps, holder, lease_seconds
+        self._app = build_graph(checkpointer)
+
+    def start(self, order: RunOrder) -> dict[str, Any]:
+        """One pass of the state machine. Returns the public JSON at its end or its first pause.
+
+        Raises:
+            Conflict: the model has a run already; the message says which and who holds it.
+        """
+        deps = self._deps
+        profile = deps.load_profile(order.request.model_id)
+        require_movable(profile)
+        require_known_store(deps, profile)
+        run_id, now = deps.new_id(), deps.clock()
+        record = deps.store.create_run(
+            RunRecord(
+                run_id=run_id,
+                model_id=profile.id,
+                model_name=profile.registered_model,
+                kind=order.kind,
+                status="running",
+                requested_by=order.requested_by,
+                idempotency_key=order.request.idempotency_key,
+                created_at=now,
+                updated_at=now,
+            )
+        )
+        if record.run_id != run_id:
+            return self.show(record.run_id)
+        with self._holding(record, preempt=order.kind == "rollback") as held:
+            tracking_run = deps.tracking.open_run(
+                run_id, profile.registered_model, {"retraining.kind": order.kind, "retraining.store": deps.store.identity()}
+            )
+            deps.store.update_run(run_id, tracking_run_id=tracking_run)
+            champion = find_champion(deps, profile)
+            state: RunState = {
+                "state_version": STATE_VERSION,
+                "run_id": run_id,
+                "order": order.to_state(),
+                "profile": profile.to_state(),
+                "tracking_run_id": tracking_run,
+                "champion": None if champion is None else champion.to_state(),
+            }
+            if order.kind == "judge" and order.candidate_version is not None:
+                given = deps.registry.get_version(profile.registered_model, order.candidate_version)
+                if champion is not None and champion.version == given.version:
+                    raise BadInput(
+                        f"version {given.version} of {given.name!r} is the champion itself",
+                        thing="candidate",
+                        value=given.version,
+                        remedy="name another version: `retrain history` lists what was champion when",
+                    )
+                state |= {"candidate": given.to_state(), "candidate_uri": given.model_uri}
+            return self._drive(held, record, state)
+
+    def resume(self, run_id: str) -> dict[str, Any]:
+        """Go on where the run was killed, parked or failed.
+
+        Raises:
+            NotFound: unknown run. Conflict: finished, running elsewhere, waiting for its review, or made by an
+            unknown version of the state.
+        """
+        deps = self._deps
+        record = deps.store.get_run(run_id)
+        if record.status == "finished":
+            raise Conflict(
+                f"run {run_id} is finished", thing="run", value=run_id, remedy=f"`retrain runs show {run_id}` shows its result"
+            )
+        with self._holding(record) as held:
+            return self._drive(held, record, self._next_input(record))
+
+    def show(self, run_id: str) -> dict[str, Any]:
+        """The run's latest public JSON, from the store."""
+        record = self._deps.store.get_run(run_id)
+        if record.output is None:
+            raise NotFound(
+                f"run {run_id} is {record.status} and has no output yet" + (f": {record.error}" if record.error else ""),
+                thing="run",
+                value=run_id,
+                remedy=f"`retrain run --resume {run_id}` goes on with it",
+            )
+        return record.output
+
+    @contextmanager
+    def _holding(self, record: RunRecord, *, preempt: bool = False) -> Iterator[Deps]:
+        """The lease for one drive; what goes wrong inside is written down, whatever it is."""
+        deps = self._deps
+        keeper = LeaseKeeper(
+            deps.store, record.model_name, record.run_id, self._holder, ttl_seconds=self._lease_seconds, preempt=preempt
+        )
+        try:
+            with keeper:
+                if record.status != "running":
+                    deps.store.update_run(record.run_id, status="running", parked_for=None, wake_at=None)
+                try:
+                    yield replace(deps, lease=keeper)
+                except RetrainingError as error:
+                    if record.output is None or not isinstance(error, Conflict):
+                        deps.store.update_run(record.run_id, status="failed", error=error.message)
+                    raise
+        except Conflict as error:
+            # The loser of a race leaves a record that says so; a parked run stays parked.
+            if deps.store.get_run(record.run_id).status == "running" and record.output is None and preempt is False:
+                current = deps.store.current_lease(record.model_name)
+                if current is None or current.run_id != record.run_id:
+                    deps.store.update_run(record.run_id, status="failed", error=error.message)
+            raise
+
+    def _config(self, run_id: str) -> Any:
+        return {"configurable": {"thread_id": run_id}, "recursion_limit": 200}
+
+    def _next_input(self, record: RunRecord) -> Any:
+        """None re-enters a killed node; a parked one is woken once its answer or its hour has come."""
+        snapshot = self._app.get_state(self._config(record.run_id))
+        version = snapshot.values.get("state_version")
+        if not snapshot.values:
+            raise Conflict(
+                f"run {record.run_id} was stopped before its first step",
+                thing="run",
+                value=record.run_id,
+                remedy="start it anew: nothing had been done",
+            )
+        if version != STATE_VERSION:
+            raise Conflict(
+                f"run {record.run_id} was left by state version {version}; this program knows {STATE_VERSION}",
+                thing="state_version",
+                value=version,
+                remedy="finish it with the program that started it, or start a new run; the champion is where it was",
+            )
+        if not snapshot.interrupts:
+            return None
+        asked = snapshot.interrupts[0].value
+        if asked["kind"] == "wait":
+            return Command(resume={"woken_at": self._deps.clock().isoformat()})
+        return Command(resume={"review_id": self._answered(record)})
+
+    def _answered(self, record: RunRecord) -> int | None:
+        review = reviews.latest_of(self._deps, record.run_id)
+        if review is None:
+            return None
+        if review.status == "open" and review.expires_at <= self._deps.clock():
+            review = self._deps.store.close_review(review.id, "expired")
+        if review.status == "open":
+            raise Conflict(
+                f"run {record.run_id} waits for review {review.id}, open until {review.expires_at:%Y-%m-%d %H:%M} UTC",
+                thing="review",
+                value=review.id,
+                remedy=f"`retrain review show {review.id}`, then approve or reject it",
+            )
+        return review.id
+
+    def _drive(self, deps: Deps, record: RunRecord, given: Any) -> dict[str, Any]:
+        config, run_id = self._config(record.run_id), record.run_id
+        for update in self._app.stream(given, config, context=deps, durability="sync", stream_mode="updates"):
+            for node in update:
+                if not node.startswith("__"):
+                    deps.progress(f"{node} done")
+        snapshot = self._app.get_state(config)
+        state: RunState = snapshot.values  # type: ignore[assignment]
+        run, findings = run_of(state), findings_of(state)
+        if snapshot.interrupts:
+            return self._park(deps, run_id, run, findings, snapshot.interrupts[0].value)
+        if snapshot.next:
+            raise BrokenInvariant(f"run {run_id} stopped before {snapshot.next}", thing="run", value=run_id)
+        output = outputs.response(deps, run, findings, status="finished")
+        deps.store.update_run(run_id, status="finished", decision=findings.decision, output=output, error=None)
+        return output
+
+    def _park(self, deps: Deps, run_id: str, run: Any, findings: Any, asked: dict[str, Any]) -> dict[str, Any]:
+        if deps.lease is None:
+            raise BrokenInvariant("a run parked without its lease", thing="lease", value=run_id)
+        if asked["kind"] == "review":
+            review = reviews.open_review(deps, run, reviews.Question.model_validate({k: asked[k] for k in ("offered", "payload", "digest")}))
+            output = outputs.response(deps, run, findings, status="parked", review_id=review.id)
+            wake, why = review.expires_at, "review"
+        else:
+            output = outputs.response(deps, run, findings, status="parked")
+            wake, why = findings.rollout.wake_at, "rollout"
+        deps.lease.park()
+        deps.store.update_run(
+            run_id, status="parked", parked_for=why, wake_at=wake, decision=findings.decision, output=output, error=None
+        )
+        return output

@@ -1,0 +1,133 @@
+"""Which rows does this run look at, and may they train and judge a model?"""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from agent.deps import Deps
+from agent.services import lineage
+from agent.state import Run
+from tools import validation, windows
+from tools.contracts.evidence import DatasetRef, Fold, PreparedData, ValidationReport
+from tools.contracts.profile import DataSpec
+from tools.contracts.training import ModelSignature, ModelVersion
+from tools.errors import BadInput, RetrainingError
+
+RECENT_ROWS = 200_000
+"""Rows of the window that validation looks at; a larger window is sampled evenly."""
+
+
+def validate(deps: Deps, run: Run) -> dict[str, Any]:
+    """Writes the folds' data sets and the recent window once, and checks them against the champion's training rows."""
+    data = prepare(deps, run)
+    report = check(deps, run, data)
+    deps.progress(f"data validation: {report.verdict}")
+    return {"data": data.to_state(), "validation": report.to_state()}
+
+
+def prepare(deps: Deps, run: Run) -> PreparedData:
+    """The data sets of the run, on disk. No training row is later than its holdout's start, nor is its label.
+
+    Raises:
+        BadInput: the window or strategy is unreadable, or has no labelled rows.
+    """
+    profile, config, folder = run.profile, run.order.request.retraining_config, deps.run_dir(run.run_id)
+    spec, as_of = profile.data, run.order.as_of
+    window = windows.parse_window(config.data_window or profile.data_window, as_of)
+    strategy = windows.parse_strategy(config.validation_strategy or profile.validation_strategy)
+    labelled = deps.data.labelled_range(spec, window.start, window.end, as_of)
+    if labelled is None:
+        raise _no_rows(deps, spec, window, as_of)
+    columns = _extra(deps, run)
+    fixed = _fixed(deps, run, strategy, columns, folder)
+    spans = windows.fold_boundaries(
+        strategy,
+        window,
+        lambda share: deps.data.time_at_share(spec, window.start, window.end, as_of, share),
+        labelled[1],
+        fixed_start=None if fixed is None else fixed.start,
+    )
+    folds: list[Fold] = []
+    late = 0
+    for number, span in enumerate(spans, start=1):
+        start = span.holdout_start
+        training = deps.data.write_labelled(
+            spec, span.train_start, start, start, folder / f"training-{number}.parquet", columns
+        )
+        holdout = fixed or deps.data.write_labelled(
+            spec, start, span.holdout_end, as_of, folder / f"holdout-{number}.parquet", columns
+        )
+        if training.rows == 0 or holdout.rows == 0:
+            empty = "training set" if training.rows == 0 else "holdout"
+            raise BadInput(
+                f"the {empty} of fold {number} has no labelled rows (holdout starts {start:%Y-%m-%d %H:%M} UTC)",
+                thing="validationStrategy",
+                value=config.validation_strategy or profile.validation_strategy,
+                remedy="take a longer dataWindow or a shorter holdout",
+            )
+        late = deps.data.count(spec, span.train_start, start, as_of)[1] - training.rows
+        folds.append(Fold(training=training, holdout=holdout, holdout_start=start))
+    rows, with_label = deps.data.count(spec, window.start, window.end, as_of)
+    recent = deps.data.write_window(spec, window.start, window.end, folder / "window.parquet", RECENT_ROWS)
+    return PreparedData(folds=tuple(folds), recent=recent, unlabelled=rows - with_label, late_labels=max(late, 0))
+
+
+def check(deps: Deps, run: Run, data: PreparedData) -> ValidationReport:
+    """Validation of the window and of the holdout against the reference, and of the source's columns."""
+    profile, reference = run.profile, _reference(deps, run)
+    return validation.validate(
+        reference=None if reference is None else deps.data.profile(reference, profile.data),
+        window=deps.data.profile(Path(data.recent.path), profile.data),
+        holdout=deps.data.profile(Path(data.folds[-1].holdout.path), profile.data),
+        spec=profile.validation,
+        data=profile.data,
+        task=profile.task,
+        labelled_rows=data.folds[-1].training.rows,
+        signature=_signature(deps, run.champion),
+        columns=deps.data.columns(profile.data),
+    )
+
+
+def _reference(deps: Deps, run: Run) -> Path | None:
+    """The champion's recorded training rows; None where nothing is on record."""
+    if run.champion is None:
+        return None
+    folder = deps.run_dir(run.run_id) / "lineage-read"
+    folder.mkdir(exist_ok=True, mode=0o700)
+    try:
+        return lineage.fetch(deps, run.champion, "reference", folder)
+    except RetrainingError as failure:
+        deps.progress(f"the champion's training rows cannot be read: {failure.message}")
+        return None
+
+
+def _signature(deps: Deps, champion: ModelVersion | None) -> ModelSignature | None:
+    return None if champion is None else deps.registry.signature(champion.model_uri)
+
+
+def _extra(deps: Deps, run: Run) -> tuple[str, ...]:
+    """Slice columns that are not features are carried along, for the comparison only."""
+    own = {*run.profile.data.features, *run.profile.data.key, run.profile.data.event_time, run.profile.data.target}
+    return tuple(name for name in run.profile.metrics.slices if name not in own)
+
+
+def _fixed(
+    deps: Deps, run: Run, strategy: Any, columns: tuple[str, ...], folder: Path
+) -> DatasetRef | None:
+    """The holdout of a `fixed:FILE` strategy: every labelled row of that file up to as-of."""
+    if not isinstance(strategy, windows.Fixed):
+        return None
+    spec = run.profile.data.model_copy(update={"source": str(strategy.path)})
+    return deps.data.write_labelled(spec, None, run.order.as_of, run.order.as_of, folder / "holdout-fixed.parquet", columns)
+
+
+def _no_rows(deps: Deps, spec: DataSpec, window: Any, as_of: datetime) -> BadInput:
+    reach = deps.data.time_range(spec, datetime.max.replace(tzinfo=as_of.tzinfo))
+    there = "the source has no rows at all" if reach is None else f"the source reaches from {reach[0]:%Y-%m-%d} to {reach[1]:%Y-%m-%d}"
+    start = "the beginning" if window.start is None else f"{window.start:%Y-%m-%d %H:%M}"
+    return BadInput(
+        f"no labelled rows from {start} to {window.end:%Y-%m-%d %H:%M} UTC in {spec.source}; {there}",
+        thing="dataWindow",
+        value=f"{start}/{window.end:%Y-%m-%d}",
+        remedy="name the 'now' of these data with --as-of (asOf), or take another dataWindow",
+    )

@@ -1,0 +1,139 @@
+"""Is the workspace found, and are its faults named with line and remedy?"""
+
+from pathlib import Path
+
+import pytest
+
+from agent.workspace import find_workspace
+from tools.errors import BadInput, NotFound
+
+
+def _write(folder: Path, text: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "retraining.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_relative_places_start_at_the_files_folder(tmp_path: Path) -> None:
+    _write(tmp_path, "tracking_uri: sqlite:///mlflow.db\nregistry_uri: ./models\nprofiles_dir: conf\nllm_model: 7\n")
+
+    found = find_workspace(tmp_path)
+
+    root = tmp_path.resolve()
+    assert found.model_dump() == {
+        "root": root,
+        "tracking_uri": f"sqlite:///{root}/mlflow.db",
+        "registry_uri": str(root / "models"),
+        "store": f"sqlite:///{root}/.retraining/store.db",
+        "profiles_dir": root / "conf",
+        "work_dir": root / ".retraining",
+        "llm_model": "7",
+    }
+    assert found.file == root / "retraining.yaml"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://mlflow.example:5000",
+        "databricks",
+        "databricks-uc://team",
+        "sqlite:////srv/mlflow.db",
+        "postgresql+psycopg://h/db",
+        "file:///srv/mlruns",
+    ],
+)
+def test_servers_keywords_and_absolute_places_stay_as_they_are(tmp_path: Path, uri: str) -> None:
+    _write(tmp_path, f"tracking_uri: {uri}\n")
+
+    found = find_workspace(tmp_path)
+
+    assert (found.tracking_uri, found.registry_uri) == (uri, uri)
+
+
+def test_the_nearest_workspace_above_is_found(tmp_path: Path) -> None:
+    _write(tmp_path, "tracking_uri: a\n")
+    _write(tmp_path / "inner", "tracking_uri: b\n")
+    deep = tmp_path / "inner" / "src" / "models"
+    deep.mkdir(parents=True)
+
+    assert find_workspace(deep).root == (tmp_path / "inner").resolve()
+
+
+def test_an_explicit_folder_or_file_beats_the_search(tmp_path: Path) -> None:
+    _write(tmp_path, "tracking_uri: a\n")
+    other = _write(tmp_path / "other", "tracking_uri: b\n")
+
+    assert find_workspace(tmp_path, other).root == find_workspace(tmp_path, other.parent).root == other.parent.resolve()
+
+
+def test_no_workspace_anywhere_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(NotFound) as raised:
+        find_workspace(tmp_path)
+
+    assert raised.value.value == str(tmp_path.resolve())
+    assert "retrain init" in str(raised.value.remedy)
+
+
+def test_an_explicit_workspace_that_is_not_there_ends_the_search(tmp_path: Path) -> None:
+    _write(tmp_path, "tracking_uri: a\n")
+
+    with pytest.raises(NotFound, match="no workspace at"):
+        find_workspace(tmp_path, tmp_path / "elsewhere")
+
+
+def test_all_faults_are_named_at_once_with_line_value_and_remedy(tmp_path: Path) -> None:
+    file = _write(tmp_path, "traking_uri: x\nstore: store.db\n")
+
+    with pytest.raises(BadInput) as raised:
+        find_workspace(tmp_path)
+
+    where = file.resolve()
+    assert str(raised.value).splitlines()[1:4] == [
+        f"  {where}:1: traking_uri = 'x': is no field of a workspace (did you mean tracking_uri?)",
+        f"  {where}:1: tracking_uri: is missing "
+        "(add e.g. `tracking_uri: sqlite:///mlflow.db` or your MLflow server's address)",
+        "  remedy: did you mean tracking_uri?",
+    ]
+
+
+def test_a_store_that_is_no_url_is_refused(tmp_path: Path) -> None:
+    _write(tmp_path, "tracking_uri: x\nstore: store.db\n")
+
+    with pytest.raises(BadInput, match=r":2: store = 'store.db': is not a SQLAlchemy URL"):
+        find_workspace(tmp_path)
+
+
+def test_a_password_comes_from_the_environment_and_stays_out_of_sight(tmp_path: Path) -> None:
+    _write(tmp_path, "tracking_uri: x\nstore: postgresql+psycopg://me:${PGPASSWORD}@db/runs\n")
+
+    found = find_workspace(tmp_path, environment={"PGPASSWORD": "s3cret"})
+
+    assert found.store == "postgresql+psycopg://me:s3cret@db/runs"
+    assert "s3cret" not in repr(found)
+
+
+def test_a_missing_environment_variable_is_named(tmp_path: Path) -> None:
+    _write(tmp_path, "tracking_uri: https://u:${MLFLOW_PW}@host\n")
+
+    with pytest.raises(BadInput, match="environment variable MLFLOW_PW is not set"):
+        find_workspace(tmp_path, environment={})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("tracking_uri: [a\n", "not readable as YAML"),
+        ("- a\n", "is not a mapping"),
+        ("tracking_uri: a\ntracking_uri: b\n", ":2: tracking_uri: stands twice, first on line 1"),
+        ("a: &a [*a]\n", "nested too deeply"),
+    ],
+)
+def test_yaml_at_fault_is_refused_with_its_place(tmp_path: Path, text: str, says: str) -> None:
+    _write(tmp_path, text)
+
+    with pytest.raises(BadInput) as raised:
+        find_workspace(tmp_path)
+
+    assert says in str(raised.value)

@@ -1,0 +1,278 @@
+"""How do two models' outputs on the same rows become numbers that can be compared, whatever the label types?
+
+Labels are compared as text in one form: 1, 1.0, True and "1" are the same label, so a model that answers booleans can be
+judged on integer labels.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tools.contracts.profile import Task
+from tools.errors import BadInput
+from tools.metrics import FloatArray, Needs, Sample
+
+AnyArray = npt.NDArray[Any]
+MISSING = "(missing)"
+PROBA = "proba:"
+
+
+def label_text(value: Any) -> str:
+    """One text a label: whole numbers without a point, booleans as 1 and 0; "" where it is missing."""
+    if value is None or value != value or value is np.ma.masked:
+        return ""
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return ""
+    if isinstance(value, bool | np.bool_):
+        return "1" if value else "0"
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    text = str(value)
+    return {"True": "1", "False": "0", "1.0": "1", "0.0": "0"}.get(text, text)
+
+
+def _texts(values: Any) -> AnyArray:
+    """Label texts of a column; each distinct value is converted once."""
+    column = np.asarray(values)
+    if column.dtype.kind in "iub":
+        distinct, where = np.unique(column, return_inverse=True)
+        return np.array([label_text(item.item()) for item in distinct], dtype=object)[where]
+    known: dict[Any, str] = {}
+    out = np.empty(column.shape[0], dtype=object)
+    for row, item in enumerate(column.tolist()):
+        text = known.get(item)
+        if text is None:
+            text = label_text(item)
+            if item == item:
+                known[item] = text
+        out[row] = text
+    return out
+
+
+@dataclass(frozen=True)
+class PairedRows:
+    """A holdout's labels with both models' outputs, row for row, in time order.
+
+    Attributes:
+        task: What kind of model.
+        y: (n,) class codes into `classes`, or values.
+        baseline_prediction: (n,) the same for the champion; NaN where it gave none.
+        candidate_prediction: (n,) the same for the candidate.
+        baseline_proba: (n, k) probabilities in the order of `classes`; None where the champion gave none.
+        candidate_proba: (n, k) the candidate's.
+        classes: Label texts; empty for regression.
+        slices: Slice column to (n,) texts.
+    """
+
+    task: Task
+    y: FloatArray
+    baseline_prediction: FloatArray
+    candidate_prediction: FloatArray
+    baseline_proba: FloatArray | None = None
+    candidate_proba: FloatArray | None = None
+    classes: tuple[str, ...] = ()
+    slices: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
+
+    def __post_init__(self) -> None:
+        lengths = {
+            "baseline_prediction": self.baseline_prediction.shape[0],
+            "candidate_prediction": self.candidate_prediction.shape[0],
+            **{f"slice {name}": len(column) for name, column in self.slices.items()},
+        }
+        for name, proba in (("baseline_proba", self.baseline_proba), ("candidate_proba", self.candidate_proba)):
+            if proba is not None:
+                lengths[name] = proba.shape[0]
+        for name, length in lengths.items():
+            if length != self.n:
+                raise BadInput(
+                    f"{name} has {length} rows, the holdout has {self.n}",
+                    thing=name,
+                    value=length,
+                    remedy="score every holdout row once, in order",
+                )
+
+    @classmethod
+    def from_columns(
+        cls,
+        *,
+        task: Task,
+        y: Any,
+        baseline: Mapping[str, Any],
+        candidate: Mapping[str, Any],
+        slices: Mapping[str, Any] | None = None,
+    ) -> "PairedRows":
+        """From columns as scored.
+
+        Args:
+            task: What kind of model.
+            y: (n,) labels of any type.
+            baseline: `prediction`, and `proba:<class>` a class where the champion gives them.
+            candidate: The candidate's.
+            slices: Column name to (n,) values of any type; nulls become "(missing)".
+
+        Raises:
+            BadInput: No `prediction` column, lengths that differ, or values that are no numbers in a regression.
+        """
+        for who, columns in (("champion", baseline), ("candidate", candidate)):
+            if "prediction" not in columns:
+                raise BadInput(
+                    f"the {who}'s scores have no column 'prediction'", thing=who, value=", ".join(sorted(columns))
+                )
+        cut = {name: _slice_texts(column) for name, column in (slices or {}).items()}
+        if task == "regression":
+            return cls(
+                task=task,
+                y=_numbers(y, "label"),
+                baseline_prediction=_numbers(baseline["prediction"], "champion's prediction"),
+                candidate_prediction=_numbers(candidate["prediction"], "candidate's prediction"),
+                slices=cut,
+            )
+        texts = [_texts(y), _texts(baseline["prediction"]), _texts(candidate["prediction"])]
+        named = {label_text(name[len(PROBA) :]) for scores in (baseline, candidate) for name in _proba_names(scores)}
+        classes = tuple(
+            sorted({text for column in texts for text in set(column.tolist())} | named - {""}, key=_by_value)
+        )
+        classes = tuple(name for name in classes if name)
+        codes = {name: float(code) for code, name in enumerate(classes)} | {"": float("nan")}
+        coded = [np.array([codes[text] for text in column.tolist()], dtype=np.float64) for column in texts]
+        return cls(
+            task=task,
+            y=coded[0],
+            baseline_prediction=coded[1],
+            candidate_prediction=coded[2],
+            baseline_proba=_proba(baseline, classes, coded[0].shape[0]),
+            candidate_proba=_proba(candidate, classes, coded[0].shape[0]),
+            classes=classes,
+            slices=cut,
+        )
+
+    @property
+    def n(self) -> int:
+        """Rows."""
+        return int(self.y.shape[0])
+
+    def sample(self, which: str, positive: int | None) -> Sample:
+        """The `baseline`'s or the `candidate`'s side, for a metric about class `positive`."""
+        mine = which == "candidate"
+        return Sample(
+            y=self.y,
+            prediction=self.candidate_prediction if mine else self.baseline_prediction,
+            proba=self.candidate_proba if mine else self.baseline_proba,
+            classes=len(self.classes),
+            positive=positive,
+        )
+
+    def positive_code(self, positive_label: str | None) -> int | None:
+        """Code of the positive class: the label given, else "1" of two classes; None where there is none."""
+        wanted = "1" if positive_label is None and len(self.classes) == 2 else positive_label
+        return None if wanted is None else self._codes.get(label_text(wanted))
+
+    def rarest_class(self, positive: int | None) -> tuple[int, str]:
+        """(rows, description) of the rarer side of class `positive`, or of the rarest class in y."""
+        if positive is not None:
+            count = int((self.y == positive).sum())
+            name = self.classes[positive]
+            return (count, f"class {name}") if count <= self.n - count else (self.n - count, f"other than class {name}")
+        codes, counts = np.unique(self.y, return_counts=True)
+        if codes.shape[0] < 2:
+            return 0, "a second class"
+        rarest = int(np.argmin(counts))
+        return int(counts[rarest]), f"class {self.classes[int(codes[rarest])]}"
+
+    def missing(self, needs: Needs, models: tuple[str, ...]) -> str | None:
+        """What is missing or not finite, as half a sentence; None where all is there."""
+        labels = int((~np.isfinite(self.y)).sum())
+        if labels:
+            return f"{labels} of {self.n} labels are missing"
+        for which in models:
+            name = "champion" if which == "baseline" else which
+            side = self.sample(which, None)
+            absent = int((~np.isfinite(side.prediction)).sum())
+            if absent:
+                return f"{absent} of the {name}'s {self.n} predictions are missing or not finite"
+            if needs == "probabilities":
+                if side.proba is None:
+                    return f"the {name} gives no probabilities"
+                broken = int((~np.isfinite(side.proba) | (side.proba < 0) | (side.proba > 1 + 1e-6)).any(axis=1).sum())
+                if broken:
+                    return f"the {name}'s probabilities are missing or outside 0 to 1 in {broken} of {self.n} rows"
+        return None
+
+    def parts(self, column: str, min_rows: int, most: int) -> Iterator[tuple[str, "PairedRows"]]:
+        """(value, its rows) for the values of a slice column with at least `min_rows`, largest first, at most `most`.
+
+        Raises:
+            BadInput: No such slice column.
+        """
+        if column not in self.slices:
+            raise BadInput(
+                f"slice column {column!r} is not in the holdout",
+                thing="metrics.slices",
+                value=column,
+                remedy=f"use one of: {', '.join(sorted(self.slices)) or 'none was given'}",
+            )
+        texts = self.slices[column]
+        values, where, counts = np.unique(texts.astype(str), return_inverse=True, return_counts=True)
+        for index in sorted(range(values.shape[0]), key=lambda i: (-int(counts[i]), str(values[i])))[:most]:
+            if counts[index] >= min_rows:
+                yield str(values[index]), self._at(np.flatnonzero(where == index))
+
+    def _at(self, rows: AnyArray) -> "PairedRows":
+        def cut(proba: FloatArray | None) -> FloatArray | None:
+            return None if proba is None else proba[rows]
+
+        return PairedRows(
+            task=self.task,
+            y=self.y[rows],
+            baseline_prediction=self.baseline_prediction[rows],
+            candidate_prediction=self.candidate_prediction[rows],
+            baseline_proba=cut(self.baseline_proba),
+            candidate_proba=cut(self.candidate_proba),
+            classes=self.classes,
+        )
+
+    @cached_property
+    def _codes(self) -> dict[str, int]:
+        return {name: code for code, name in enumerate(self.classes)}
+
+
+def _by_value(text: str) -> tuple[int, float, str]:
+    """Numbers by value, before words by letter."""
+    try:
+        return 0, float(text), text
+    except ValueError:
+        return 1, 0.0, text
+
+
+def _slice_texts(values: Any) -> AnyArray:
+    texts = _texts(values)
+    return np.array([text or MISSING for text in texts.tolist()], dtype=object)
+
+
+def _numbers(values: Any, what: str) -> FloatArray:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"the {what} is not a number everywhere: {error}", thing=what) from error
+
+
+def _proba_names(columns: Mapping[str, Any]) -> list[str]:
+    return [name for name in columns if name.startswith(PROBA)]
+
+
+def _proba(columns: Mapping[str, Any], classes: tuple[str, ...], n: int) -> FloatArray | None:
+    """(n, k) in the order of `classes`; a class the model does not know has probability 0."""
+    names = _proba_names(columns)
+    if not names:
+        return None
+    table = np.zeros((n, len(classes)))
+    for name in names:
+        column = _numbers(columns[name], f"column {name}")
+        if column.shape[0] != n:
+            raise BadInput(f"column {name} has {column.shape[0]} rows, the holdout has {n}", thing=name)
+        table[:, classes.index(label_text(name[len(PROBA) :]))] = column
+    return table
