@@ -3,6 +3,7 @@
 Done before Pydantic sees it: durations in the short form, text that YAML reads as a number, and names nobody knows.
 """
 
+import re
 import types
 from collections.abc import Mapping
 from datetime import timedelta
@@ -12,22 +13,9 @@ from pydantic import BaseModel
 
 from agent.problems import Path_, Problem, dotted, nearest
 from tools.errors import BadInput
+from tools.windows import parse_duration
 
-
-def parse_duration(text: str) -> timedelta:  # LOCAL
-    import re
-    from pydantic import TypeAdapter
-
-    m = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text)
-    if m:
-        return timedelta(
-            **{{"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[m[2]]: float(m[1])}
-        )
-    if not text.startswith("P"):
-        raise BadInput(f"is not a duration: {text!r}", remedy="write e.g. 14d, 2h, 30m or P14D")
-    return TypeAdapter(timedelta).validate_python(text)
-
-
+_ZERO = re.compile(r"P?T?0+\s?[A-Za-z]+")
 PLACEHOLDER = "FILL_IN"
 """Stands in a drafted profile where only a person knows; refused on loading."""
 
@@ -87,8 +75,12 @@ class Conversion:
         return [self.value(item_type, item, (*path, index)) for index, item in enumerate(value)]
 
     def _duration(self, value: Any, path: Path_) -> Any:
+        text = self._texts.get(path, str(value))
+        # Zero is no window, but a fine label maturity; whether the field takes it is the contract's to say.
+        if _ZERO.fullmatch(text):
+            return timedelta(0)
         try:
-            return parse_duration(self._texts.get(path, str(value)))
+            return parse_duration(text)
         except BadInput as error:
             self._note(path, error.message, error.remedy or "write e.g. 14d, 2h, 30m or an ISO 8601 duration", value)
             return value

@@ -1,14 +1,14 @@
 """What does the caller ask for, and is it well formed?
 
-The boundary is lenient with what it does not know (unknown fields become warnings) and strict with what it does: a value of
-another type is refused rather than bent, and no number may be NaN.
+The boundary is lenient with what it does not know (unknown fields become warnings) and strict with what it does: a
+value of another type is refused rather than bent, and no number may be NaN.
 """
 
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
-from typing import Any, NoReturn, cast, get_args
+from typing import Any, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.alias_generators import to_camel
@@ -33,7 +33,8 @@ def parse_request(text: str | Mapping[str, Any]) -> tuple[RetrainingRequest, tup
         The request, and one warning for each unknown field, with its path.
 
     Raises:
-        BadInput: Not JSON (line and column named), or fields at fault: all of them, each with camelCase path, value, remedy.
+        BadInput: Not JSON (line and column named), or fields at fault: all of them, each with camelCase path, value
+            and remedy.
     """
     data = _from_json(text) if isinstance(text, str) else dict(text)
     problems = [
@@ -108,9 +109,7 @@ def _from_json(text: str) -> dict[str, Any]:
     except (RecursionError, ValueError) as error:
         raise _not_json(f"the request is not readable JSON: {error}", "send a plain, flat request") from None
     if not isinstance(data, dict):
-        raise _not_json(
-            f"the request is a JSON {type(cast('object', data)).__name__}, not an object", "put it in curly brackets"
-        )
+        raise _not_json(f"the request is a JSON {type(data).__name__}, not an object", "put it in curly brackets")
     return cast("dict[str, Any]", data)
 
 
@@ -141,10 +140,6 @@ def _to_json(data: Mapping[str, Any]) -> str:
 def _plain(value: object) -> str:
     if isinstance(value, datetime | date):
         return value.isoformat()
-    _refuse_type(value)
-
-
-def _refuse_type(value: object) -> NoReturn:
     raise TypeError(f"a value of type {type(value).__name__}")
 
 

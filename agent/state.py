@@ -44,7 +44,7 @@ class RunState(TypedDict, total=False):
     candidate_uri: str
     comparison: dict[str, Any]
     validation_metrics: dict[str, float]
-    """The candidate's metrics as the model-evaluator reports them."""
+    """The candidate's metrics on the holdout: ours, and what else the model-evaluator reported."""
     policy: dict[str, Any]
     can_split: bool
     """Whether the target can run a canary, from decide_deployment."""

@@ -85,7 +85,8 @@ def find_workspace(
         f"no {FILE_NAME} in {here} or any folder above it",
         thing="workspace",
         value=str(here),
-        remedy="run `retrain init` in the folder that is to be the workspace, or name one with --workspace or RETRAINING_WORKSPACE",
+        remedy="run `retrain init` in the folder that is to be the workspace, or name one with --workspace or "
+        "RETRAINING_WORKSPACE",
     )
 
 

@@ -1,6 +1,7 @@
 """What exactly is a language model told, and which version of it?
 
-A prompt is one Markdown file: front matter with name, version and inputs, then the text with `{{input}}` where values go.
+A prompt is one Markdown file: front matter with name, version and inputs, then the text with `{{input}}` where values
+go.
 """
 
 import hashlib
@@ -77,7 +78,7 @@ def parse(content: str) -> Prompt:
         loaded: object = yaml.safe_load(found.group(1))
     except yaml.YAMLError as error:
         raise PromptError(f"front matter is not YAML: {error}") from error
-    header = cast("Mapping[str, Any]", loaded) if isinstance(loaded, dict) else {}
+    header: Mapping[str, Any] = cast("Mapping[str, Any]", loaded) if isinstance(loaded, dict) else {}
     wanted = {"name", "version", "inputs"}
     if set(header) != wanted:
         raise PromptError(f"front matter holds {sorted(header)}, not {sorted(wanted)}")

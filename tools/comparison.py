@@ -1,17 +1,23 @@
 """Is the candidate better than the champion on the same rows, and is nothing that matters worse?
 
-One interval a metric (`tools.resampling` has the method), one verdict an interval; `d` is the least gain, `m` the margin:
+One interval of the change a metric (`tools.resampling` has the method), one verdict an interval. The first line that
+holds gives the verdict; `d` is the least gain, `m` the margin, changes are positive when better:
 
-| role                | improved            | regressed  | non_inferior                   | inconclusive |
-|---------------------|---------------------|------------|--------------------------------|--------------|
-| primary             | low >= d and low > 0 | high < 0  | high < d, or high <= 0: no gain of d is to be had, no loss is shown | else |
-| guardrail and slice | low > 0             | high < -m  | low >= -m                      | else         |
+    primary                 improved       low >= d and low > 0
+                            regressed      high < 0
+                            non_inferior   high < d or high <= 0: no gain of d is to be had, and no loss is shown
+                            inconclusive   else
+    guardrail and slice     improved       low > 0
+                            regressed      high < -m
+                            non_inferior   low >= -m
+                            inconclusive   else
 
-`no_data`: fewer than `min_rows` rows; fewer than `min_rows / 5` of a class the metric depends on; a missing prediction or
-probability; an undefined value; a relative change of a zero baseline. The point estimate never decides.
+`no_data`: fewer than `min_rows` rows; fewer than `min_rows / 5` of a class the metric depends on; a missing prediction
+or probability; an undefined value; a relative change of a zero baseline. The point estimate never decides.
 
-Slices: every value with at least `min_rows` rows is a guardrail on the primary metric. "All slices hold" needs no correction;
-`regressed` does, since many are looked at: Holm's procedure over all slices on the one-sided test of change < -margin.
+Slices: every value with at least `min_rows` rows (and classes enough) is a guardrail on the primary metric. "All slices
+hold" needs no correction; `regressed` does, since many are looked at: Holm's procedure over all slices on the one-sided
+test of change < -margin.
 """
 
 from collections.abc import Sequence
@@ -56,8 +62,9 @@ def resolve_criteria(
 ) -> Criteria:
     """What this candidate must show: the profile's demands, overridden by the request's.
 
-    A request's guardrail list replaces the profile's; one named without a margin takes margin and unit from the profile's
-    guardrail of that name, else 0. A guardrail on the primary metric itself is dropped: the primary has to gain anyway.
+    A request's guardrail list replaces the profile's; one named without a margin takes margin and unit from the
+    profile's guardrail of that name, else 0. A guardrail on the primary metric itself is dropped: the primary has to
+    gain anyway.
 
     Raises:
         BadInput: Unknown metric, another task's, a contradicting direction, or a guardrail named twice.
@@ -323,10 +330,10 @@ def _statement(criterion: Criterion, verdict: Verdict, change: Change, n: int, n
         "no_data": "not measured",
     }[verdict]
     more = "" if needed is None else f"; about {needed:,} rows would tell"
+    amounts = [_amount(value, unit) for value in (change.change, change.low, change.high)]
     return (
-        f"{_subject(criterion)}: {change.baseline:.4g} (champion) against {change.candidate:.4g} (candidate) on {n:,} rows, "
-        f"change for the better {_amount(change.change, unit)} [{_amount(change.low, unit)}, {_amount(change.high, unit)}], "
-        f"{bar}: {meaning}{more}."
+        f"{_subject(criterion)}: {change.baseline:.4g} (champion) against {change.candidate:.4g} (candidate) "
+        f"on {n:,} rows, change for the better {amounts[0]} [{amounts[1]}, {amounts[2]}], {bar}: {meaning}{more}."
     )
 
 
@@ -347,10 +354,8 @@ def _slices(rows: PairedRows, criteria: Criteria) -> list[MetricComparison]:
                 slice_column=column,
                 slice_value=value,
             )
-            reason = _why_not(part, metric, criteria, models=("baseline", "candidate"))
-            if reason is not None:
-                judged.append((_no_data(criterion, part.n, f"{_subject(criterion)}: {reason}"), 1.0))
-                continue
+            if _why_not(part, metric, criteria, models=("baseline", "candidate")) is not None:
+                continue  # too few of a class to be a slice; anything else shows in the primary as well
             change = _change(part, metric, criterion, criteria)
             judged.append((_verdict(criterion, change, part.n), _share_of_harm(change, criteria.slice_margin)))
     return sorted(_holm(judged, (1 - criteria.confidence) / 2), key=_harm)[:MAX_SLICES_SHOWN]

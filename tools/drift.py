@@ -35,6 +35,8 @@ PERMUTATIONS: Final = 300
 BINS: Final = 10
 MAX_CATEGORIES: Final = 2_000
 """The most frequent of both windows together stand alone; the rest share one bin."""
+NULL_RISE: Final = 0.1
+"""Least rise of the null share that is called broken data; less is drift like any other."""
 UNIT_FACTOR: Final = 8.0
 """Least factor taken for a change of unit. Smaller ones (miles, pounds) look like ordinary drift and are called so."""
 _ROUND_FACTORS: Final = (10.0, 12.0, 24.0, 60.0, 100.0, 1_000.0, 3_600.0, 10_000.0, 86_400.0, 1e6, 1e9)
@@ -324,14 +326,14 @@ def _ks(ref: NDArray[Any], cur: NDArray[Any]) -> float:
 def _explain(ref: NDArray[Any], cur: NDArray[Any], min_effect: float) -> tuple[DriftType, str]:
     """Is the change one of broken data?"""
     before, after = _null_share(ref), _null_share(cur)
-    if after > before and _flag_effect(before, after) >= min_effect:
+    if after - before >= NULL_RISE and _flag_effect(before, after) >= min_effect:
         return "null_share", f"nulls rose from {before:.1%} to {after:.1%}"
     if not _is_numeric(ref):
         return "data_drift", ""
     before, after = float(np.isinf(ref).mean()), float(np.isinf(cur).mean())
     if after > before and _flag_effect(before, after) >= min_effect:
         return "infinite", f"infinite values rose from {before:.1%} to {after:.1%}"
-    factor = _unit_factor(ref[np.isfinite(ref)], cur[np.isfinite(cur)], min_effect)
+    factor = _unit_factor(ref, cur, min_effect)
     if factor is not None:
         return "unit", f"the same shape multiplied by about {factor:.3g}: a change of unit?"
     return "data_drift", ""
@@ -342,14 +344,18 @@ def _flag_effect(before: float, after: float) -> float:
 
 
 def _unit_factor(ref: NDArray[Any], cur: NDArray[Any], min_effect: float) -> float | None:
-    """The factor that makes the current values look like the reference's, if it is large."""
+    """The large factor that, taken out, explains at least half of the distance; the shape may have moved besides."""
+    ref, cur = ref[np.isfinite(ref)], cur[np.isfinite(cur)]
     ref_size, cur_size = np.abs(ref[ref != 0]), np.abs(cur[cur != 0])
     if len(ref_size) < MIN_ROWS or len(cur_size) < MIN_ROWS:
         return None
     seen = float(np.median(cur_size) / np.median(ref_size))
+    if max(seen, 1 / seen) < UNIT_FACTOR:
+        return None
+    left = max(min_effect, _compare(ref, cur).effect / 2)
     near = [f for r in _ROUND_FACTORS for f in (r, 1 / r) if 0.5 < seen / f < 2]
     # A round factor first: discrete values only fall back on their places when divided by the exact one.
-    for factor in (*near, seen):
-        if max(factor, 1 / factor) >= UNIT_FACTOR and _compare(ref, cur / factor).effect < min_effect:
+    for factor in (*sorted(near, key=lambda f: abs(np.log(seen / f))), seen):
+        if _compare(ref, cur / factor).effect < left:
             return factor
     return None

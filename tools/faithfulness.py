@@ -1,8 +1,9 @@
 """Does a text say only what its evidence says?
 
-Four faults are looked for, sentence by sentence: a citation of nothing, a number that the cited evidence does not hold, a
-decision that was not taken, and a direction word against the cited verdict. Small models copy numbers faithfully and then
-state a falsehood about them ("33257, which is less than the minimum of 1000"), so comparisons of two numbers are worked out too.
+Four faults are looked for, sentence by sentence: a citation of nothing, a number that the cited evidence does not
+hold, a decision that was not taken, and a direction word against the cited verdict. Small models copy numbers
+faithfully and then state a falsehood about them ("33257, which is less than the minimum of 1000"), so comparisons of
+two numbers are worked out too.
 
 Sentences that repeat the policy's or the evidence's own words are taken as faithful in direction: code wrote them.
 """
@@ -11,7 +12,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from tools.contracts.decision import PolicyResult
+from tools.contracts.decision import DecisionKind, PolicyResult
 from tools.contracts.evidence import EvidenceItem
 
 CITATION: Final = re.compile(r"\[(E\d+(?:\s*[,;]\s*E\d+)*)\]")
@@ -20,14 +21,13 @@ _BRACKETED: Final = re.compile(r"\[[^\]\n]{0,40}\]")
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?(?:Z|[+-]\d{2}:\d{2})?")
 _NUMBER_TEXT: Final = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|\.\d+"
 _NUMBER: Final = re.compile(rf"(?<![\w.])(?:(?<![\w)])[-+−])?(?:{_NUMBER_TEXT})(?![\w])\s?(?:%|percent\b|per cent\b)?")
-_BOUNDARY: Final = re.compile(r"(?<=[.!?])[\"')]?\s+(?=[A-Z\[`\"'(])|\n+")
+_BOUNDARY: Final = re.compile(r"(?<=[.!?])[\"')]?\s+(?=[A-Z\[`\"'(])|(?<=\][.!?])\s+|\n+")
 _LEADING_CITATIONS: Final = re.compile(r"((?:\s*\[E\d+(?:\s*[,;]\s*E\d+)*\])+[.!?]?)\s*")
 
+_LONGEST: Final = 600
 _NEGATION: Final = r"(?:not|no|never|nothing|nor|neither|without|cannot|n't|hardly|instead of|rather than)"
 _NEGATED: Final = re.compile(rf"\b{_NEGATION}\W+(?:\w+\W+){{0,3}}$|n't\W+(?:\w+\W+){{0,3}}$", re.IGNORECASE)
-_OPEN: Final = re.compile(
-    r"\b(?:would|could|might|may|if|unless|whether|until|had|should|can|possible|possibly)\b", re.I
-)
+_OPEN: Final = re.compile(r"\b(?:would|could|might|may|if|unless|whether|until|possible|possibly)\b", re.I)
 
 _GOOD: Final = r"better|improve[sd]?|improving|improvement|gain(?:s|ed)?|outperform(?:s|ed)?|beats?"
 _BAD: Final = (
@@ -79,21 +79,24 @@ def check(
     parts = sentences(text)
     if not parts:
         return ("it is empty",)
-    faults = _decision_faults(parts, policy)
-    spoken = [_plain(reason.sentence) for reason in policy.reasons]
+    faults: list[str] = []
+    if not re.search(rf"\b(?:{_NAMES[policy.decision]})\b", parts[0], re.I):
+        faults.append(f"its first sentence does not name the decision, {policy.decision}")
+    spoken = [piece for reason in policy.reasons for piece in _pieces(reason.sentence)]
     for part in parts:
         cited = list(dict.fromkeys(_ID.findall(" ".join(CITATION.findall(part)))))
         faults += [f"cites {name}, which does not exist" for name in cited if name not in items]
         known = [items[name] for name in cited if name in items]
         faults += _citation_shape_faults(part)
         body = _plain(CITATION.sub(" ", part))
-        own_words = [*spoken, *(piece for item in known for piece in map(_plain, sentences(item.statement)))]
+        own_words = [*spoken, *(piece for item in known for piece in _pieces(item.statement))]
         # Names first: a column called `col 9` is no nine. Then the policy's own words, numbers and all.
         for name in sorted((*names, *(n for item in known for n in subjects(item))), key=len, reverse=True):
             body = _without(body, name)
         quotes = [_without_all(words, names, known) for words in own_words]
         faults += _number_faults(_without_quotes(body, quotes[: len(spoken)]), known)
         told = _without_quotes(body, quotes)
+        faults += _decision_faults(told, policy.decision)
         faults += _direction_faults(told, known)
         faults += _comparison_faults(told)
     return tuple(dict.fromkeys(faults))
@@ -114,22 +117,34 @@ def sentences(text: str) -> list[str]:
 
 
 def subjects(item: EvidenceItem) -> tuple[str, ...]:
-    """Outside names in the item's key: the column of `validation/nulls/COLUMN`, column and value of `…/COLUMN=VALUE`."""
+    """Outside names in the item's key: COLUMN of `validation/nulls/COLUMN`, both of `comparison/f1/COLUMN=VALUE`."""
     parts = item.key.split("/", 2)
     if len(parts) < 3 or parts[2] in ("", "model", "data set"):
         return ()
     column, equals, value = parts[2].partition("=")
-    return tuple(name for name in ((parts[2], column, value) if equals else (parts[2],)) if name)
+    found = (parts[2], column, value) if equals else (parts[2],)
+    # A value such as `7` is a number: taking it out of a text would take numbers out.
+    return tuple(name for name in found if re.search(r"[^\W\d_]", name))
+
+
+def speakable(text: str) -> str:
+    """One line of bounded length whose brackets are no citations: statements hold names, intervals and log lines."""
+    return " ".join(text.replace("[", "(").replace("]", ")").split())[:_LONGEST].rstrip(" .;,")
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.split()).rstrip(".!? ")
+    return speakable(text).rstrip(".!? ")
+
+
+def _pieces(text: str) -> list[str]:
+    return [piece for piece in map(_plain, sentences(speakable(text))) if piece]
 
 
 def _without(text: str, name: str) -> str:
+    name = speakable(name)
     if not re.search(r"\w", name):
         return text
-    return re.sub(rf"(?<![\w.]){re.escape(name)}(?!\w|\.\d)", "§", text)
+    return re.sub(rf"(?<![\w.,]){re.escape(name)}(?!\w|[.,]\d)", "§", text)
 
 
 def _without_all(words: str, names: Collection[str], known: Sequence[EvidenceItem]) -> str:
@@ -178,7 +193,9 @@ def _measured_on(item: EvidenceItem, date: str) -> bool:
 def values_of(item: EvidenceItem) -> list[float]:
     """Every number the item holds: its fields, and those in its statement outside the names in its key."""
     found = [float(v) for v in (item.value, item.low, item.high, item.threshold, item.n) if v is not None]
-    statement = item.statement
+    # A slice's value may be said: `day 7` of the key `comparison/accuracy/day=7`.
+    found += [float(text) for text in re.findall(r"=(\d{1,15}(?:\.\d+)?)$", item.key)]
+    statement = speakable(item.statement)
     for name in subjects(item):
         statement = _without(statement, name)
     for match in _NUMBER.finditer(_DATE.sub(" ", statement)):
@@ -197,7 +214,7 @@ def _read(shown: str) -> tuple[float, bool, int]:
 
 
 def _is_shown(shown: str, value: float) -> bool:
-    """Whether `shown` is `value`, rounded. A loss of -0.02 may be told as 0.02; 0.8 may not be told as 1, nor 0.004 as 0."""
+    """Whether `shown` is `value`, rounded. -0.02 may be told as a loss of 0.02; not 0.8 as 1, nor 0.004 as 0."""
     number, percent, decimals = _read(shown)
     signed = shown.lstrip()[:1] in "-+−"
     for scale in (100.0, 1.0) if percent else (1.0,):
@@ -214,24 +231,17 @@ def _is_shown(shown: str, value: float) -> bool:
 # --- words -------------------------------------------------------------------------------------------------------
 
 
-def _decision_faults(parts: Sequence[str], policy: PolicyResult) -> list[str]:
-    taken = policy.decision
-    quotes = [_plain(reason.sentence) for reason in policy.reasons]
-    first = parts[0]
+def _decision_faults(text: str, taken: DecisionKind) -> list[str]:
+    if _OPEN.search(text):
+        return []
     faults: list[str] = []
-    if not re.search(rf"\b(?:{_NAMES[taken]})\b", first, re.I):
-        faults.append(f"its first sentence does not name the decision, {taken}")
-    for part in parts:
-        body = _without_quotes(_plain(CITATION.sub(" ", part)), quotes)
-        if _OPEN.search(body):
+    for other, words in _NAMES.items():
+        # A canary is a deployment to some, so the word may stand there.
+        if other == taken or (taken == "canary" and other == "deploy"):
             continue
-        for other, words in _NAMES.items():
-            # A canary is a deployment to some, so the word may stand there.
-            if other == taken or (taken == "canary" and other == "deploy"):
-                continue
-            for found in re.finditer(rf"{_ASSERTED}({words})\b", body, re.I):
-                if not _negated(body, found.start(1)) and not re.search(rf"\b{_NEGATION}\b", found.group(0), re.I):
-                    faults.append(f"names {other} as the decision, which is {taken}")
+        for found in re.finditer(rf"{_ASSERTED}({words})\b", text, re.I):
+            if not _negated(text, found.start(1)) and not re.search(rf"\b{_NEGATION}\b", found.group(0), re.I):
+                faults.append(f"names {other} as the decision, which is {taken}")
     return faults
 
 
@@ -258,7 +268,8 @@ def _direction_faults(text: str, cited: Sequence[EvidenceItem]) -> list[str]:
 
 def _fits(word: str, negated: bool, item: EvidenceItem) -> bool:
     """Whether the word can be true of the item. What code cannot judge (rose, of a drift) is let through."""
-    verdict = _SUPPORTS.get(item.outcome)
+    outcome = item.outcome.removesuffix(" (warning)")
+    verdict = _SUPPORTS.get(outcome)
     if word in ("up", "down"):
         own = {name for name in ("up", "down") if _WORDS[name].search(item.statement)}
         if len(own) == 1:
@@ -271,11 +282,11 @@ def _fits(word: str, negated: bool, item: EvidenceItem) -> bool:
         return (word == towards) != negated
     if verdict is not None:
         return (word == verdict) != negated
-    if item.outcome in _UNDECIDED:
+    if outcome in _UNDECIDED:
         return negated
-    if item.outcome in ("bad", "fail"):
+    if outcome in ("bad", "fail"):
         return (word == "bad") != negated
-    if item.outcome in ("ok", "pass"):
+    if outcome in ("ok", "pass"):
         return (word == "good") != negated
     return True
 

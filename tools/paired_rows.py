@@ -1,7 +1,7 @@
 """How do two models' outputs on the same rows become numbers that can be compared, whatever the label types?
 
-Labels are compared as text in one form: 1, 1.0, True and "1" are the same label, so a model that answers booleans can be
-judged on integer labels.
+Labels are compared as text in one form: 1, 1.0, True and "1" are the same label, so a model that answers booleans can
+be judged on integer labels.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,15 +23,14 @@ PROBA = "proba:"
 
 def label_text(value: Any) -> str:
     """One text a label: whole numbers without a point, booleans as 1 and 0; "" where it is missing."""
-    if value is None or value != value or value is np.ma.masked:
+    if value is None or type(value).__name__ in ("NAType", "NaTType") or value != value:
         return ""
-    if type(value).__name__ in ("NAType", "NaTType"):
-        return ""
-    if isinstance(value, bool | np.bool_):
-        return "1" if value else "0"
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    text = str(value)
+    plain: Any = value.item() if hasattr(value, "item") else value
+    if isinstance(plain, bool):
+        return "1" if plain else "0"
+    if isinstance(plain, float) and plain.is_integer():
+        return str(int(plain))
+    text = str(plain)
     return {"True": "1", "False": "0", "1.0": "1", "0.0": "0"}.get(text, text)
 
 
@@ -44,12 +43,9 @@ def _texts(values: Any) -> AnyArray:
     known: dict[Any, str] = {}
     out = np.empty(column.shape[0], dtype=object)
     for row, item in enumerate(column.tolist()):
-        text = known.get(item)
-        if text is None:
-            text = label_text(item)
-            if item == item:
-                known[item] = text
-        out[row] = text
+        if item not in known:
+            known[item] = label_text(item)
+        out[row] = known[item]
     return out
 
 

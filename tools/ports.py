@@ -17,6 +17,7 @@ from tools.contracts.peers import (
     EvaluationRequest,
 )
 from tools.contracts.profile import DataSpec
+from tools.contracts.profiling import DataProfile
 from tools.contracts.run import ChampionEvent, EffectRecord, Lease, Review, RunRecord
 from tools.contracts.training import (
     ModelSignature,
@@ -167,6 +168,10 @@ class DataSource(Protocol):
 
     def count(self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime) -> tuple[int, int]:
         """(rows in [start, end), rows among them with a label mature at `known_by`)."""
+        ...
+
+    def profile(self, path: Path, spec: DataSpec) -> DataProfile:
+        """What features and target look like in a file that this source wrote."""
         ...
 
 

@@ -4,9 +4,9 @@ The method, fixed and deterministic so that a recorded decision replays:
 
 - Circular block bootstrap (Politis and Romano 1992): blocks of consecutive rows are drawn with replacement for both
   models at once, so the pairing and the dependence inside a block survive.
-- Block length: `LENGTHEN` times the automatic rule of Politis and White (2004, corrected 2009) on the per-row influence on
-  the change, or times n^(1/3) if that is more; at least `MIN_BLOCKS` and at most `MAX_BLOCKS` blocks. What the block ends
-  still cut off is made up by widening the standard error, see `block_length`.
+- Block length: `LENGTHEN` times the automatic rule of Politis and White (2004, corrected 2009) on the per-row influence
+  on the change, or times n^(1/3) if that is more; at least `MIN_BLOCKS` and at most `MAX_BLOCKS` blocks. What the block
+  ends still cut off is made up by widening the standard error, see `block_length`.
 - Interval for sum metrics: bootstrap-t, `change - t*(1-a/2)·se … change - t*(a/2)·se`, the standard error from block
   sums of the linearised change; `RESAMPLES` resamples. For whole-sample metrics: change ± Student's t (blocks - 1) ×
   the bootstrap's standard deviation; `WEIGHT_RESAMPLES` resamples.

@@ -8,7 +8,7 @@ Four rules, each only where the profile configures it: `age`, `freshness` of the
   all, or data that are not fresh (old rows say nothing about now).
 * **Recommendation**, the first that applies: `fix_data` (the data are late, or a column is broken rather than moved) ·
   `roll_back` (performance is bad within the cool-down after a promotion, and there is a version to go back to) ·
-  `retrain` (stale) · `wait_for_labels` (performance has no mature labels to look at) · `keep_watching`.
+  `retrain` (stale) · `wait_for_labels` (too few recent rows have a mature label) · `keep_watching`.
 """
 
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ class PerformanceEvidence(Contract):
     baseline_n: int | None = None
     """Rows of that holdout."""
     recent: float | None = None
-    """On the recent rows; absent when none has a mature label."""
+    """On the recent rows; absent when too few have a mature label."""
     loss_low: float | None = None
     loss_high: float | None = None
     """Two-sided interval of the loss; positive is worse, in the metric's unit."""
@@ -139,7 +139,7 @@ def assess(
         as_of: The 'now' of the data.
         drift: The drift-detective's reply.
         drift_failure: Why there is none.
-        performance: The primary metric on recent mature labels; `n=0` says that there are none.
+        performance: The primary metric on recent mature labels; without `recent`, too few of them were there.
         performance_failure: Why it could not be measured.
         primary: Name of the primary metric.
         promoted_at: When the champion became champion.
@@ -161,7 +161,7 @@ def assess(
         peer_says_fix=drift is not None and any(r.action == "fix_data" for r in drift.recommendations),
         worse=loss is not None and loss.outcome == "bad",
         just_promoted=_just_promoted(promoted_at, as_of, profile_triggers.cool_down) and last_known_good is not None,
-        no_labels=loss is not None and performance is not None and performance.n == 0,
+        no_labels=loss is not None and performance is not None and performance.recent is None,
     )
     return StalenessReport(
         verdict=verdict,
@@ -175,10 +175,10 @@ def performance_signal(evidence: PerformanceEvidence, max_loss: float) -> Signal
     """The loss of the primary metric against `max_loss`, in the metric's unit.
 
     bad: the whole interval lies above 0 and the loss itself is at least `max_loss`. ok: the whole interval lies below
-    `max_loss`. could_not_tell: everything between. could_not_measure: no recent row has a mature label.
+    `max_loss`. could_not_tell: everything between. could_not_measure: too few recent rows have a mature label.
     """
     loss, low, high = evidence.loss, evidence.loss_low, evidence.loss_high
-    if loss is None or low is None or high is None or evidence.n == 0:
+    if loss is None or low is None or high is None:
         return Signal(
             rule="performance",
             subject=evidence.metric,
@@ -186,7 +186,7 @@ def performance_signal(evidence: PerformanceEvidence, max_loss: float) -> Signal
             threshold=max_loss,
             n=evidence.n,
             unit=evidence.metric,
-            statement=f"{evidence.metric}: no recent row has a mature label yet, the loss was not measured.",
+            statement=f"{evidence.metric}: {evidence.n} recent rows have a mature label, too few to measure its loss.",
         )
     outcome: Outcome = "could_not_tell"
     if low > 0 and loss >= max_loss:

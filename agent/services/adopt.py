@@ -104,7 +104,7 @@ def _baseline(
     scored = deps.scorer.score(job)
     if scored.output is None:
         return None
-    metrics = measured(deps, profile, rows.path, scored.output, folder / "first-weeks-rows.parquet")
+    metrics = measured(profile, rows.path, scored.output, folder / "first-weeks-rows.parquet")
     return lineage.Baseline(metrics=metrics, rows=rows.rows, holdout_digest=rows.digest) if metrics else None
 
 

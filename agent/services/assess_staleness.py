@@ -7,12 +7,14 @@ from typing import Any
 from agent.deps import Deps
 from agent.services import lineage
 from agent.services.champion import last_known_good
+from agent.services.measure import criteria_of, rows_of
 from agent.state import Run
-from tools import comparison, staleness, triggers
+from tools import staleness, triggers
 from tools.contracts.base import SCHEMA_VERSION
 from tools.contracts.evidence import DatasetRef, StalenessReport, TriggerVerdict
 from tools.contracts.peers import DriftReply, DriftRequest, DriftThresholds, Envelope, MonitoringConfig
 from tools.errors import RetrainingError
+from tools.value_interval import value_interval
 
 WINDOW_ROWS = 50_000
 """Rows of the current window that drift and performance look at; more are sampled evenly."""
@@ -90,7 +92,9 @@ def _drift(deps: Deps, run: Run, start: datetime, folder: Path) -> tuple[DriftRe
                 monitoring_config=MonitoringConfig(
                     reference_data=str(reference), current_data_window=current.path, features=profile.data.features
                 ),
-                thresholds=DriftThresholds(data_drift=profile.triggers.drift.min_effect),
+                thresholds=DriftThresholds(
+                    data_drift=profile.triggers.drift.share_of_columns, min_effect=profile.triggers.drift.min_effect
+                ),
             ),
         )
         report_folder = folder / "drift"
@@ -129,18 +133,9 @@ def _performance(
         return None, failure.message
     if scored.status != "scored" or scored.output is None:
         return None, scored.statement
-    from tools.adapters import frames
-
-    criteria = comparison.resolve_criteria(profile.metrics, None, profile.task, profile.data.positive_label)
-    paired, _ = frames.paired_rows(
-        [(rows.path, scored.output, scored.output)],
-        target=profile.data.target,
-        classify=profile.task == "classification",
-        slices=(),
-        drop=set(),
-        scored_out=folder / "recent-rows.parquet",
-    )
-    value = comparison.interval(rows=paired, criteria=criteria)
+    criteria = criteria_of(profile)
+    paired = rows_of(profile, rows.path, scored.output, folder / "recent-rows.parquet")
+    value = value_interval(rows=paired, criteria=criteria)
     if value is None:
         return None, f"{primary.name} is undefined on the {rows.rows} recent rows"
     return (
@@ -161,10 +156,9 @@ def _performance(
 def _without_labels(
     run: Run, recorded: lineage.Baseline, baseline: float, rows: DatasetRef
 ) -> staleness.PerformanceEvidence:
-    criteria = comparison.resolve_criteria(run.profile.metrics, None, run.profile.task, run.profile.data.positive_label)
     return staleness.PerformanceEvidence(
         metric=run.profile.metrics.primary.name,
-        direction=criteria.primary.direction,
+        direction=criteria_of(run.profile).primary.direction,
         baseline=baseline,
         baseline_n=recorded.rows,
         n=rows.rows,

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from agent.deps import Deps
 from agent.services import lineage
+from agent.services.measure import criteria_of
 from agent.state import Findings, Run
 from tools import comparison
 from tools.contracts.base import SCHEMA_VERSION
@@ -25,33 +26,37 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     data, uri = findings.data, findings.candidate_uri
     if data is None or uri is None:
         raise BrokenInvariant("the comparison was reached without data or candidate", thing="candidate")
-    criteria = comparison.resolve_criteria(
-        run.profile.metrics, run.order.request.deployment_criteria, run.profile.task, run.profile.data.positive_label
-    )
+    criteria = criteria_of(run.profile, run.order.request.deployment_criteria)
     models = findings.fold_models or tuple(uri for _ in data.folds)
     champion_uri = models[-1] if run.champion is None else run.champion.model_uri
     scores = _score_all(deps, run, data, models, champion_uri)
     failed = [f"{s.side}: {s.result.statement}" for s in scores if s.result.status != "scored"]
     overlap = _contamination(deps, run, findings, data)
-    doubts = _doubts(run, overlap.report)
+    doubts = _doubts(run)
     digest = data.folds[-1].holdout.digest
     if failed:
         result = comparison.unmeasured(
-            criteria=criteria, contamination=overlap.report, holdout_digest=digest, failures=tuple(failed), doubts=doubts
+            criteria=criteria,
+            holdout_rows=sum(fold.holdout.rows for fold in data.folds),
+            contamination=overlap.report,
+            holdout_digest=digest,
+            reason="a model could not be scored",
+            doubts=(*doubts, ("scoring_failed", " ".join(failed))),
+            failures=tuple(failed),
         )
         return {"comparison": result.to_state()}
     from tools.adapters import frames
 
     scored_path = deps.run_dir(run.run_id) / "scored.parquet"
-    rows, _ = frames.paired_rows(
+    rows = frames.paired_rows(
         _triples(data, scores),
         target=run.profile.data.target,
-        classify=run.profile.task == "classification",
+        task=run.profile.task,
         slices=run.profile.metrics.slices,
         drop=overlap.hashes,
         scored_out=scored_path,
     )
-    deps.progress(f"comparing on {len(rows.y):,} rows")
+    deps.progress(f"comparing on {rows.n:,} rows")
     result = comparison.compare(
         rows=rows, criteria=criteria, contamination=overlap.report, holdout_digest=digest, doubts=doubts
     )
@@ -63,7 +68,8 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
                 "doubt_statements": (*result.doubt_statements, peer_doubt[1]),
             }
         )
-    changes: dict[str, Any] = {"validation_metrics": metrics, "notes": _baseline_notes(run, result, findings)}
+    ours = comparison.measure_all(rows=rows, criteria=criteria)
+    changes: dict[str, Any] = {"validation_metrics": metrics | ours, "notes": _baseline_notes(run, result, findings)}
     if run.champion is not None:
         deps.tracking.log_metrics(
             run.tracking_run_id,
@@ -153,7 +159,7 @@ def _hash_file(deps: Deps, version: ModelVersion, folder: Path) -> Path | None:
         return None
 
 
-def _doubts(run: Run, overlap: Contamination) -> tuple[tuple[str, str], ...]:
+def _doubts(run: Run) -> tuple[tuple[str, str], ...]:
     """What makes the case ambiguous before a number is looked at: (code, sentence)."""
     found: list[tuple[str, str]] = []
     wanted = run.order.request.baseline_model
@@ -162,10 +168,6 @@ def _doubts(run: Run, overlap: Contamination) -> tuple[tuple[str, str], ...]:
         if wanted.version != current:
             sentence = f"The request's baseline is version {wanted.version}, but the champion is version {current or 'none'}."
             found.append(("baseline_version_mismatch", sentence))
-    unchecked = [side for side, word in (("candidate", overlap.candidate), ("champion", overlap.champion)) if word == "could_not_check"]
-    if unchecked:
-        sentence = f"The training rows of the {' and the '.join(unchecked)} are not on record: the holdout may hold rows it was trained on."
-        found.append(("contamination_unchecked", sentence))
     return tuple(found)
 
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Literal
 from agent.profiles import list_profiles
 from agent.services import lineage, reviews
 from agent.services.champion import find_champion, last_known_good, require_movable
+from agent.services.measure import criteria_of
 from agent.services.trust import require_known_store
-from tools import comparison, validation, windows
+from tools import validation, windows
 from tools.contracts.base import Contract
 from tools.contracts.profile import AliasTarget, CommandTarget, ExternalTraining, Profile, ProjectTraining
 from tools.errors import RetrainingError
@@ -83,10 +84,7 @@ def _profile(app: "App", profile: Profile) -> list[Finding]:
         found.append(_ok(f"{about}: data", rows) if reach else _missing(f"{about}: data", rows, "check data.source"))
     attempt("windows", lambda: windows.parse_window(profile.data_window, deps.clock()))
     attempt("windows", lambda: windows.parse_strategy(profile.validation_strategy))
-    attempt(
-        "metrics",
-        lambda: comparison.resolve_criteria(profile.metrics, None, profile.task, profile.data.positive_label),
-    )
+    attempt("metrics", lambda: criteria_of(profile))
     attempt("champion", lambda: require_movable(profile))
     attempt("store", lambda: require_known_store(deps, profile))
     found += _champion(app, profile, about)

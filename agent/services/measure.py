@@ -2,27 +2,33 @@
 
 from pathlib import Path
 
-from agent.deps import Deps
 from tools import comparison
 from tools.adapters import frames
-from tools.comparison import PairedRows
+from tools.contracts.comparison import Criteria
 from tools.contracts.profile import Profile
+from tools.contracts.request import DeploymentCriteria
+from tools.paired_rows import PairedRows
 
 
 def rows_of(profile: Profile, rows: str, scored: str, out: Path) -> PairedRows:
     """One model's predictions beside themselves, for what needs only one side."""
-    paired, _ = frames.paired_rows(
+    return frames.paired_rows(
         [(rows, scored, scored)],
         target=profile.data.target,
-        classify=profile.task == "classification",
+        task=profile.task,
         slices=(),
         drop=set(),
         scored_out=out,
     )
-    return paired
 
 
-def measured(deps: Deps, profile: Profile, rows: str, scored: str, out: Path) -> dict[str, float]:
+def criteria_of(profile: Profile, request: DeploymentCriteria | None = None) -> Criteria:
+    """What a candidate of this profile must show."""
+    return comparison.resolve_criteria(
+        metrics=profile.metrics, request=request, task=profile.task, positive_label=profile.data.positive_label
+    )
+
+
+def measured(profile: Profile, rows: str, scored: str, out: Path) -> dict[str, float]:
     """The profile's metrics, those that are defined on these rows."""
-    criteria = comparison.resolve_criteria(profile.metrics, None, profile.task, profile.data.positive_label)
-    return comparison.values(rows=rows_of(profile, rows, scored, out), criteria=criteria)
+    return comparison.measure_all(rows=rows_of(profile, rows, scored, out), criteria=criteria_of(profile))

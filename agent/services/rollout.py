@@ -122,19 +122,11 @@ def _promote(deps: Deps, run: Run, findings: Findings, candidate: ModelVersion) 
         ),
     )
     deps.registry.set_tags(candidate.name, candidate.version, {"retraining.status": "champion", "retraining.run_id": run.run_id})
-    if findings.comparison is not None:
-        metrics = {
-            m.criterion.metric: m.candidate
-            for m in findings.comparison.metrics
-            if m.candidate is not None and m.criterion.slice_column is None
-        }
-        lineage.record_baseline(
-            deps,
-            candidate,
-            lineage.Baseline(
-                metrics=metrics, rows=findings.comparison.holdout_rows, holdout_digest=findings.comparison.holdout_digest
-            ),
-        )
+    if findings.validation_metrics and findings.data is not None:
+        holdout = findings.data.folds[-1].holdout
+        rows = sum(fold.holdout.rows for fold in findings.data.folds)
+        baseline = lineage.Baseline(metrics=findings.validation_metrics, rows=rows, holdout_digest=holdout.digest)
+        lineage.record_baseline(deps, candidate, baseline)
 
 
 def _promoted(candidate: ModelVersion, status: RolloutStatus) -> str:

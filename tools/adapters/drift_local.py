@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 50_000
 """Rows a window, taken evenly over the file."""
-REPORT_NAME = "drift_report.html"
+REPORT_NAME = "drift.html"
 _SEVERITY = {
     "ok": "none",
     "bad": "drifted",

@@ -6,6 +6,7 @@ by the reference's size and ignores nulls. So the columns are cleaned first, and
 """
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,22 +48,10 @@ def write_report(
     if not shown:
         raise Unavailable("no column can be shown in a drift report: each is missing or all null in one of the windows")
     try:
-        from evidently import DataDefinition, Dataset, Report
-        from evidently.presets import DataDriftPreset
-
-        definition = DataDefinition(numerical_columns=numeric, categorical_columns=other)
-        preset = DataDriftPreset(
-            columns=list(shown),
-            num_method=METHOD,
-            cat_method=METHOD,
-            num_threshold=threshold,
-            cat_threshold=threshold,
-        )
-        result = Report([preset], include_tests=False).run(
-            Dataset.from_pandas(cur, data_definition=definition), Dataset.from_pandas(ref, data_definition=definition)
-        )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        result.save_html(str(path))
+        with warnings.catch_warnings():
+            # Evidently's own deprecations and a constant column's correlation: nothing the user could mend.
+            warnings.simplefilter("ignore")
+            _render(ref, cur, path, numeric, other, threshold)
     except Exception as error:
         raise Unavailable(
             f"Evidently could not write the drift report: {type(error).__name__}: {error}",
@@ -71,6 +60,33 @@ def write_report(
             remedy="the numbers of the drift check do not depend on it; see Evidently's message",
         ) from error
     return shown
+
+
+def _render(
+    reference: "pd.DataFrame",
+    current: "pd.DataFrame",
+    path: Path,
+    numeric: list[str],
+    other: list[str],
+    threshold: float,
+) -> None:
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset
+
+    definition = DataDefinition(numerical_columns=numeric, categorical_columns=other)
+    preset = DataDriftPreset(
+        columns=[*numeric, *other],
+        num_method=METHOD,
+        cat_method=METHOD,
+        num_threshold=threshold,
+        cat_threshold=threshold,
+    )
+    result = Report([preset], include_tests=False).run(
+        Dataset.from_pandas(current, data_definition=definition),
+        Dataset.from_pandas(reference, data_definition=definition),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    result.save_html(str(path))
 
 
 def _clean(

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.comparison import PairedRows
+from tools.contracts.profile import Task
 from tools.errors import BadInput
+from tools.paired_rows import PairedRows
 
 ROW_HASH = "__row_hash"
-PROBABILITY = "proba:"
 
 
 def _read(path: str | Path, columns: Sequence[str] | None = None) -> Any:
@@ -50,44 +50,26 @@ def predictions(path: str | Path) -> list[dict[str, Any]]:
     return _read(path).to_dict("records")
 
 
-def _as_text(values: Any) -> Any:
-    """Labels as text on both sides: 1, 1.0, True and '1' from different files name the same class where exact."""
-    import pandas as pd
-
-    series = pd.Series(values)
-    if pd.api.types.is_bool_dtype(series):
-        series = series.astype("Int64")
-    elif pd.api.types.is_float_dtype(series) and (series.dropna() % 1 == 0).all():
-        series = series.astype("Int64")
-    text = series.astype("string")
-    lowered = text.str.lower()
-    return text.mask(lowered == "true", "1").mask(lowered == "false", "0").to_numpy(dtype=object, na_value=None)
-
-
 def paired_rows(
     holdouts: Iterable[tuple[str, str, str]],
     *,
     target: str,
-    classify: bool,
+    task: Task,
     slices: Sequence[str],
     drop: set[str],
     scored_out: Path,
-) -> tuple[PairedRows, int]:
+) -> PairedRows:
     """Rows of one or more holdouts with both models' predictions, in time order.
 
     Args:
         holdouts: (holdout rows, champion's predictions, candidate's predictions) Parquet paths, row by row.
-        drop: row-key hashes that one of the models was trained on.
+        drop: row-key hashes that one of the models was trained on; those rows are left out.
         scored_out: where the rows kept are written with target, slices and the candidate's predictions, for the
             model-evaluator.
-
-    Returns:
-        The rows left, and how many were dropped.
 
     Raises:
         BadInput: a predictions file has another length than its holdout.
     """
-    import numpy as np
     import pandas as pd
 
     frames: list[Any] = []
@@ -103,40 +85,18 @@ def paired_rows(
         frames.append(frame)
     whole = pd.concat(frames, ignore_index=True)
     kept = (whole[~whole[ROW_HASH].isin(drop)] if drop else whole).reset_index(drop=True)
-    candidate_columns = [column for column in kept.columns if str(column).startswith("__candidate:")]
-    out = kept[[target, *(name for name in slices if name != target), *candidate_columns]]
-    out.rename(columns={c: str(c).removeprefix("__candidate:") for c in candidate_columns}).to_parquet(
-        scored_out, index=False
+
+    def side_of(name: str) -> dict[str, Any]:
+        prefix = f"__{name}:"
+        return {str(c).removeprefix(prefix): kept[c] for c in kept.columns if str(c).startswith(prefix)}
+
+    candidate_side = side_of("candidate")
+    plain = kept[[target, *(name for name in slices if name != target)]]
+    plain.assign(**candidate_side).to_parquet(scored_out, index=False)
+    return PairedRows.from_columns(
+        task=task,
+        y=kept[target],
+        baseline=side_of("champion"),
+        candidate=candidate_side,
+        slices={name: kept[name] for name in slices},
     )
-
-    def side(name: str) -> tuple[Any, Any, tuple[str, ...]]:
-        prediction = kept[f"__{name}:prediction"]
-        prefix = f"__{name}:{PROBABILITY}"
-        columns = [column for column in kept.columns if str(column).startswith(prefix)]
-        classes = tuple(_as_text([str(column)[len(prefix) :] for column in columns]))
-        proba = kept[columns].to_numpy(dtype=float) if columns else None
-        return (_as_text(prediction) if classify else prediction.to_numpy(dtype=float)), proba, classes
-
-    base, base_proba, base_classes = side("champion")
-    cand, cand_proba, cand_classes = side("candidate")
-    classes = tuple(sorted(set(base_classes) | set(cand_classes)))
-
-    def aligned(proba: Any, own: tuple[str, ...]) -> Any:
-        if proba is None or not classes:
-            return None
-        out = np.zeros((len(proba), len(classes)))
-        for index, name in enumerate(own):
-            out[:, classes.index(name)] = proba[:, index]
-        return out
-
-    y = _as_text(kept[target]) if classify else kept[target].to_numpy(dtype=float)
-    rows_kept = PairedRows(
-        y=y,
-        baseline_prediction=base,
-        candidate_prediction=cand,
-        baseline_proba=aligned(base_proba, base_classes),
-        candidate_proba=aligned(cand_proba, cand_classes),
-        classes=classes,
-        slices={column: kept[column].astype("string").fillna("(missing)").to_numpy(dtype=object) for column in slices},
-    )
-    return rows_kept, len(whole) - len(kept)

@@ -51,8 +51,8 @@ def run(
             request_from_flags(
                 model,
                 trigger=trigger,
-                data_window=data_window,
-                validation_strategy=validation_strategy,
+                window=data_window,
+                strategy=validation_strategy,
                 as_of=as_of,
                 min_improvement=min_improvement,
                 guardrails=tuple(guardrail or ()),
@@ -82,8 +82,8 @@ def judge(
     parsed = request_from_flags(
         model,
         trigger="manual",
-        data_window=data_window,
-        validation_strategy=validation_strategy,
+        window=data_window,
+        strategy=validation_strategy,
         as_of=as_of,
         min_improvement=min_improvement,
         guardrails=tuple(guardrail or ()),

@@ -1,0 +1,476 @@
+"""The duel: one verdict a metric, from intervals, never from points."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tools.comparison import compare, measure_all, resolve_criteria, unmeasured, verdict_of
+from tools.contracts.comparison import ComparisonResult, Contamination, Criteria, Criterion
+from tools.contracts.profile import MetricsSpec, PrimaryMetric, Task
+from tools.contracts.request import DeploymentCriteria, GuardrailSpec
+from tools.errors import BadInput
+from tools.metrics import METRICS
+from tools.paired_rows import PairedRows
+from tools.resampling import block_length, paired_change
+
+CLEAN = Contamination(candidate="clean", champion="clean")
+
+
+def a_spec(primary: str = "accuracy", gain: float = 0.0, **changes) -> MetricsSpec:
+    return MetricsSpec(primary=PrimaryMetric(name=primary, min_improvement=gain), **changes)
+
+
+def criteria(primary: str = "accuracy", gain: float = 0.0, *, task: Task = "classification", **changes) -> Criteria:
+    spec = a_spec(primary, gain, **changes)
+    return resolve_criteria(metrics=spec, request=None, task=task, positive_label=None)
+
+
+def classifiers(n: int, champion: float, candidate: float, *, seed: int = 0, positives: float = 0.4, **changes):
+    """Two models right on the given shares of rows; where both could be right, they are so together."""
+    g = np.random.default_rng(seed)
+    y = (g.random(n) < positives).astype(int)
+    luck = g.random(n)
+
+    def scores(share: float) -> dict:
+        right = luck < share
+        said = np.where(right, y, 1 - y)
+        sure = 0.5 + 0.4 * g.random(n)
+        p = np.where(said == 1, sure, 1 - sure)
+        return {"prediction": said, "proba:0": 1 - p, "proba:1": p}
+
+    columns = {"task": "classification", "y": y, "baseline": scores(champion), "candidate": scores(candidate)}
+    return PairedRows.from_columns(**(columns | changes))
+
+
+def duel(rows: PairedRows, wanted: Criteria, contamination: Contamination = CLEAN) -> ComparisonResult:
+    return compare(rows=rows, criteria=wanted, contamination=contamination, holdout_digest="d")
+
+
+def verdicts(result: ComparisonResult) -> dict[str, str]:
+    return {item.key: item.verdict for item in result.metrics}
+
+
+# --- criteria
+
+
+def test_request_overrides_gain_and_guardrails_of_the_profile():
+    spec = a_spec(
+        gain=0.02,
+        guardrails=(GuardrailSpec(name="f1", margin=0.03, unit="relative"), GuardrailSpec(name="recall", margin=0.1)),
+    )
+    request = DeploymentCriteria(
+        min_improvement=0.01,
+        guardrail_metrics=("f1", {"name": "neg_log_loss", "margin": 0.2, "direction": "lower"}, "precision"),  # pyright: ignore
+    )
+    resolved = resolve_criteria(metrics=spec, request=request, task="classification", positive_label=True)
+    assert resolved.primary.min_improvement == 0.01
+    assert [(c.metric, c.margin, c.unit, c.direction) for c in resolved.guardrails] == [
+        ("f1", 0.03, "relative", "higher"),
+        ("log_loss", 0.2, "absolute", "lower"),
+        ("precision", 0.0, "absolute", "higher"),
+    ]
+    assert resolved.positive_label == "1"
+
+
+def test_without_a_request_the_profile_holds():
+    resolved = criteria(gain=0.02, guardrails=(GuardrailSpec(name="mcc", margin=0.1),))
+    assert resolved.primary.min_improvement == 0.02
+    assert [c.metric for c in resolved.guardrails] == ["matthews_corrcoef"]
+
+
+def test_guardrail_named_twice_is_refused_under_any_name():
+    with pytest.raises(BadInput, match="'f1' is named twice"):
+        criteria(guardrails=(GuardrailSpec(name="f1"), GuardrailSpec(name="f1_score")))
+
+
+def test_guardrail_on_the_primary_is_dropped():
+    assert criteria(guardrails=(GuardrailSpec(name="accuracy_score"),)).guardrails == ()
+
+
+def test_unknown_guardrail_and_contradicting_primary_are_refused():
+    with pytest.raises(BadInput, match="unknown metric 'nonsense'"):
+        criteria(guardrails=(GuardrailSpec(name="nonsense"),))
+    spec = MetricsSpec(primary=PrimaryMetric(name="log_loss", direction="higher"))
+    with pytest.raises(BadInput, match="better when lower"):
+        resolve_criteria(metrics=spec, request=None, task="classification", positive_label=None)
+
+
+# --- the table of verdicts
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.01, 0.03, "improved"),
+        (0.02, 0.03, "improved"),
+        (0.001, 0.03, "inconclusive"),
+        (-0.02, 0.03, "inconclusive"),
+        (-0.02, 0.009, "non_inferior"),
+        (0.0, 0.0, "non_inferior"),
+        (-0.03, -0.001, "regressed"),
+        (float("nan"), 0.1, "no_data"),
+    ],
+)
+def test_verdict_of_a_primary_with_a_gain_of_one_point(low: float, high: float, verdict: str):
+    wanted = Criterion(metric="accuracy", role="primary", direction="higher", min_improvement=0.01)
+    assert verdict_of(wanted, low, high) == verdict
+
+
+def test_primary_without_a_demanded_gain_still_has_to_be_surely_better():
+    wanted = Criterion(metric="accuracy", role="primary", direction="higher")
+    assert verdict_of(wanted, 0.0, 0.01) == "inconclusive"
+    assert verdict_of(wanted, 1e-9, 0.01) == "improved"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.001, 0.02, "improved"),
+        (-0.009, 0.02, "non_inferior"),
+        (-0.009, -0.001, "non_inferior"),
+        (-0.02, 0.02, "inconclusive"),
+        (-0.02, -0.005, "inconclusive"),
+        (-0.02, -0.011, "regressed"),
+    ],
+)
+def test_verdict_of_a_guardrail_with_a_margin_of_one_point(low: float, high: float, verdict: str):
+    wanted = Criterion(metric="accuracy", role="guardrail", direction="higher", margin=0.01)
+    assert verdict_of(wanted, low, high) == verdict
+
+
+@given(
+    low=st.integers(-1000, 1000),
+    width=st.integers(0, 1000),
+    bar=st.integers(0, 500),
+    scale=st.sampled_from([0.5, 2.0, 1024.0]),
+    role=st.sampled_from(["primary", "guardrail"]),
+)
+def test_scaling_a_unit_with_its_bars_changes_no_verdict(low, width, bar, scale, role):
+    def wanted(factor: float) -> Criterion:
+        return Criterion(
+            metric="mean_absolute_error",
+            role=role,
+            direction="lower",
+            min_improvement=bar * factor,
+            margin=bar * factor,
+        )
+
+    high = low + width
+    assert verdict_of(wanted(1), low, high) == verdict_of(wanted(scale), low * scale, high * scale)
+
+
+# --- the duel
+
+
+def test_clearly_better_candidate_improves_and_the_same_margin_turned_round_regresses():
+    wanted = criteria(gain=0.02, guardrails=(GuardrailSpec(name="f1", margin=0.02),))
+    better = duel(classifiers(2000, 0.80, 0.88), wanted)
+    worse = duel(classifiers(2000, 0.88, 0.80), wanted)
+    assert verdicts(better) == {"comparison/accuracy": "improved", "comparison/f1": "improved"}
+    assert verdicts(worse) == {"comparison/accuracy": "regressed", "comparison/f1": "regressed"}
+
+
+def test_identical_models_hold_every_guardrail_and_gain_nothing():
+    rows = classifiers(500, 0.8, 0.8)
+    same = replace(rows, candidate_proba=rows.baseline_proba)
+    wanted = criteria(
+        guardrails=tuple(GuardrailSpec(name=n) for n in ("f1", "roc_auc", "log_loss", "balanced_accuracy"))
+    )
+    result = duel(same, wanted)
+    assert {item.verdict for item in result.metrics} == {"non_inferior"}
+    assert {(item.low, item.high) for item in result.metrics} == {(0.0, 0.0)}
+
+
+def test_change_is_positive_when_better_whatever_the_direction():
+    g = np.random.default_rng(0)
+    y = g.standard_normal(400)
+    rows = PairedRows.from_columns(
+        task="regression",
+        y=y,
+        baseline={"prediction": y + g.standard_normal(400)},
+        candidate={"prediction": y + 0.5 * g.standard_normal(400)},
+    )
+    wanted = criteria("rmse", task="regression", guardrails=(GuardrailSpec(name="r2"), GuardrailSpec(name="medae")))
+    result = duel(rows, wanted)
+    assert all(item.change is not None and item.change > 0 for item in result.metrics)
+    assert {item.verdict for item in result.metrics} == {"improved"}
+
+
+def test_point_estimate_does_not_decide():
+    result = duel(classifiers(200, 0.80, 0.815), criteria(gain=0.005))
+    primary = result.primary
+    assert primary.change is not None
+    assert primary.change >= 0.005
+    assert primary.verdict == "inconclusive"
+    assert primary.rows_needed is not None
+    assert primary.rows_needed > 200
+    assert f"about {primary.rows_needed:,} rows would tell" in primary.statement
+
+
+def mended(rows: PairedRows, count: int) -> PairedRows:
+    """The champion against itself with `count` of its errors mended, all over the time."""
+    wrong = np.random.default_rng(0).permutation(np.flatnonzero(rows.baseline_prediction != rows.y))[:count]
+    candidate = rows.baseline_prediction.copy()
+    candidate[wrong] = rows.y[wrong]
+    return replace(rows, candidate_prediction=candidate)
+
+
+def test_a_handful_of_mended_rows_does_not_prove_a_gain_and_many_do():
+    rows = classifiers(1000, 0.8, 0.8)
+    assert duel(mended(rows, 5), criteria()).primary.verdict == "inconclusive"
+    assert duel(mended(rows, 60), criteria()).primary.verdict == "improved"
+
+
+def test_same_rows_give_the_same_intervals():
+    rows, wanted = classifiers(800, 0.8, 0.83), criteria(guardrails=(GuardrailSpec(name="roc_auc"),))
+    assert duel(rows, wanted) == duel(rows, wanted)
+
+
+def test_dependent_rows_give_longer_blocks_and_wider_intervals_than_shuffled_ones():
+    g = np.random.default_rng(1)
+    quality = np.repeat(g.standard_normal(100), 30)  # good and bad spells of 30 rows
+    y = np.zeros(3000)
+    order = g.permutation(3000)
+    metric = METRICS["mean_squared_error"]
+
+    def change(rows: np.ndarray):
+        pair = PairedRows(task="regression", y=y, baseline_prediction=np.ones(3000), candidate_prediction=quality[rows])
+        return paired_change(
+            metric=metric,
+            baseline=pair.sample("baseline", None),
+            candidate=pair.sample("candidate", None),
+            relative=False,
+            confidence=0.95,
+        )
+
+    in_time, shuffled = change(np.arange(3000)), change(order)
+    assert in_time.block_length > shuffled.block_length
+    assert in_time.high - in_time.low > 3 * (shuffled.high - shuffled.low)
+
+
+def test_block_length_stays_in_its_bounds():
+    g = np.random.default_rng(2)
+    walk = np.cumsum(g.standard_normal(900))
+    assert block_length(walk)[0] == 900 // 15
+    assert block_length(g.standard_normal(1000))[0] == 15
+    assert block_length(np.zeros(100)) == (6, 1.0)
+
+
+# --- no data
+
+
+def test_too_few_rows_are_no_data():
+    result = duel(classifiers(49, 0.8, 0.9), criteria())
+    assert result.primary.verdict == "no_data"
+    assert result.primary.statement == "accuracy: 49 rows, at least 50 are needed."
+    assert duel(classifiers(50, 0.8, 0.9), criteria()).primary.verdict != "no_data"
+
+
+def test_too_few_positives_are_no_data_for_class_metrics_only():
+    rows = classifiers(400, 0.9, 0.95, positives=0.01)
+    result = duel(rows, criteria(guardrails=(GuardrailSpec(name="recall"), GuardrailSpec(name="roc_auc"))))
+    assert verdicts(result)["comparison/recall"] == "no_data"
+    assert verdicts(result)["comparison/roc_auc"] == "no_data"
+    assert verdicts(result)["comparison/accuracy"] != "no_data"
+    assert "rows of class 1, at least 10 are needed" in result.metrics[1].statement
+
+
+def test_missing_predictions_are_counted_and_named():
+    rows = classifiers(300, 0.8, 0.9)
+    candidate = rows.candidate_prediction.copy()
+    candidate[:3] = np.nan
+    result = duel(replace(rows, candidate_prediction=candidate), criteria())
+    assert result.primary.verdict == "no_data"
+    assert result.primary.statement == "accuracy: 3 of the candidate's 300 predictions are missing or not finite."
+
+
+def test_absent_or_broken_probabilities_are_no_data_for_metrics_that_need_them():
+    rows = classifiers(300, 0.8, 0.9)
+    assert rows.baseline_proba is not None
+    wanted = criteria(guardrails=(GuardrailSpec(name="log_loss"),))
+    none = duel(replace(rows, candidate_proba=None), wanted)
+    broken = duel(replace(rows, baseline_proba=rows.baseline_proba * 3), wanted)
+    assert none.metrics[1].statement == "log_loss: the candidate gives no probabilities."
+    assert broken.metrics[1].verdict == "no_data"
+    assert none.primary.verdict == "improved"
+
+
+def test_zero_baseline_under_a_relative_demand_is_no_data():
+    y = np.arange(100.0)
+    rows = PairedRows(task="regression", y=y, baseline_prediction=y, candidate_prediction=y + 1)
+    spec = MetricsSpec(primary=PrimaryMetric(name="mae", min_improvement=0.1, unit="relative"))
+    wanted = resolve_criteria(metrics=spec, request=None, task="regression", positive_label=None)
+    result = duel(rows, wanted)
+    assert result.primary.verdict == "no_data"
+    assert "champion's value of 0 does not exist" in result.primary.statement
+
+
+def test_relative_change_is_a_share_of_the_champions_value():
+    g = np.random.default_rng(0)
+    e = np.abs(g.standard_normal(500)) + 0.1
+    zero = np.zeros(500)
+    rows = PairedRows(task="regression", y=zero, baseline_prediction=e, candidate_prediction=0.8 * e)
+    spec = MetricsSpec(primary=PrimaryMetric(name="mae", min_improvement=0.1, unit="relative"))
+    wanted = resolve_criteria(metrics=spec, request=None, task="regression", positive_label=None)
+    primary = duel(rows, wanted).primary
+    assert primary.change == pytest.approx(0.2)
+    assert primary.low == pytest.approx(0.2)
+    assert primary.verdict == "improved"
+
+
+def test_unknown_positive_class_of_two_is_no_data_with_the_remedy():
+    said = {"prediction": ["yes", "no"] * 100}
+    rows = PairedRows.from_columns(task="classification", y=["yes", "no"] * 100, baseline=said, candidate=said)
+    result = duel(rows, criteria("f1"))
+    assert result.primary.statement.endswith("set data.positive_label.")
+    spec = a_spec("f1")
+    named = resolve_criteria(metrics=spec, request=None, task="classification", positive_label="yes")
+    assert duel(rows, named).primary.baseline == 1.0
+
+
+def test_single_class_in_the_holdout_is_no_data():
+    rows = classifiers(200, 0.8, 0.9, positives=0.0)
+    assert duel(rows, criteria("balanced_accuracy")).primary.verdict == "no_data"
+
+
+def test_unmeasured_duel_has_no_data_for_everything_demanded():
+    wanted = criteria(guardrails=(GuardrailSpec(name="f1"),))
+    result = unmeasured(
+        criteria=wanted,
+        holdout_rows=10,
+        contamination=CLEAN,
+        holdout_digest="d",
+        reason="the candidate could not be scored",
+        doubts=[("scoring_failed", "The candidate could not be scored.")],
+        failures=["exit code 1"],
+    )
+    assert verdicts(result) == {"comparison/accuracy": "no_data", "comparison/f1": "no_data"}
+    assert result.doubts == ("scoring_failed",)
+    assert result.failures == ("exit code 1",)
+
+
+def test_unchecked_contamination_is_a_doubt_and_a_clean_check_is_none():
+    rows = classifiers(200, 0.8, 0.9)
+    unchecked = duel(rows, criteria(), Contamination(candidate="clean", champion="could_not_check"))
+    assert unchecked.doubts == ("contamination_unchecked",)
+    assert "the champion trained" in unchecked.doubt_statements[0]
+    assert duel(rows, criteria()).doubts == ()
+
+
+def test_one_models_values_leave_out_what_cannot_be_measured():
+    rows = classifiers(300, 0.8, 0.9)
+    without = replace(rows, candidate_proba=None)
+    wanted = criteria(guardrails=(GuardrailSpec(name="log_loss"),))
+    assert set(measure_all(rows=without, criteria=wanted)) == {"accuracy"}
+    assert set(measure_all(rows=without, criteria=wanted, which="baseline")) == {"accuracy", "log_loss"}
+
+
+# --- slices
+
+
+def sliced(broken: float, n: int = 4000, values: int = 4) -> PairedRows:
+    """A better candidate everywhere but in slice "0", where it is right on the share `broken`."""
+    rows = classifiers(n, 0.8, 0.9)
+    where = np.arange(n) % values
+    g = np.random.default_rng(9)
+    candidate = np.where((where == 0) & (g.random(n) > broken), 1 - rows.y, rows.candidate_prediction)
+    return replace(rows, candidate_prediction=candidate, slices={"group": where.astype(str).astype(object)})
+
+
+def test_broken_slice_regresses_and_stands_first_while_the_whole_improves():
+    result = duel(sliced(0.6), criteria(slices=("group",)))
+    assert result.primary.verdict == "improved"
+    assert result.metrics[1].key == "comparison/accuracy/group=0"
+    assert [item.verdict for item in result.metrics[1:]] == ["regressed", "improved", "improved", "improved"]
+    assert all(item.criterion.role == "slice" for item in result.metrics[1:])
+
+
+def test_whole_slices_do_not_regress():
+    result = duel(sliced(1.0), criteria(slices=("group",)))
+    assert "regressed" not in {item.verdict for item in result.metrics}
+
+
+def test_many_harmless_slices_raise_no_false_alarm():
+    n = 6000
+    g = np.random.default_rng(5)
+    y = g.integers(0, 2, n)
+    said = [np.where(g.random(n) < 0.8, y, 1 - y) for _ in range(2)]
+    rows = PairedRows.from_columns(
+        task="classification",
+        y=y,
+        baseline={"prediction": said[0]},
+        candidate={"prediction": said[1]},
+        slices={"group": g.integers(0, 60, n)},
+    )
+    result = duel(rows, criteria(slices=("group",), slice_margin=0.0))
+    assert len(result.metrics) == 1 + 50
+    assert "regressed" not in {item.verdict for item in result.metrics[1:]}
+
+
+def test_slices_below_the_least_rows_are_not_judged_and_missing_values_are_a_slice():
+    rows = classifiers(300, 0.8, 0.9)
+    group = np.array(["a"] * 200 + ["b"] * 49 + [None] * 51, dtype=object)
+    texts = PairedRows.from_columns(
+        task="regression",
+        y=rows.y,
+        baseline={"prediction": rows.y},
+        candidate={"prediction": rows.y},
+        slices={"g": group},
+    )
+    result = duel(texts, criteria("mae", task="regression", slices=("g",)))
+    assert {item.criterion.slice_value for item in result.metrics[1:]} == {"a", "(missing)"}
+
+
+def test_unknown_slice_column_is_refused():
+    with pytest.raises(BadInput, match="slice column 'region'"):
+        duel(classifiers(100, 0.8, 0.9), criteria(slices=("region",)))
+
+
+# --- known truth
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["accuracy", "f1", "roc_auc"])
+def test_interval_covers_the_truth_on_independent_rows(name: str):
+    wanted = criteria(name)
+    inside = 0
+    for seed in range(100):
+        g = np.random.default_rng(seed)
+        y = g.integers(0, 2, 400)
+        scores = [1 / (1 + np.exp(-(2 * y - 1 + 1.2 * g.standard_normal(400)))) for _ in range(2)]
+        sides = [{"prediction": (p > 0.5).astype(int), "proba:0": 1 - p, "proba:1": p} for p in scores]
+        rows = PairedRows.from_columns(task="classification", y=y, baseline=sides[0], candidate=sides[1])
+        primary = duel(rows, wanted).primary
+        assert primary.low is not None
+        assert primary.high is not None
+        inside += primary.low <= 0 <= primary.high
+    assert inside >= 89  # 95 expected; 88 or fewer has a chance of 0.4 %
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    n=st.integers(2, 80),
+    seed=st.integers(0, 10_000),
+    name=st.sampled_from(sorted(m for m in METRICS if METRICS[m].task == "classification")),
+    unit=st.sampled_from(["absolute", "relative"]),
+)
+def test_any_small_holdout_ends_in_a_verdict(n, seed, name, unit):
+    g = np.random.default_rng(seed)
+    p, q = g.random(n), g.random(n)
+    rows = PairedRows.from_columns(
+        task="classification",
+        y=g.integers(0, 2, n),
+        baseline={"prediction": (p > 0.5).astype(int), "proba:0": 1 - p, "proba:1": p},
+        candidate={"prediction": (q > 0.5).astype(int), "proba:0": 1 - q, "proba:1": q},
+    )
+    spec = MetricsSpec(primary=PrimaryMetric(name=name, unit=unit), min_rows=2)
+    wanted = resolve_criteria(metrics=spec, request=None, task="classification", positive_label=None)
+    primary = duel(rows, wanted).primary
+    assert primary.statement
+    if primary.verdict != "no_data":
+        assert primary.low is not None
+        assert primary.high is not None
+        assert primary.low <= primary.high

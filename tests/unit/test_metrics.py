@@ -1,0 +1,185 @@
+"""Every metric gives scikit-learn's number, and every name says what it is."""
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from tools.errors import BadInput
+from tools.metrics import METRICS, Sample, SumMetric, find_metric, in_our_terms, measure
+from tools.paired_rows import PairedRows, label_text
+
+
+def _binary(n: int = 400) -> Sample:
+    g = np.random.default_rng(3)
+    y = (g.random(n) < 0.3).astype(float)
+    p = np.round(np.clip(0.35 * y + 0.6 * g.random(n), 0, 1), 2)  # rounded: ties
+    return Sample(y=y, prediction=(p > 0.5).astype(float), proba=np.c_[1 - p, p], classes=2, positive=1)
+
+
+def _three(n: int = 400) -> Sample:
+    g = np.random.default_rng(4)
+    y = g.integers(0, 3, n)
+    proba = g.dirichlet([1, 1, 1], n) + 0.5 * np.eye(3)[y]
+    proba /= proba.sum(axis=1, keepdims=True)
+    return Sample(y=y.astype(float), prediction=proba.argmax(axis=1).astype(float), proba=proba, classes=3)
+
+
+def _values(n: int = 401) -> Sample:
+    g = np.random.default_rng(5)
+    y = 100 + g.standard_normal(n)
+    return Sample(y=y, prediction=y + 0.3 * g.standard_normal(n))
+
+
+B, T, V = _binary(), _three(), _values()
+assert B.proba is not None
+assert T.proba is not None
+BP = B.proba[:, 1]
+
+CASES = {
+    "accuracy": [(B, sk.accuracy_score(B.y, B.prediction)), (T, sk.accuracy_score(T.y, T.prediction))],
+    "balanced_accuracy": [
+        (B, sk.balanced_accuracy_score(B.y, B.prediction)),
+        (T, sk.balanced_accuracy_score(T.y, T.prediction)),
+    ],
+    "matthews_corrcoef": [
+        (B, sk.matthews_corrcoef(B.y, B.prediction)),
+        (T, sk.matthews_corrcoef(T.y, T.prediction)),
+    ],
+    "precision": [
+        (B, sk.precision_score(B.y, B.prediction)),
+        (T, sk.precision_score(T.y, T.prediction, average="macro")),
+    ],
+    "recall": [(B, sk.recall_score(B.y, B.prediction)), (T, sk.recall_score(T.y, T.prediction, average="macro"))],
+    "f1": [(B, sk.f1_score(B.y, B.prediction)), (T, sk.f1_score(T.y, T.prediction, average="macro"))],
+    "precision_macro": [(B, sk.precision_score(B.y, B.prediction, average="macro"))],
+    "recall_macro": [(T, sk.recall_score(T.y, T.prediction, average="macro"))],
+    "f1_macro": [(B, sk.f1_score(B.y, B.prediction, average="macro"))],
+    "precision_weighted": [(T, sk.precision_score(T.y, T.prediction, average="weighted"))],
+    "recall_weighted": [(T, sk.recall_score(T.y, T.prediction, average="weighted"))],
+    "f1_weighted": [(T, sk.f1_score(T.y, T.prediction, average="weighted"))],
+    "log_loss": [(B, sk.log_loss(B.y, BP)), (T, sk.log_loss(T.y, T.proba))],
+    "brier_score_loss": [(B, sk.brier_score_loss(B.y, BP)), (T, sk.brier_score_loss(T.y, T.proba))],
+    "roc_auc": [(B, sk.roc_auc_score(B.y, BP)), (T, sk.roc_auc_score(T.y, T.proba, multi_class="ovr"))],
+    "average_precision": [(B, sk.average_precision_score(B.y, BP)), (T, sk.average_precision_score(T.y, T.proba))],
+    "mean_absolute_error": [(V, sk.mean_absolute_error(V.y, V.prediction))],
+    "mean_squared_error": [(V, sk.mean_squared_error(V.y, V.prediction))],
+    "root_mean_squared_error": [(V, sk.root_mean_squared_error(V.y, V.prediction))],
+    "mean_absolute_percentage_error": [(V, sk.mean_absolute_percentage_error(V.y, V.prediction))],
+    "r2": [(V, sk.r2_score(V.y, V.prediction))],
+    "median_absolute_error": [(V, sk.median_absolute_error(V.y, V.prediction))],
+}
+
+
+def test_every_metric_is_checked_against_scikit_learn():
+    assert set(CASES) == set(METRICS)
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_value_is_scikit_learns(name: str):
+    for sample, expected in CASES[name]:
+        assert measure(METRICS[name], sample) == pytest.approx(float(expected), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "sample", "function"),
+    [
+        ("roc_auc", B, lambda w: sk.roc_auc_score(B.y, BP, sample_weight=w)),
+        ("average_precision", B, lambda w: sk.average_precision_score(B.y, BP, sample_weight=w)),
+    ],
+)
+def test_weighted_value_is_scikit_learns(name, sample, function):
+    weights = np.random.default_rng(0).integers(0, 4, sample.y.shape[0]).astype(float)
+    metric = METRICS[name]
+    assert not isinstance(metric, SumMetric)
+    assert metric.prepare(sample)(weights) == pytest.approx(function(weights), rel=1e-9)
+
+
+def test_weighted_median_is_the_median_of_the_repeated_rows():
+    weights = np.random.default_rng(0).integers(0, 4, V.y.shape[0])
+    repeated = Sample(y=np.repeat(V.y, weights), prediction=np.repeat(V.prediction, weights))
+    metric = METRICS["median_absolute_error"]
+    assert not isinstance(metric, SumMetric)
+    assert metric.prepare(V)(weights.astype(float)) == pytest.approx(measure(metric, repeated))
+
+
+def test_undefined_value_is_nan_not_zero():
+    one_class = Sample(y=np.ones(10), prediction=np.ones(10), proba=np.full((10, 2), 0.5), classes=2, positive=1)
+    flat = Sample(y=np.ones(10), prediction=np.ones(10))
+    no_positive = Sample(y=np.zeros(10), prediction=np.zeros(10), classes=2, positive=1)
+    assert np.isnan(measure(METRICS["roc_auc"], one_class))
+    assert np.isnan(measure(METRICS["r2"], flat))
+    assert np.isnan(measure(METRICS["recall"], no_positive))
+
+
+def test_a_model_that_never_finds_the_positive_class_has_precision_zero():
+    blind = Sample(y=np.array([1.0, 0.0]), prediction=np.zeros(2), classes=2, positive=1)
+    assert measure(METRICS["precision"], blind) == 0.0
+
+
+def test_unknown_metric_lists_the_known_ones():
+    with pytest.raises(BadInput, match="unknown metric 'acuracy'") as caught:
+        find_metric("acuracy", "classification")
+    assert "accuracy" in str(caught.value.remedy)
+    assert "r2" not in str(caught.value.remedy).split(": ")[1].split(", ")
+
+
+def test_metric_of_another_task_is_refused():
+    with pytest.raises(BadInput, match="'r2' is for regression, the model is for classification"):
+        find_metric("r2", "classification")
+
+
+def test_contradicting_direction_is_refused_and_the_own_one_is_not():
+    with pytest.raises(BadInput, match="better when lower, not when higher"):
+        find_metric("log_loss", "classification", "higher")
+    assert find_metric("log_loss", "classification", "lower").name == "log_loss"
+
+
+def test_scorer_names_map_with_their_sign():
+    assert find_metric("neg_log_loss", "classification", "higher").name == "log_loss"
+    assert in_our_terms("neg_root_mean_squared_error", -2.0) == ("root_mean_squared_error", 2.0)
+    assert in_our_terms("rmse", 2.0) == ("root_mean_squared_error", 2.0)
+    with pytest.raises(BadInput):
+        find_metric("neg_accuracy")
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical"),
+    [("f1_score", "f1"), ("mae", "mean_absolute_error"), ("r2_score", "r2"), ("neg_brier_score", "brier_score_loss")],
+)
+def test_aliases(name: str, canonical: str):
+    assert find_metric(name).name == canonical
+
+
+def test_labels_of_different_types_are_one_label():
+    assert [label_text(v) for v in (1, 1.0, True, "1", "True", np.int64(1), np.float32(1))] == ["1"] * 7
+    assert [label_text(v) for v in (None, float("nan"), "late", 2.5)] == ["", "", "late", "2.5"]
+
+
+def test_rows_meet_whatever_the_label_type():
+    rows = PairedRows.from_columns(
+        task="classification",
+        y=np.array([1, 0, 1]),
+        baseline={"prediction": [True, False, True]},
+        candidate={"prediction": ["1.0", "0.0", None], "proba:True": [0.9, 0.1, 0.8]},
+        slices={"airline": ["AA", None, "UA"]},
+    )
+    assert rows.classes == ("0", "1")
+    assert rows.baseline_prediction.tolist() == [1, 0, 1]
+    assert np.isnan(rows.candidate_prediction[2])
+    assert rows.candidate_proba is not None
+    assert rows.candidate_proba[:, 1].tolist() == [0.9, 0.1, 0.8]
+    assert rows.slices["airline"].tolist() == ["AA", "(missing)", "UA"]
+
+
+def test_predictions_of_another_length_are_refused():
+    with pytest.raises(BadInput, match="candidate_prediction has 2 rows, the holdout has 3"):
+        PairedRows.from_columns(
+            task="regression", y=[1, 2, 3], baseline={"prediction": [1, 2, 3]}, candidate={"prediction": [1, 2]}
+        )
+
+
+def test_values_that_are_no_numbers_are_refused():
+    with pytest.raises(BadInput, match="candidate's prediction is not a number"):
+        PairedRows.from_columns(
+            task="regression", y=[1, 2], baseline={"prediction": [1, 2]}, candidate={"prediction": ["a", 2]}
+        )

@@ -1,0 +1,108 @@
+# pyright: basic
+"""The tracking server in MLflow: one run per orchestration run, every report an artifact of it."""
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tools.adapters.mlflow_client import client_for, masked, translated
+from tools.errors import BadInput
+
+RUN_TAG = "retraining.run_id"
+
+
+class MlflowTracking:
+    """See `tools.ports.Tracking`. The client is made at first use: MLflow takes seconds to import."""
+
+    def __init__(self, tracking_uri: str, experiment_prefix: str = "retraining") -> None:
+        self._uri, self._prefix = tracking_uri, experiment_prefix
+        self._made: Any = None
+
+    @property
+    def _client(self) -> Any:
+        if self._made is None:
+            self._made = client_for(self._uri)
+        return self._made
+
+    def open_run(self, run_id: str, model_name: str, tags: Mapping[str, str]) -> str:
+        with translated("tracking server", self._uri):
+            experiment = self._experiment(f"{self._prefix}/{model_name}")
+            found = self._client.search_runs([experiment], f"tags.`{RUN_TAG}` = '{run_id}'", max_results=1)
+            if found:
+                tracking_run = found[0].info.run_id
+                self._client.update_run(tracking_run, status="RUNNING")
+                for key, value in tags.items():
+                    self._client.set_tag(tracking_run, key, value)
+                return tracking_run
+            made = self._client.create_run(experiment, tags={RUN_TAG: run_id, **tags}, run_name=run_id)
+            return made.info.run_id
+
+    def _experiment(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        found = self._client.get_experiment_by_name(name)
+        if found is not None:
+            return found.experiment_id
+        try:
+            return self._client.create_experiment(name)
+        except MlflowException as error:
+            # Another process was quicker.
+            found = self._client.get_experiment_by_name(name)
+            if error.error_code == "RESOURCE_ALREADY_EXISTS" and found is not None:
+                return found.experiment_id
+            raise
+
+    def log_json(self, tracking_run_id: str, path: str, content: Mapping[str, Any]) -> None:
+        text = json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+        with translated("tracking server", self._uri):
+            self._client.log_text(tracking_run_id, text, path)
+
+    def log_file(self, tracking_run_id: str, file: Path, folder: str) -> None:
+        with translated("tracking server", self._uri):
+            self._client.log_artifact(tracking_run_id, str(file), folder)
+
+    def log_metrics(self, tracking_run_id: str, metrics: Mapping[str, float]) -> None:
+        from mlflow.entities import Metric
+
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                raise BadInput(f"metric {name} is {value}", thing=name, value=value, remedy="omit what was not measured")
+        now = int(time.time() * 1000)
+        with translated("tracking server", self._uri):
+            self._client.log_batch(tracking_run_id, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
+
+    def set_tags(self, tracking_run_id: str, tags: Mapping[str, str]) -> None:
+        with translated("tracking server", self._uri):
+            for key, value in tags.items():
+                self._client.set_tag(tracking_run_id, key, value)
+
+    def get_tags(self, tracking_run_id: str) -> Mapping[str, str]:
+        with translated("tracking server", self._uri, f"no tracking run {tracking_run_id}"):
+            return dict(self._client.get_run(tracking_run_id).data.tags)
+
+    def fetch(self, tracking_run_id: str, path: str, folder: Path) -> Path | None:
+        from mlflow.exceptions import MlflowException
+
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with translated("tracking server", self._uri):
+            try:
+                listed = self._client.list_artifacts(tracking_run_id, str(Path(path).parent) if "/" in path else None)
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return None
+                raise
+            if path not in {item.path for item in listed}:
+                return None
+            return Path(self._client.download_artifacts(tracking_run_id, path, str(folder)))
+
+    def close_run(self, tracking_run_id: str, *, failed: bool = False) -> None:
+        with translated("tracking server", self._uri):
+            self._client.set_terminated(tracking_run_id, status="FAILED" if failed else "FINISHED")
+
+    def where(self) -> str:
+        if self._uri.startswith(("http://", "https://")):
+            return masked(self._uri)
+        return f"mlflow ui --backend-store-uri {masked(self._uri)}"

@@ -1,0 +1,53 @@
+# pyright: basic
+"""Tables of the run store: portable types only, times as ISO text in UTC (they sort as they pass)."""
+
+from sqlalchemy import JSON, Column, Integer, MetaData, String, Table, Text, UniqueConstraint
+
+METADATA = MetaData()
+SCHEMA = 1
+
+META = Table("retraining_meta", METADATA, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False))
+RUNS = Table(
+    "retraining_runs",
+    METADATA,
+    Column("run_id", String(64), primary_key=True),
+    Column("model_id", String(255), nullable=False, index=True),
+    Column("idempotency_key", String(255)),
+    Column("created_at", String(40), nullable=False, index=True),
+    Column("record", JSON, nullable=False),
+    UniqueConstraint("idempotency_key", name="retraining_runs_key"),
+)
+LEASES = Table(
+    "retraining_leases",
+    METADATA,
+    Column("model_name", String(255), primary_key=True),
+    Column("token", Integer, nullable=False),
+    Column("run_id", String(64)),
+    Column("holder", String(255)),
+    Column("since", String(40)),
+    Column("expires_at", String(40)),
+)
+EFFECTS = Table(
+    "retraining_effects",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("key", String(255), nullable=False, unique=True),
+    Column("run_id", String(64), nullable=False, index=True),
+    Column("record", JSON, nullable=False),
+)
+REVIEWS = Table(
+    "retraining_reviews",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("run_id", String(64), nullable=False, index=True),
+    Column("model_id", String(255), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("record", JSON, nullable=False),
+)
+CHAMPIONS = Table(
+    "retraining_champions",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("model_name", String(255), nullable=False, index=True),
+    Column("record", JSON, nullable=False),
+)

@@ -1,0 +1,280 @@
+"""May these rows train and judge a model?
+
+The window and the holdout are each held against the reference (the champion's training rows). A world that moves is not
+broken: ranges are widened by half their width, shares need a rise beyond their own sampling error, and a column that was
+constant may begin to vary (a warning). What is broken blocks: a column gone or of another type, a unit changed, nulls, infinities,
+one class only. Without a reference the comparing checks are `could_not_check` as warnings: there is nothing to protect yet.
+"""
+
+from collections.abc import Iterator, Mapping
+from math import sqrt
+from typing import Final, Literal
+
+from tools.contracts.evidence import Check, ValidationReport
+from tools.contracts.profile import DataSpec, Task, ValidationSpec
+from tools.contracts.profiling import ColumnProfile, DataProfile
+from tools.contracts.training import ModelSignature
+
+UNIT_FACTOR: Final = 8.0
+"""A median that many times larger or smaller, with its spread, is a changed unit rather than a moved world."""
+SIGMAS: Final = 4.0
+"""Standard errors that a share must rise beyond its bound."""
+DEPENDENCE: Final = 8.0
+"""Rows in time order repeat each other: shares are taken to have an eighth of their rows' worth of information."""
+
+
+def validate(
+    *,
+    reference: DataProfile | None,
+    window: DataProfile,
+    holdout: DataProfile,
+    spec: ValidationSpec,
+    data: DataSpec,
+    task: Task,
+    labelled_rows: int,
+    signature: ModelSignature | None = None,
+    columns: Mapping[str, str],
+) -> ValidationReport:
+    """All checks.
+
+    Args:
+        reference: the champion's training rows; None where nothing is on record.
+        window: the window's rows (a bounded sample).
+        holdout: the rows that will judge.
+        labelled_rows: rows that would train.
+        signature: the champion's input columns.
+        columns: the source's columns and types, as they are now.
+    """
+    checks = [
+        *_schema(data, columns, signature),
+        *_volume(spec, window, labelled_rows),
+        *_duplicates(spec, window),
+        *_labels(data, task, holdout),
+    ]
+    for name in data.features:
+        checks += _column(name, reference, window, spec, "window")
+        checks += _column(name, reference, holdout, spec, "holdout")
+    return _report(_unique(checks))
+
+
+def validate_signature(signature: ModelSignature, columns: Mapping[str, str]) -> tuple[Check, ...]:
+    """Are the columns that the model asks for in the source?"""
+    return tuple(
+        Check(
+            name="schema",
+            subject=column.name,
+            result="pass" if column.name in columns or not column.required else "fail",
+            statement=f"{column.name}, an input of the champion ({column.type}), is "
+            + ("in the source." if column.name in columns else "not in the source."),
+        )
+        for column in signature.inputs
+    )
+
+
+def _schema(data: DataSpec, columns: Mapping[str, str], signature: ModelSignature | None) -> Iterator[Check]:
+    for name in (*data.features, data.target, data.event_time):
+        there = name in columns
+        yield Check(
+            name="schema",
+            subject=name,
+            result="pass" if there else "fail",
+            statement=f"{name} is {columns[name]}." if there else f"{name} is gone; the source has {', '.join(sorted(columns))}.",
+        )
+    if signature is not None:
+        yield from (check for check in validate_signature(signature, columns) if check.result == "fail")
+
+
+def _volume(spec: ValidationSpec, window: DataProfile, labelled: int) -> Iterator[Check]:
+    enough = labelled >= spec.min_rows
+    yield Check(
+        name="volume",
+        result="pass" if enough else "fail",
+        value=float(labelled),
+        threshold=float(spec.min_rows),
+        n=window.rows,
+        statement=f"{labelled:,} labelled rows would train; at least {spec.min_rows:,} are asked.",
+    )
+
+
+def _duplicates(spec: ValidationSpec, window: DataProfile) -> Iterator[Check]:
+    share = window.duplicate_share
+    if share is None:
+        yield Check(name="duplicates", result="could_not_check", severity="warn", statement="Rows have no key to tell duplicates by.")
+        return
+    yield Check(
+        name="duplicates",
+        result="pass" if share <= spec.max_duplicates else "fail",
+        value=share,
+        threshold=spec.max_duplicates,
+        n=window.rows,
+        statement=f"{share:.2%} of the rows repeat another row's key; up to {spec.max_duplicates:.2%} is accepted.",
+    )
+
+
+def _labels(data: DataSpec, task: Task, holdout: DataProfile) -> Iterator[Check]:
+    target = holdout.column(data.target)
+    if target is None or target.distinct == 0:
+        yield Check(name="label_share", subject=data.target, result="fail", n=holdout.rows, statement="The holdout has no labels.")
+    elif task == "classification":
+        yield Check(
+            name="label_share",
+            subject=data.target,
+            result="pass" if target.distinct > 1 else "fail",
+            value=float(target.distinct),
+            threshold=2.0,
+            n=holdout.rows,
+            statement=f"The holdout has {target.distinct} different labels; one class alone judges nobody.",
+        )
+
+
+def _column(
+    name: str, reference: DataProfile | None, current: DataProfile, spec: ValidationSpec, where: str
+) -> Iterator[Check]:
+    now = current.column(name)
+    if now is None:
+        return  # the schema check says so
+    then = None if reference is None else reference.column(name)
+    n = current.rows
+    if now.infinite:
+        yield _fail("range", name, float(now.infinite), 0.0, n, f"{name} has {now.infinite} infinite values in the {where}.")
+    if then is None or reference is None:
+        if now.family == "empty":
+            yield _fail("nulls", name, 1.0, 1.0, n, f"{name} has only nulls in the {where}.")
+        yield Check(
+            name="reference",
+            subject=name,
+            result="could_not_check",
+            severity="warn",
+            statement=f"{name}: no training rows of the champion are on record to compare with.",
+        )
+        return
+    yield from _nulls(name, then, now, n, spec, where)
+    if "empty" in (then.family, now.family):
+        return
+    if then.family != now.family:
+        yield Check(
+            name="schema",
+            subject=name,
+            result="fail",
+            n=n,
+            statement=f"{name} was {then.family} in the champion's training rows and is {now.family} in the {where}.",
+        )
+    elif now.family == "numeric":
+        yield from _numeric(name, then, now, n, spec, where)
+    elif now.family == "categorical":
+        yield from _categories(name, then, now, n, spec, where)
+
+
+def _nulls(name: str, then: ColumnProfile, now: ColumnProfile, n: int, spec: ValidationSpec, where: str) -> Iterator[Check]:
+    rise = now.null_share - then.null_share
+    bound = spec.max_null_increase + _error(then.null_share, n)
+    yield Check(
+        name="nulls",
+        subject=name,
+        result="pass" if rise <= bound else "fail",
+        value=rise,
+        threshold=bound,
+        n=n,
+        statement=f"{name}: {now.null_share:.1%} nulls in the {where}, {then.null_share:.1%} in the champion's training rows"
+        f" (a rise of {bound:.1%} is accepted).",
+    )
+
+
+def _numeric(name: str, then: ColumnProfile, now: ColumnProfile, n: int, spec: ValidationSpec, where: str) -> Iterator[Check]:
+    low, high = then.quantiles[0], then.quantiles[-1]
+    width = high - low
+    if width == 0:
+        if now.distinct > 1:
+            text = f"{name} was constant in the champion's training rows and varies in the {where}."
+            yield Check(name="range", subject=name, result="fail", severity="warn", n=n, statement=text)
+        return
+    factor = _factor(then, now)
+    if factor is not None:
+        text = f"{name} is about {factor:,.3g} times what it was in the champion's training rows ({where}): a changed unit?"
+        yield _fail("unit", name, factor, UNIT_FACTOR, n, text)
+    outside = sum(1 for q in now.quantiles if q < low - width / 2 or q > high + width / 2) / len(now.quantiles)
+    bound = spec.max_outside_range + _error(0.0, n)
+    yield Check(
+        name="range",
+        subject=name,
+        result="pass" if outside <= bound else "fail",
+        value=outside,
+        threshold=bound,
+        n=n,
+        statement=f"{name}: {outside:.0%} of the {where} lies outside [{low:.4g}, {high:.4g}] widened by half (up to {bound:.0%}"
+        " is accepted).",
+    )
+    if now.distinct == 1:
+        text = f"{name} is constant in the {where}; in the champion's training rows it was not."
+        yield Check(name="constant", subject=name, result="fail", severity="warn", n=n, statement=text)
+
+
+def _factor(then: ColumnProfile, now: ColumnProfile) -> float | None:
+    """How many times larger the column became, where middle and spread agree on a factor beyond `UNIT_FACTOR`."""
+
+    def middle(column: ColumnProfile) -> tuple[float, float]:
+        return column.quantiles[50], column.quantiles[90] - column.quantiles[10]
+
+    (m0, s0), (m1, s1) = middle(then), middle(now)
+    if not (m0 and m1 and s0 > 0 and s1 > 0) or (m0 > 0) != (m1 > 0):
+        return None
+    by_middle, by_spread = m1 / m0, s1 / s0
+    agree = 1 / 4 <= by_middle / by_spread <= 4
+    far = min(by_middle, by_spread) >= UNIT_FACTOR or max(by_middle, by_spread) <= 1 / UNIT_FACTOR
+    return by_middle if agree and far else None
+
+
+def _categories(
+    name: str, then: ColumnProfile, now: ColumnProfile, n: int, spec: ValidationSpec, where: str
+) -> Iterator[Check]:
+    new = {value: share for value, share in now.categories.items() if value not in then.categories}
+    share = sum(new.values())
+    bound = spec.max_new_categories + _error(0.0, n)
+    shown = ", ".join(sorted(new, key=lambda value: -new[value])[:5])
+    yield Check(
+        name="categories",
+        subject=name,
+        result="pass" if share <= bound else "fail",
+        value=share,
+        threshold=bound,
+        n=n,
+        statement=f"{name}: {share:.1%} of the {where} has categories the champion never saw"
+        + (f" ({shown})" if new else "")
+        + f"; up to {bound:.1%} is accepted.",
+    )
+
+
+def _error(share: float, n: int) -> float:
+    """Sampling error of a share, with rows that repeat each other; never less than one row's."""
+    rows = max(n / DEPENDENCE, 1.0)
+    p = min(max(share, 1 / rows), 0.5)
+    return SIGMAS * sqrt(p * (1 - p) / rows)
+
+
+def _fail(name: str, subject: str, value: float, threshold: float, n: int, statement: str) -> Check:
+    return Check(name=name, subject=subject, result="fail", value=value, threshold=threshold, n=n, statement=statement)
+
+
+def _unique(checks: list[Check]) -> tuple[Check, ...]:
+    """One check a name and subject: the worst of window and holdout."""
+    rank: dict[str, int] = {"fail": 0, "could_not_check": 1, "pass": 2}
+    kept: dict[tuple[str, str], Check] = {}
+    for check in checks:
+        key = (check.name, check.subject)
+        if key not in kept or rank[check.result] < rank[kept[key].result]:
+            kept[key] = check
+    return tuple(kept.values())
+
+
+def _report(checks: tuple[Check, ...]) -> ValidationReport:
+    failed = [check for check in checks if check.result == "fail" and check.severity == "block"]
+    unknown = [check for check in checks if check.result == "could_not_check" and check.severity == "block"]
+    verdict: Literal["pass", "fail", "could_not_check"] = "fail" if failed else "could_not_check" if unknown else "pass"
+    statement = (
+        " ".join(check.statement for check in failed[:5])
+        if failed
+        else "Some checks could not be done: " + " ".join(check.statement for check in unknown[:5])
+        if unknown
+        else f"{len(checks)} checks, none of them blocks."
+    )
+    return ValidationReport(verdict=verdict, checks=checks, statement=statement)
