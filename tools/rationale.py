@@ -37,8 +37,8 @@ _CLOSINGS: Final[dict[str, str]] = {
     "more than its margin would have led to a rejection.",
     "reject/judged": "A candidate whose primary metric gains what is asked over its whole interval, while every "
     "guardrail metric and slice stays within its margin, would be accepted.",
-    "reject/first_model": "With first models allowed in the profile a person could adopt it; with a champion named there "
-    "the two would be compared.",
+    "reject/first_model": "With first models allowed in the profile a person could adopt it; with a champion named "
+    "there the two would be compared.",
     "reject/failed_training": "Once the pipeline logs a model, a new run can judge it; the last lines of the training "
     "log say where to look.",
     "reject/bad_data": "Once the failed checks pass, a new run would train on these data; if the change is real and "
@@ -47,8 +47,8 @@ _CLOSINGS: Final[dict[str, str]] = {
     "retraining; so would a person who asks for one, since a manual trigger insists.",
     "manual_review/judged": "More labelled rows, or the missing check, could settle what is open; until then a named "
     "approver can deploy the candidate, send it through a canary or reject it.",
-    "manual_review/first_model": "Nothing stands beside it to be compared with, so only a named approver could adopt it "
-    "or reject it.",
+    "manual_review/first_model": "Nothing stands beside it to be compared with, so only a named approver could adopt "
+    "it or reject it.",
     "manual_review": "Once what could not be checked can be checked, a new run would decide by itself; until then a "
     "named approver can let it go on or reject it.",
 }
@@ -62,7 +62,7 @@ _BECAUSE: Final[tuple[tuple[str, str], ...]] = (
     ("no_gain", "{what} does not show what is asked"),
     ("_inconclusive", "these rows cannot tell about {what}"),
     ("_no_data", "{what} could not be measured"),
-    ("target_cannot_split", "a canary is due and the target cannot split traffic"),
+    ("target_cannot_split", "the target cannot split the traffic as a canary needs it"),
     ("contamination_unchecked", "it could not be checked whether a model trained on holdout rows"),
     ("comparison_missing", "candidate and champion were not compared"),
     ("no_champion", "there is no champion to compare it with"),

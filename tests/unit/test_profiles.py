@@ -2,8 +2,10 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel
 
 from agent.profile_drafts import draft_profile, profile_id, render_profile, write_profile
 from agent.profiles import list_profiles, load_profile, resolved
@@ -291,3 +293,18 @@ def test_a_rendered_profile_reads_back_whole(workspace: Workspace) -> None:
 )
 def test_a_registered_name_becomes_a_file_name(name: str, expected: str) -> None:
     assert profile_id(name) == expected
+
+
+def test_the_documentation_names_every_field() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "profile.md").read_text(encoding="utf-8")
+
+    def names(model: Any) -> set[str]:
+        found: set[str] = set()
+        for name, spec in model.model_fields.items():
+            found.add(name)
+            for option in (spec.annotation, *get_args(spec.annotation)):
+                if isinstance(option, type) and issubclass(option, BaseModel):
+                    found |= names(option)
+        return found
+
+    assert {name for name in names(Profile) if name not in page} == set()
