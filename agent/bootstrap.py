@@ -77,7 +77,7 @@ def bootstrap(
 ) -> App:
     """Build everything for the workspace found from `start`, or named by argument or environment."""
     settings = read_settings(environ)
-    return build(find_workspace(start, workspace or settings.workspace), settings, progress=progress, clock=clock)
+    return build(find_workspace(start, workspace or settings.workspace, environ), settings, progress=progress, clock=clock)
 
 
 def build(

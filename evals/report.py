@@ -19,7 +19,10 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class Row:
-    """One measured number. `low` and `high` are a 95 % interval; `met` is None where there is no target."""
+    """One measured number.
+
+    `low` and `high` are a 95 % interval; `met` is None without a target, or where n is too small to tell.
+    """
 
     name: str
     value: float
@@ -53,13 +56,15 @@ def share(name: str, hits: int, n: int, target: str = "", met: bool | None = Non
 
 
 def at_most(name: str, hits: int, n: int, most: float) -> Row:
-    """A share that should not exceed `most`; missed only where the interval lies above it."""
-    return share(name, hits, n, f"at most {most:.0%}", wilson(hits, n)[0] <= most)
+    """A share that should not exceed `most`: met or missed only where the whole interval says so."""
+    low, high = wilson(hits, n)
+    return share(name, hits, n, f"at most {most:.0%}", True if high <= most else False if low > most else None)
 
 
 def at_least(name: str, hits: int, n: int, least: float) -> Row:
-    """A share that should reach `least`; missed only where the interval lies below it."""
-    return share(name, hits, n, f"at least {least:.0%}", wilson(hits, n)[1] >= least)
+    """A share that should reach `least`: met or missed only where the whole interval says so."""
+    low, high = wilson(hits, n)
+    return share(name, hits, n, f"at least {least:.0%}", True if low >= least else False if high < least else None)
 
 
 def machine() -> str:
@@ -86,7 +91,7 @@ def publish(rows: Sequence[Row], to: Path | None, **more: Any) -> None:
     print("| what | value | 95 % interval | n | target | met |\n|---|---|---|---|---|---|")
     for row in rows:
         interval = "" if row.low is None or row.high is None else f"{row.low:.3f} to {row.high:.3f}"
-        met = {True: "yes", False: "**no**", None: ""}[row.met]
+        met = {True: "yes", False: "**no**", None: "cannot tell" if row.target else ""}[row.met]
         print(f"| {row.name} | {row.value:.3f} | {interval} | {row.n or ''} | {row.target} | {met} |")
     if to is not None:
         content = {"machine": machine(), "commit": commit(), "rows": [_plain(row) for row in rows], **more}

@@ -9,7 +9,7 @@ from typing import Final, Literal
 from tools.contracts.base import Contract
 from tools.contracts.comparison import ComparisonResult, MetricComparison
 from tools.contracts.decision import Certainty, DecisionKind, PolicyResult, Reason
-from tools.contracts.evidence import ValidationReport
+from tools.contracts.evidence import TriggerVerdict, ValidationReport
 from tools.contracts.output import TrainingStatus
 
 POLICY_VERSION: Final = "1"
@@ -20,6 +20,8 @@ class PolicyInput(Contract):
     """Everything the decision rests on."""
 
     training_status: TrainingStatus
+    trigger: TriggerVerdict | None = None
+    """Whether the run was to go on at all; absent where nothing asked (`judge`)."""
     validation: ValidationReport | None = None
     """Absent only where no training was asked for (`given`); absent otherwise means it could not be checked."""
     comparison: ComparisonResult | None = None
@@ -65,7 +67,10 @@ def _ask(*reasons: Reason) -> PolicyResult:
 
 
 def _before_comparison(inputs: PolicyInput) -> PolicyResult | None:
-    validation, status = inputs.validation, inputs.training_status
+    validation, status, trigger = inputs.validation, inputs.training_status, inputs.trigger
+    if trigger is not None and not trigger.proceed:
+        reason = Reason(code=trigger.code, sentence=trigger.statement)
+        return _ask(reason) if trigger.code == "roll_back_instead" else _reject(reason)
     if validation is not None and validation.verdict == "fail":
         return _reject(*_checks(validation, "fail", "validation_failed"))
     if status == "invalid_data":

@@ -57,6 +57,12 @@ def validate(
     return _report(_unique(checks))
 
 
+def missing_columns(data: DataSpec, columns: Mapping[str, str]) -> ValidationReport | None:
+    """The report of a source that lacks a declared column: nothing else can be looked at. None where all are there."""
+    checks = tuple(_schema(data, columns, None))
+    return _report(checks) if any(check.result == "fail" for check in checks) else None
+
+
 def validate_signature(signature: ModelSignature, columns: Mapping[str, str]) -> tuple[Check, ...]:
     """Are the columns that the model asks for in the source?"""
     return tuple(

@@ -5,10 +5,10 @@ from typing import Any
 from langgraph.runtime import Runtime
 
 from agent.deps import Deps
-from agent.services import compare_candidate
+from agent.services import compare
 from agent.state import RunState, findings_of, run_of
 
 
 def compare_candidate(state: RunState, runtime: Runtime[Deps]) -> dict[str, Any]:
-    """Returns the keys that `services.compare_candidate.compare` found."""
-    return compare_candidate.compare(runtime.context, run_of(state), findings_of(state))
+    """Returns the keys that `services.compare.compare` found."""
+    return compare.compare(runtime.context, run_of(state), findings_of(state))

@@ -5,10 +5,10 @@ from typing import Any
 from langgraph.runtime import Runtime
 
 from agent.deps import Deps
-from agent.services import train_candidate
+from agent.services import train
 from agent.state import RunState, findings_of, run_of
 
 
 def train_candidate(state: RunState, runtime: Runtime[Deps]) -> dict[str, Any]:
-    """Returns the keys that `services.train_candidate.train` found."""
-    return train_candidate.train(runtime.context, run_of(state), findings_of(state))
+    """Returns the keys that `services.train.train` found."""
+    return train.train(runtime.context, run_of(state), findings_of(state))

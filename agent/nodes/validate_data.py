@@ -5,10 +5,10 @@ from typing import Any
 from langgraph.runtime import Runtime
 
 from agent.deps import Deps
-from agent.services import validate_data
+from agent.services import validate
 from agent.state import RunState, run_of
 
 
 def validate_data(state: RunState, runtime: Runtime[Deps]) -> dict[str, Any]:
-    """Returns the keys that `services.validate_data.validate` found."""
-    return validate_data.validate(runtime.context, run_of(state))
+    """Returns the keys that `services.validate.validate` found."""
+    return validate.validate(runtime.context, run_of(state))

@@ -21,7 +21,6 @@ def decide(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
             trigger=findings.trigger,
             validation=findings.validation,
             training_status=status,
-            training_statement=None if findings.training is None else findings.training.statement,
             comparison=findings.comparison,
             can_split=can_split,
             risk=run.profile.rollout.risk,
@@ -29,7 +28,9 @@ def decide(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
             allow_first_model=run.profile.metrics.allow_first_model,
         )
     )
-    evidence = collect(findings.staleness, findings.validation, findings.comparison)
+    evidence = collect(
+        staleness=findings.staleness, validation=findings.validation, comparison=findings.comparison
+    )
     return {
         "policy": result.to_state(),
         "training_status": status,
@@ -53,8 +54,8 @@ def plan_for(deps: Deps, run: Run, findings: Findings, decision: DecisionKind) -
     """The plan that a decision to move would follow, with the way back named."""
     way_back = run.champion or last_known_good(deps, run.profile, None)
     return make_plan(
-        decision,
-        run.profile.rollout,
-        None if findings.candidate is None else findings.candidate.version,
-        None if way_back is None else way_back.version,
+        decision=decision,
+        rollout=run.profile.rollout,
+        candidate_version=None if findings.candidate is None else findings.candidate.version,
+        last_known_good=None if way_back is None else way_back.version,
     )

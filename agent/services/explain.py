@@ -30,7 +30,7 @@ def explain(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         decision=decision,
         decided_by=decided_by,
         policy=findings.policy,
-        policy_input_digest=digest([item.to_state() for item in findings.evidence]),
+        policy_input_digest=digest({"evidence": [item.to_state() for item in findings.evidence]}),
         evidence=findings.evidence,
         rationale=rationale,
         plan=plan,

@@ -6,6 +6,7 @@ from agent.deps import Deps
 from agent.schemas import validate_output
 from agent.services.champion import find_champion
 from agent.services.decide import training_status
+from agent.services.measure import criteria_of
 from agent.state import Findings, Run
 from tools.contracts.comparison import ComparisonResult
 from tools.contracts.output import (
@@ -38,7 +39,7 @@ def response(
             retraining_result=_training(run, findings),
             comparison=None if findings.comparison is None else _comparison(findings.comparison),
             deployment_decision=_decision(run, findings, review_id),
-            monitoring=_monitoring(findings),
+            monitoring=_monitoring(run, findings),
             rollout=Rollout(
                 phase=stands.phase,
                 proof=stands.proof if stands.phase in ("promoted", "rolled_back", "waiting", "progressing") else None,
@@ -124,10 +125,14 @@ def _decision(run: Run, findings: Findings, review_id: int | None) -> Deployment
     )
 
 
-def _monitoring(findings: Findings) -> Monitoring | None:
+def _monitoring(run: Run, findings: Findings) -> Monitoring | None:
     if findings.plan is None or findings.decision == "reject":
         return None
-    checks, triggers = monitoring_rules(findings.plan)
+    checks, triggers = monitoring_rules(
+        decision="canary" if findings.plan.strategy == "canary" else "deploy",
+        criteria=criteria_of(run.profile, run.order.request.deployment_criteria),
+        rollout=run.profile.rollout,
+    )
     return Monitoring(
         post_deployment_checks=tuple(rule.to_json_dict() for rule in checks),
         rollback_triggers=tuple(rule.to_json_dict() for rule in triggers),

@@ -52,9 +52,13 @@ def roll_back(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         deps.registry.set_tags(
             left.name, left.version, {"retraining.status": "rolled_back", "retraining.rolled_back_why": reason[:500]}
         )
-    after = before.model_copy(update={"served": served})
+    after = prove(deps, run, to, served=served) if served != "unproved" else before
     result = rollback.report(
-        from_version=None if left is None else left.version, to_version=to.version, proof=after, reason=reason
+        from_version=None if left is None else left.version,
+        to_version=to.version,
+        reason=reason,
+        applied=True,
+        proved=after,
     )
     phase = "rolled_back" if result.done else "refused"
     status = RolloutStatus(phase=phase, proof=served, weight=0, statement=result.statement)

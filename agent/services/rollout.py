@@ -68,7 +68,13 @@ def look(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         deps.progress(f"the target failed: {failure.message}")
         failed = status.model_copy(update={"phase": "unhealthy", "wake_at": None, "statement": f"The target failed: {failure.message}"})
         return {"rollout": failed.to_state()}
-    following = rules.next_status(plan, status, reply, deps.clock())
+    following = rules.next_status(
+        plan=plan,
+        status=status,
+        look=reply,
+        now=deps.clock(),
+        can_prove=deps.target_of(run.profile).abilities.can_prove,
+    )
     if following.phase == "healthy":
         _promote(deps, run, findings, candidate)
         following = following.model_copy(

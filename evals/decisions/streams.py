@@ -1,4 +1,4 @@
-"""Candidates of known kind on a real stream: same recipe trained later, label-noised, random; and the champion itself."""
+"""Candidates of known kind on a real stream: trained later, label-noised, random, and the champion itself."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -79,8 +79,8 @@ def _duel(kind: str, criteria: Criteria, now: PairedRows, later: PairedRows) -> 
     )
 
 
-def _load(path: Path, time: str, target: str) -> pd.DataFrame:
-    table = pd.read_csv(path, parse_dates=[time]) if path.suffix == ".csv" else pd.read_parquet(path)
+def _load(path: Path, time: str, target: str) -> Any:
+    table: Any = pd.read_csv(path, parse_dates=[time]) if path.suffix == ".csv" else pd.read_parquet(path)
     return table[table[target].notna()].sort_values(time, kind="stable").reset_index(drop=True)
 
 

@@ -260,7 +260,12 @@ def test_rollback_is_done_only_with_a_proof_of_that_version():
     assert report(**given).done
     assert report(**given).statement.startswith("Back on version 6.")
     failures: tuple[dict[str, Any], ...] = (
-        {"applied": False}, {"proved": None}, {"proved": a_proof(loaded=False)}, {"to_version": "5"}):
+        {"applied": False},
+        {"proved": None},
+        {"proved": a_proof(loaded=False)},
+        {"to_version": "5"},
+    )
+    for changes in failures:
         assert not report(**(given | changes)).done
     nowhere = report(**(given | {"to_version": None, "proved": None, "applied": False}))
     assert (nowhere.done, nowhere.statement) == (False, "There is no version to go back to.")

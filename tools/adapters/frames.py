@@ -45,9 +45,10 @@ def overlap(path: str | Path, hashes: set[str]) -> int:
     return int(_read(path, [ROW_HASH])[ROW_HASH].isin(hashes).sum())
 
 
-def predictions(path: str | Path) -> list[dict[str, Any]]:
-    """A predictions file as plain rows."""
-    return _read(path).to_dict("records")
+def predictions(path: str | Path) -> list[list[Any]]:
+    """A predictions file as plain rows, columns in name order."""
+    frame = _read(path)
+    return frame[sorted(frame.columns)].to_numpy(dtype=object).tolist()
 
 
 def paired_rows(

@@ -1,11 +1,15 @@
 """`retrain profile list|show`."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent.entrypoints.cli.options import Json, Workspace
 from agent.entrypoints.cli.render import SCREEN, table
+
+if TYPE_CHECKING:
+    from agent.workspace import Workspace as Space
 
 app = typer.Typer(help="Profiles of this workspace.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -14,10 +18,15 @@ app = typer.Typer(help="Profiles of this workspace.", no_args_is_help=True, rich
 def list_all(json: Json = False, workspace: Workspace = None) -> None:
     """Profile ids."""
     from agent.profiles import list_profiles
-    from agent.workspace import open_workspace
 
-    found = list_profiles(open_workspace(workspace))
-    SCREEN.result(list(found), list(found) or ["no profiles yet: `retrain init --all` drafts them from the registry"])
+    found = list_profiles(_space(workspace))
+    rows = [[entry.id, entry.registered_model, entry.fault] for entry in found]
+    SCREEN.result(
+        [{"id": e.id, "registeredModel": e.registered_model, "fault": e.fault} for e in found],
+        table(["profile", "registered model", "fault"], rows)
+        if rows
+        else ["no profiles yet: `retrain init --all` drafts them from the registry"],
+    )
 
 
 @app.command("show")
@@ -30,10 +39,18 @@ def show(
     """The profile as a run would see it."""
     from agent.profiles import load_profile
     from agent.profiles import resolved as resolve
-    from agent.workspace import open_workspace
 
-    loaded = load_profile(open_workspace(workspace), model)
+    loaded = load_profile(_space(workspace), model)
     rows = resolve(loaded) if resolved else [(field, value, "") for field, value, _ in resolve(loaded)]
     headers = ["field", "value", "from"] if resolved else ["field", "value", ""]
     content = [{"field": f, "value": str(v), "from": w} for f, v, w in rows] if resolved else loaded.profile.to_state()
     SCREEN.result(content, table(headers, rows))
+
+
+def _space(workspace: Path | None) -> "Space":
+    import os
+
+    from agent.settings import read_settings
+    from agent.workspace import find_workspace
+
+    return find_workspace(Path.cwd(), workspace or read_settings(os.environ).workspace, os.environ)

@@ -19,6 +19,10 @@ RECENT_ROWS = 200_000
 
 def validate(deps: Deps, run: Run) -> dict[str, Any]:
     """Writes the folds' data sets and the recent window once, and checks them against the champion's training rows."""
+    gone = validation.missing_columns(run.profile.data, deps.data.columns(run.profile.data))
+    if gone is not None:
+        deps.progress("data validation: fail")
+        return {"validation": gone.to_state()}
     data = prepare(deps, run)
     report = check(deps, run, data)
     deps.progress(f"data validation: {report.verdict}")
