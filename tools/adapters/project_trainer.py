@@ -36,7 +36,7 @@ class ProjectTrainer:
         command = [sys.executable, "-P", "-m", "mlflow", "run", str(folder), "-e", how.entry_point, "--env-manager", "local"]
         command += ["--run-id", run_id, *(part for name, value in parameters.items() for part in ("-P", f"{name}={value}"))]
         environment = clean_environment(
-            {"MLFLOW_TRACKING_URI": self._uri, "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"},
+            {"MLFLOW_TRACKING_URI": self._uri, "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1", "MLFLOW_LOGGING_LEVEL": "ERROR"},
             # The pipeline logs to the tracking server: these credentials are its own.
             keep=("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"),
         )

@@ -8,7 +8,7 @@ from agent.state import Findings, Run
 from tools.contracts.rollout import RolloutStatus
 
 
-def conclude(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
+def finish(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     """Marks the candidate with its end, logs the reports, closes the tracking run."""
     rollout = findings.rollout or RolloutStatus(
         phase="observed" if run.profile.mode == "observe" and findings.decision in ("deploy", "canary") else "not_started",
