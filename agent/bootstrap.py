@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from agent.deps import Deps
+from agent.deps import Deps, silent
 from agent.profiles import load_profile
 from agent.services import assess_staleness, reviews
 from agent.services.runs import Runs
@@ -77,7 +77,9 @@ def bootstrap(
 ) -> App:
     """Build everything for the workspace found from `start`, or named by argument or environment."""
     settings = read_settings(environ)
-    return build(find_workspace(start, workspace or settings.workspace, environ), settings, progress=progress, clock=clock)
+    return build(
+        find_workspace(start, workspace or settings.workspace, environ), settings, progress=progress, clock=clock
+    )
 
 
 def build(
@@ -131,7 +133,7 @@ def build(
         clock=now,
         new_id=_new_id,
         load_profile=lambda model_id: load_profile(space, model_id).profile,
-        **({} if progress is None else {"progress": progress}),
+        progress=progress or silent,
     )
     return App(space, deps, Runs(deps, _checkpointer(work_dir, SqliteSaver), this_holder()))
 

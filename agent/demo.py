@@ -1,3 +1,4 @@
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 """What does the agent do, on real data, in a few minutes? `retrain demo` plays four runs of the state machine.
 
 Nothing here decides: every outcome comes from the data and the profile. The demo only prepares what an ML engineer
@@ -48,7 +49,9 @@ def play(folder: Path, screen: Screen) -> None:
     version = _first_champion(app)
     say.lines([f"  electricity version {version} is @champion, trained on data up to {FIRST_MONTHS_END:%Y-%m-%d}"])
 
-    say.head("1. Improve", f"It is {IMPROVE_AT}; a drift alert comes in. Has the world moved, and is a new model better?")
+    say.head(
+        "1. Improve", f"It is {IMPROVE_AT}; a drift alert comes in. Has the world moved, and is a new model better?"
+    )
     first = _run(app, "electricity", IMPROVE_AT, trigger="drift")
     say.run(first)
     say.lines(["", "  The public JSON, as every door returns it:", ""])
@@ -87,17 +90,25 @@ class _Narrator:
 def _lay_out(folder: Path) -> None:
     if not (EXAMPLE / "electricity.parquet").exists():
         raise NotFound(
-            f"the electricity example is not at {EXAMPLE}", thing="examples", value=EXAMPLE, remedy="run the demo from a checkout"
+            f"the electricity example is not at {EXAMPLE}",
+            thing="examples",
+            value=EXAMPLE,
+            remedy="run the demo from a checkout",
         )
     if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
         raise BadInput(
-            f"{folder} exists and is not a demo", thing="--folder", value=folder, remedy="name a new folder; nothing was touched"
+            f"{folder} exists and is not a demo",
+            thing="--folder",
+            value=folder,
+            remedy="name a new folder; nothing was touched",
         )
     shutil.rmtree(folder, ignore_errors=True)
     ignored = shutil.ignore_patterns("mlruns", "mlflow.db", ".retraining", "__pycache__")
     shutil.copytree(EXAMPLE, folder, ignore=ignored)
     (folder / MARKER).write_text("made by `retrain demo`; safe to delete\n", encoding="utf-8")
-    (folder / "profiles" / "defaults.yaml").write_text(_DEFAULTS.format(user=json.dumps(reviews.os_user())), encoding="utf-8")
+    (folder / "profiles" / "defaults.yaml").write_text(
+        _DEFAULTS.format(user=json.dumps(reviews.os_user())), encoding="utf-8"
+    )
     profile = (folder / "profiles" / "electricity.yaml").read_text(encoding="utf-8")
     damaged = profile.replace("source: electricity.parquet", "source: electricity_damaged.parquet")
     (folder / "profiles" / "electricity_damaged.yaml").write_text(damaged, encoding="utf-8")
@@ -107,9 +118,7 @@ def _first_champion(app: App) -> str:
     """Train with the example's own pipeline, register, set the alias: what the demo finds in place."""
     deps, profile = app.deps, app.deps.load_profile("electricity")
     folder = deps.run_dir("first-champion")
-    rows = deps.data.write_labelled(
-        profile.data, None, FIRST_MONTHS_END, FIRST_MONTHS_END, folder / "training.parquet"
-    )
+    rows = deps.data.write_labelled(profile.data, None, FIRST_MONTHS_END, FIRST_MONTHS_END, folder / "training.parquet")
     if profile.training is None:
         raise BadInput("the example's profile says nothing about training", thing="training")
     order = TrainingOrder(
@@ -147,7 +156,9 @@ def _run(app: App, model: str, as_of: str, *, trigger: str = "manual", strategy:
 def _rollback(app: App) -> dict[str, Any]:
     from agent.requests import request_from_flags
 
-    order = app.order("rollback", request_from_flags("electricity"), reason="the desk sees odd prices since the last release")
+    order = app.order(
+        "rollback", request_from_flags("electricity"), reason="the desk sees odd prices since the last release"
+    )
     return app.runs.start(order)
 
 

@@ -24,8 +24,8 @@ from tools.ports import (
 Progress = Callable[[str], None]
 
 
-def _silent(_: str) -> None:
-    return None
+def silent(_: str) -> None:
+    """The progress of those who want none."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Deps:
     clock: Clock
     new_id: NewId
     load_profile: Callable[[str], Profile]
-    progress: Progress = field(default=_silent)
+    progress: Progress = field(default=silent)
     lease: LeaseKeeper | None = None
 
     def run_dir(self, run_id: str) -> Path:

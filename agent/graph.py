@@ -1,3 +1,4 @@
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 """The state machine, as a table of contents. Wiring only; the flow stands in docs/design/flow.md."""
 
 from typing import Any

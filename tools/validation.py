@@ -84,7 +84,9 @@ def _schema(data: DataSpec, columns: Mapping[str, str], signature: ModelSignatur
             name="schema",
             subject=name,
             result="pass" if there else "fail",
-            statement=f"{name} is {columns[name]}." if there else f"{name} is gone; the source has {', '.join(sorted(columns))}.",
+            statement=f"{name} is {columns[name]}."
+            if there
+            else f"{name} is gone; the source has {', '.join(sorted(columns))}.",
         )
     if signature is not None:
         yield from (check for check in validate_signature(signature, columns) if check.result == "fail")
@@ -105,7 +107,12 @@ def _volume(spec: ValidationSpec, window: DataProfile, labelled: int) -> Iterato
 def _duplicates(spec: ValidationSpec, window: DataProfile) -> Iterator[Check]:
     share = window.duplicate_share
     if share is None:
-        yield Check(name="duplicates", result="could_not_check", severity="warn", statement="Rows have no key to tell duplicates by.")
+        yield Check(
+            name="duplicates",
+            result="could_not_check",
+            severity="warn",
+            statement="Rows have no key to tell duplicates by.",
+        )
         return
     yield Check(
         name="duplicates",
@@ -120,7 +127,13 @@ def _duplicates(spec: ValidationSpec, window: DataProfile) -> Iterator[Check]:
 def _labels(data: DataSpec, task: Task, holdout: DataProfile) -> Iterator[Check]:
     target = holdout.column(data.target)
     if target is None or target.distinct == 0:
-        yield Check(name="label_share", subject=data.target, result="fail", n=holdout.rows, statement="The holdout has no labels.")
+        yield Check(
+            name="label_share",
+            subject=data.target,
+            result="fail",
+            n=holdout.rows,
+            statement="The holdout has no labels.",
+        )
     elif task == "classification":
         yield Check(
             name="label_share",
@@ -142,7 +155,9 @@ def _column(
     then = None if reference is None else reference.column(name)
     n = current.rows
     if now.infinite:
-        yield _fail("range", name, float(now.infinite), 0.0, n, f"{name} has {now.infinite} infinite values in the {where}.")
+        yield _fail(
+            "range", name, float(now.infinite), 0.0, n, f"{name} has {now.infinite} infinite values in the {where}."
+        )
     if then is None or reference is None:
         if now.family == "empty":
             yield _fail("nulls", name, 1.0, 1.0, n, f"{name} has only nulls in the {where}.")
@@ -171,7 +186,9 @@ def _column(
         yield from _categories(name, then, now, n, spec, where)
 
 
-def _nulls(name: str, then: ColumnProfile, now: ColumnProfile, n: int, spec: ValidationSpec, where: str) -> Iterator[Check]:
+def _nulls(
+    name: str, then: ColumnProfile, now: ColumnProfile, n: int, spec: ValidationSpec, where: str
+) -> Iterator[Check]:
     rise = now.null_share - then.null_share
     bound = spec.max_null_increase + _error(then.null_share, n)
     yield Check(
@@ -186,7 +203,9 @@ def _nulls(name: str, then: ColumnProfile, now: ColumnProfile, n: int, spec: Val
     )
 
 
-def _numeric(name: str, then: ColumnProfile, now: ColumnProfile, n: int, spec: ValidationSpec, where: str) -> Iterator[Check]:
+def _numeric(
+    name: str, then: ColumnProfile, now: ColumnProfile, n: int, spec: ValidationSpec, where: str
+) -> Iterator[Check]:
     low, high = then.quantiles[0], then.quantiles[-1]
     width = high - low
     if width == 0:

@@ -15,7 +15,8 @@ from tools.contracts.comparison import ComparisonResult, Contamination, Criteria
 from tools.contracts.evidence import Fold, PreparedData
 from tools.contracts.peers import Envelope, EvaluationConfig, EvaluationRequest, SliceSpec
 from tools.contracts.training import ModelVersion, ScoringResult
-from tools.errors import BrokenInvariant, RetrainingError
+from tools.errors import BadInput, BrokenInvariant, RetrainingError
+from tools.metrics import in_our_terms
 
 PEER_TOLERANCE = 1e-3
 """How far the model-evaluator may be from our own value, relative to the larger of it and 1."""
@@ -73,7 +74,11 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     if run.champion is not None:
         deps.tracking.log_metrics(
             run.tracking_run_id,
-            {f"candidate.{m.criterion.metric}": m.candidate for m in result.metrics if m.criterion.slice_column is None and m.candidate is not None},
+            {
+                f"candidate.{m.criterion.metric}": m.candidate
+                for m in result.metrics
+                if m.criterion.slice_column is None and m.candidate is not None
+            },
         )
         changes["comparison"] = result.to_state()
     return changes
@@ -89,7 +94,10 @@ class _Score:
 def _score_all(deps: Deps, run: Run, data: PreparedData, models: tuple[str, ...], champion_uri: str) -> list[_Score]:
     """Both models on every fold's holdout, two subprocesses at a time."""
     folder = deps.run_dir(run.run_id)
-    digests = {"champion": None if run.champion is None else lineage.read(run.champion).artifact_digest, "candidate": None}
+    digests = {
+        "champion": None if run.champion is None else lineage.read(run.champion).artifact_digest,
+        "candidate": None,
+    }
 
     def one(task: tuple[Literal["champion", "candidate"], int, Fold]) -> _Score:
         side, number, fold = task
@@ -131,7 +139,9 @@ def _contamination(deps: Deps, run: Run, findings: Findings, data: PreparedData)
         return None if path is None else frames.row_hashes(path)
 
     champion = known(run.champion)
-    candidate = known(findings.candidate) if run.order.kind == "judge" else frames.row_hashes(data.folds[-1].training.path)
+    candidate = (
+        known(findings.candidate) if run.order.kind == "judge" else frames.row_hashes(data.folds[-1].training.path)
+    )
 
     def rows(hashes: set[str] | None) -> int | None:
         return None if hashes is None else sum(frames.overlap(fold.holdout.path, hashes) for fold in data.folds)
@@ -166,7 +176,9 @@ def _doubts(run: Run) -> tuple[tuple[str, str], ...]:
     if wanted is not None and wanted.version is not None:
         current = None if run.champion is None else run.champion.version
         if wanted.version != current:
-            sentence = f"The request's baseline is version {wanted.version}, but the champion is version {current or 'none'}."
+            sentence = (
+                f"The request's baseline is version {wanted.version}, but the champion is version {current or 'none'}."
+            )
             found.append(("baseline_version_mismatch", sentence))
     return tuple(found)
 
@@ -176,12 +188,18 @@ def _baseline_notes(run: Run, result: ComparisonResult, findings: Findings) -> l
     claimed = run.order.request.baseline_model.metrics if run.order.request.baseline_model else None
     notes = list(findings.notes)
     measured = {m.criterion.metric: m.baseline for m in result.metrics if m.criterion.slice_column is None}
-    for name, value in (claimed or {}).items():
+    for given, amount in (claimed or {}).items():
+        try:
+            name, value = in_our_terms(given, amount)
+        except BadInput:
+            name, value = given, amount
         ours = measured.get(name)
         if ours is None:
             notes.append(f"baselineModel.metrics.{name} = {value:g} was given but is not among the metrics compared")
         elif abs(ours - value) > max(0.01, 0.05 * abs(ours)):
-            notes.append(f"baselineModel.metrics.{name} = {value:g} was given; on these rows the champion has {ours:.4g}")
+            notes.append(
+                f"baselineModel.metrics.{name} = {value:g} was given; on these rows the champion has {ours:.4g}"
+            )
     return notes
 
 
@@ -221,5 +239,8 @@ def _ask_evaluator(
         if m.criterion.slice_column is None and m.candidate is not None and name in theirs:
             gap = abs(theirs[name] - m.candidate)
             if gap > PEER_TOLERANCE * max(1.0, abs(m.candidate)):
-                return theirs, ("peer_disagrees", f"The model-evaluator has {name} {theirs[name]:.4f}, we have {m.candidate:.4f}.")
+                return theirs, (
+                    "peer_disagrees",
+                    f"The model-evaluator has {name} {theirs[name]:.4f}, we have {m.candidate:.4f}.",
+                )
     return theirs, None

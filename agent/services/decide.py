@@ -28,9 +28,7 @@ def decide(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
             allow_first_model=run.profile.metrics.allow_first_model,
         )
     )
-    evidence = collect(
-        staleness=findings.staleness, validation=findings.validation, comparison=findings.comparison
-    )
+    evidence = collect(staleness=findings.staleness, validation=findings.validation, comparison=findings.comparison)
     return {
         "policy": result.to_state(),
         "training_status": status,
@@ -45,7 +43,11 @@ def training_status(run: Run, findings: Findings) -> Any:
     """The word of the public JSON for what became of the training."""
     if findings.validation is not None and findings.validation.verdict == "fail":
         return "invalid_data"
-    if findings.validation is not None and findings.validation.verdict == "could_not_check" and findings.training is None:
+    if (
+        findings.validation is not None
+        and findings.validation.verdict == "could_not_check"
+        and findings.training is None
+    ):
         return "pending"
     return "given" if run.order.kind == "judge" else findings.training_status
 

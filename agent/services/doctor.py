@@ -10,7 +10,7 @@ from agent.services.measure import criteria_of
 from agent.services.trust import require_known_store
 from tools import validation, windows
 from tools.contracts.base import Contract
-from tools.contracts.profile import AliasTarget, CommandTarget, ExternalTraining, Profile, ProjectTraining
+from tools.contracts.profile import CommandTarget, Profile, ProjectTraining
 from tools.errors import RetrainingError
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ def _servers(app: "App") -> list[Finding]:
         found.append(_from("registry", fault))
     writable = app.deps.registry.can_write()
     found.append(
-        Finding(result="unknown", about="registry", statement="write permission is known only when something is written")
+        Finding(
+            result="unknown", about="registry", statement="write permission is known only when something is written"
+        )
         if writable is None
         else _ok("registry", "can be written")
         if writable
@@ -80,7 +82,9 @@ def _profile(app: "App", profile: Profile) -> list[Finding]:
     columns = attempt("data", lambda: deps.data.columns(profile.data))
     if columns is not None:
         reach = attempt("data", lambda: deps.data.time_range(profile.data, deps.clock()))
-        rows = f"{reach[2]:,} rows, {reach[0]:%Y-%m-%d} to {reach[1]:%Y-%m-%d}" if isinstance(reach, tuple) else "no rows"
+        rows = (
+            f"{reach[2]:,} rows, {reach[0]:%Y-%m-%d} to {reach[1]:%Y-%m-%d}" if isinstance(reach, tuple) else "no rows"
+        )
         found.append(_ok(f"{about}: data", rows) if reach else _missing(f"{about}: data", rows, "check data.source"))
     attempt("windows", lambda: windows.parse_window(profile.data_window, deps.clock()))
     attempt("windows", lambda: windows.parse_strategy(profile.validation_strategy))
@@ -92,13 +96,16 @@ def _profile(app: "App", profile: Profile) -> list[Finding]:
     if not profile.review.approvers and profile.mode != "observe":
         found.append(_missing(f"{about}: approvers", "nobody can answer a review", "name OS users in review.approvers"))
     elif profile.mode != "observe" and reviews.os_user() not in profile.review.approvers:
-        found.append(_ok(f"{about}: approvers", f"{', '.join(profile.review.approvers)} (not you, {reviews.os_user()})"))
+        found.append(
+            _ok(f"{about}: approvers", f"{', '.join(profile.review.approvers)} (not you, {reviews.os_user()})")
+        )
     found.append(_ok(f"{about}: mode", profile.mode))
     return found
 
 
 def _champion(app: "App", profile: Profile, about: str) -> list[Finding]:
-    deps, found = app.deps, []
+    deps = app.deps
+    found: list[Finding] = []
     try:
         champion = find_champion(deps, profile)
         if champion is None:
@@ -111,11 +118,17 @@ def _champion(app: "App", profile: Profile, about: str) -> list[Finding]:
             found.append(_missing(f"{about}: lineage", f"version {champion.version} has none on record", remedy))
         elif known.training_digest is None:
             found.append(
-                Finding(result="unknown", about=f"{about}: lineage", statement="training rows of the champion are not known: contamination cannot be checked")
+                Finding(
+                    result="unknown",
+                    about=f"{about}: lineage",
+                    statement="training rows of the champion are not known: contamination cannot be checked",
+                )
             )
         signature = deps.registry.signature(champion.model_uri)
         if signature is None:
-            found.append(_missing(f"{about}: signature", "the champion was logged without one", "log it with a signature"))
+            found.append(
+                _missing(f"{about}: signature", "the champion was logged without one", "log it with a signature")
+            )
         else:
             checks = validation.validate_signature(signature, deps.data.columns(profile.data))
             bad = [check.statement for check in checks if check.result == "fail"]
@@ -126,7 +139,11 @@ def _champion(app: "App", profile: Profile, about: str) -> list[Finding]:
         found.append(
             _ok(f"{about}: way back", f"version {way_back.version}")
             if way_back
-            else Finding(result="unknown", about=f"{about}: way back", statement="no earlier champion yet; the first deployment makes the present one the way back")
+            else Finding(
+                result="unknown",
+                about=f"{about}: way back",
+                statement="no earlier champion yet; the first deployment makes the present one the way back",
+            )
         )
     except RetrainingError as fault:
         found.append(_from(f"{about}: champion", fault))
@@ -134,24 +151,35 @@ def _champion(app: "App", profile: Profile, about: str) -> list[Finding]:
 
 
 def _pipeline(app: "App", profile: Profile, about: str) -> list[Finding]:
-    root, how, target, found = app.workspace.root, profile.training, profile.target, []
+    root, how, target = app.workspace.root, profile.training, profile.target
+    found: list[Finding] = []
     if how is None:
-        found.append(Finding(result="unknown", about=f"{about}: training", statement="not configured: judge and rollback only"))
+        found.append(
+            Finding(result="unknown", about=f"{about}: training", statement="not configured: judge and rollback only")
+        )
     elif isinstance(how, ProjectTraining):
         project = root / how.uri / "MLproject"
-        found.append(_ok(f"{about}: training", f"MLflow Project {how.uri}") if project.exists() else _missing(f"{about}: training", f"no {project}", "write an MLproject file or mend training.uri"))
-    elif isinstance(how, ExternalTraining) and how.command:
+        found.append(
+            _ok(f"{about}: training", f"MLflow Project {how.uri}")
+            if project.exists()
+            else _missing(f"{about}: training", f"no {project}", "write an MLproject file or mend training.uri")
+        )
+    elif how.command:
         found.append(_command(f"{about}: training", how.command[0]))
     if isinstance(target, CommandTarget):
         found += [_command(f"{about}: target", command[0]) for command in (target.apply, target.status, target.undo)]
-    elif isinstance(target, AliasTarget):
+    else:
         found.append(_ok(f"{about}: target", "alias: what is served stays unproved, canary becomes manual_review"))
     return found
 
 
 def _command(about: str, program: str) -> Finding:
     where = shutil.which(program)
-    return _ok(about, f"{program} is there") if where else _missing(about, f"{program} is not on PATH", "install it or give its full path")
+    return (
+        _ok(about, f"{program} is there")
+        if where
+        else _missing(about, f"{program} is not on PATH", "install it or give its full path")
+    )
 
 
 def _ok(about: str, statement: str) -> Finding:

@@ -11,7 +11,9 @@ from tools.contracts.rollout import RolloutStatus
 def finish(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     """Marks the candidate with its end, logs the reports, closes the tracking run."""
     rollout = findings.rollout or RolloutStatus(
-        phase="observed" if run.profile.mode == "observe" and findings.decision in ("deploy", "canary") else "not_started",
+        phase="observed"
+        if run.profile.mode == "observe" and findings.decision in ("deploy", "canary")
+        else "not_started",
         statement=_not_moved(run, findings),
     )
     candidate = findings.candidate
@@ -19,7 +21,10 @@ def finish(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         deps.registry.set_tags(
             candidate.name,
             candidate.version,
-            {"retraining.status": "rejected" if findings.decision == "reject" else "not_deployed", "retraining.run_id": run.run_id},
+            {
+                "retraining.status": "rejected" if findings.decision == "reject" else "not_deployed",
+                "retraining.run_id": run.run_id,
+            },
         )
     for name, report in (
         ("staleness", findings.staleness),

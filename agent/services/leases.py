@@ -17,7 +17,14 @@ class LeaseKeeper:
     """
 
     def __init__(
-        self, store: Store, model_name: str, run_id: str, holder: str, *, ttl_seconds: float = 60.0, preempt: bool = False
+        self,
+        store: Store,
+        model_name: str,
+        run_id: str,
+        holder: str,
+        *,
+        ttl_seconds: float = 60.0,
+        preempt: bool = False,
     ) -> None:
         self._store, self._ttl = store, ttl_seconds
         self._ask = (model_name, run_id, holder)

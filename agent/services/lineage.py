@@ -90,7 +90,9 @@ def record(
 
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     golden = frames.sample_rows(golden_source.path, profile.scoring.golden_rows, folder / "golden_rows.parquet")
-    scored = deps.scorer.score(scoring_job(profile, version.model_uri, str(golden), folder / "golden_predictions.parquet"))
+    scored = deps.scorer.score(
+        scoring_job(profile, version.model_uri, str(golden), folder / "golden_predictions.parquet")
+    )
     if scored.status != "scored" or scored.artifact_digest is None:
         raise Unavailable(
             f"version {version.version} of {profile.registered_model!r} could not score its golden rows: {scored.statement}",
@@ -134,7 +136,9 @@ def scoring_job(profile: Profile, model_uri: str, rows: str, output: Path, diges
     )
 
 
-def golden(deps: Deps, profile: Profile, version: ModelVersion, folder: Path) -> tuple[list[Any], list[Any], bool, str | None]:
+def golden(
+    deps: Deps, profile: Profile, version: ModelVersion, folder: Path
+) -> tuple[list[Any], list[Any], bool, str | None]:
     """Recorded and present predictions on the version's golden rows.
 
     Returns:
@@ -146,6 +150,8 @@ def golden(deps: Deps, profile: Profile, version: ModelVersion, folder: Path) ->
     expected = fetch(deps, version, "golden_predictions", folder)
     if rows is None or expected is None:
         return [], [], False, deps.scorer.digest(version.model_uri)
-    scored = deps.scorer.score(scoring_job(profile, version.model_uri, str(rows), folder / f"golden-v{version.version}.parquet"))
+    scored = deps.scorer.score(
+        scoring_job(profile, version.model_uri, str(rows), folder / f"golden-v{version.version}.parquet")
+    )
     got = [] if scored.status != "scored" or scored.output is None else frames.predictions(scored.output)
     return frames.predictions(expected), got, scored.status == "scored", scored.artifact_digest

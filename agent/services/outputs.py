@@ -83,7 +83,9 @@ def _comparison(result: ComparisonResult) -> Comparison:
         regressions=tuple(
             Regression(
                 metric=m.criterion.metric,
-                slice=None if m.criterion.slice_column is None else f"{m.criterion.slice_column}={m.criterion.slice_value}",
+                slice=None
+                if m.criterion.slice_column is None
+                else f"{m.criterion.slice_column}={m.criterion.slice_value}",
                 change=m.change,
                 low=m.low,
                 high=m.high,

@@ -40,7 +40,10 @@ def question(run: Run, findings: Findings) -> Question:
     payload = {
         "action_requests": [{"name": offered, "args": args, "description": _description(run, findings, offered)}],
         "review_configs": [
-            {"action_name": offered, "allowed_decisions": ["approve", "edit", "reject"] if edits else ["approve", "reject"]}
+            {
+                "action_name": offered,
+                "allowed_decisions": ["approve", "edit", "reject"] if edits else ["approve", "reject"],
+            }
         ],
     }
     about = {
@@ -107,7 +110,9 @@ def answer(deps: Deps, review_id: int, verdict: Answer, reason: str, by: str | N
     if not reason.strip():
         raise BadInput("a review is answered with a reason", thing="reason", value=reason, remedy='--reason "…"')
     if review.status != "open":
-        when = "" if review.answered_at is None else f" by {review.answered_by} at {review.answered_at:%Y-%m-%d %H:%M} UTC"
+        when = (
+            "" if review.answered_at is None else f" by {review.answered_by} at {review.answered_at:%Y-%m-%d %H:%M} UTC"
+        )
         raise Conflict(
             f"review {review_id} is {review.status}{when}",
             thing="review",
@@ -123,7 +128,9 @@ def answer(deps: Deps, review_id: int, verdict: Answer, reason: str, by: str | N
             remedy="ask one of them, or add the name to `review.approvers` in the profile and start a new run",
         )
     if verdict == "canary" and "edit" not in _allowed(review):
-        raise BadInput(f"review {review_id} offers no canary", thing="answer", value=verdict, remedy="approve or reject it")
+        raise BadInput(
+            f"review {review_id} offers no canary", thing="answer", value=verdict, remedy="approve or reject it"
+        )
     return deps.store.answer_review(review_id, review.digest, review.nonce, verdict, person, reason, deps.clock())
 
 
@@ -151,7 +158,12 @@ def read_answer(deps: Deps, run: Run, asked: Question) -> dict[str, Any]:
     if latest is None or latest.digest != asked.digest or latest.status != "answered" or latest.answer is None:
         note = "the review ended without a valid answer: nothing is deployed"
         return {
-            "review": {"offered": asked.offered, "answer": None, "by": None, "id": None if latest is None else latest.id},
+            "review": {
+                "offered": asked.offered,
+                "answer": None,
+                "by": None,
+                "id": None if latest is None else latest.id,
+            },
             "decision": "reject",
             "decided_by": "expiry",
             "notes": [note],

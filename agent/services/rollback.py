@@ -118,14 +118,16 @@ def _serve(deps: Deps, run: Run, to: ModelVersion) -> Any:
     return "proved" if observed.get(to.version) == 100 else "contradicted"
 
 
-def _way_back(
-    deps: Deps, run: Run, champion: ModelVersion | None, failed: ModelVersion | None
-) -> ModelVersion | None:
+def _way_back(deps: Deps, run: Run, champion: ModelVersion | None, failed: ModelVersion | None) -> ModelVersion | None:
     if run.order.kind == "rollback" and run.order.rollback_to is not None:
         return deps.registry.get_version(run.profile.registered_model, run.order.rollback_to)
     # In mid-rollout the champion was never replaced: it is the way back itself.
-    in_rollout = failed is not None and run.order.kind != "rollback"
-    if in_rollout and champion is not None and champion.version != failed.version:
+    if (
+        failed is not None
+        and run.order.kind != "rollback"
+        and champion is not None
+        and champion.version != failed.version
+    ):
         return champion
     return last_known_good(deps, run.profile, champion)
 

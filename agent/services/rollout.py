@@ -47,7 +47,9 @@ def start(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     rules.validate_plan(plan)
     once(deps, run.run_id, f"plan-{attempt}", plan.to_state(), lambda: {"digest": plan.digest}, lambda: None)
     deps.tracking.log_json(run.tracking_run_id, "rollout-plan.json", plan.to_json_dict())
-    status = RolloutStatus(phase="progressing", started_at=deps.clock(), statement=f"{decision} of version {candidate.version} started.")
+    status = RolloutStatus(
+        phase="progressing", started_at=deps.clock(), statement=f"{decision} of version {candidate.version} started."
+    )
     return {
         "candidate": candidate.to_state(),
         "plan": plan.to_state(),
@@ -66,7 +68,9 @@ def look(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         reply = _act(deps, run, findings, plan, candidate, action, status)
     except Unavailable as failure:
         deps.progress(f"the target failed: {failure.message}")
-        failed = status.model_copy(update={"phase": "unhealthy", "wake_at": None, "statement": f"The target failed: {failure.message}"})
+        failed = status.model_copy(
+            update={"phase": "unhealthy", "wake_at": None, "statement": f"The target failed: {failure.message}"}
+        )
         return {"rollout": failed.to_state()}
     following = rules.next_status(
         plan=plan,
@@ -77,9 +81,7 @@ def look(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     )
     if following.phase == "healthy":
         _promote(deps, run, findings, candidate)
-        following = following.model_copy(
-            update={"phase": "promoted", "statement": _promoted(candidate, following)}
-        )
+        following = following.model_copy(update={"phase": "promoted", "statement": _promoted(candidate, following)})
     deps.progress(f"rollout: {following.phase}, {following.weight} % on version {candidate.version}")
     return {"rollout": following.to_state()}
 
@@ -127,7 +129,9 @@ def _promote(deps: Deps, run: Run, findings: Findings, candidate: ModelVersion) 
             reason="" if findings.policy is None else findings.policy.reasons[0].sentence,
         ),
     )
-    deps.registry.set_tags(candidate.name, candidate.version, {"retraining.status": "champion", "retraining.run_id": run.run_id})
+    deps.registry.set_tags(
+        candidate.name, candidate.version, {"retraining.status": "champion", "retraining.run_id": run.run_id}
+    )
     if findings.validation_metrics and findings.data is not None:
         holdout = findings.data.folds[-1].holdout
         rows = sum(fold.holdout.rows for fold in findings.data.folds)
@@ -138,7 +142,8 @@ def _promote(deps: Deps, run: Run, findings: Findings, candidate: ModelVersion) 
 def _promoted(candidate: ModelVersion, status: RolloutStatus) -> str:
     if status.proof == "proved":
         return f"Version {candidate.version} is champion, and the endpoint reports that it serves it."
-    return f"Version {candidate.version} is champion by alias; that it is served stays unproved until an endpoint or the next batch reports it."
+    unproved = "that it is served stays unproved until an endpoint or the next batch reports it"
+    return f"Version {candidate.version} is champion by alias; {unproved}."
 
 
 def _register(deps: Deps, run: Run, findings: Findings) -> ModelVersion:

@@ -1,3 +1,4 @@
+# pyright: reportDeprecated=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """How does a run begin, park, wake and end? One drive of the graph under one lease."""
 
 from collections.abc import Iterator
@@ -55,7 +56,9 @@ class Runs:
             return self.show(record.run_id)
         with self._holding(record, preempt=order.kind == "rollback") as held:
             tracking_run = deps.tracking.open_run(
-                run_id, profile.registered_model, {"retraining.kind": order.kind, "retraining.store": deps.store.identity()}
+                run_id,
+                profile.registered_model,
+                {"retraining.kind": order.kind, "retraining.store": deps.store.identity()},
             )
             deps.store.update_run(run_id, tracking_run_id=tracking_run)
             champion = find_champion(deps, profile)
@@ -90,7 +93,10 @@ class Runs:
         record = deps.store.get_run(run_id)
         if record.status == "finished":
             raise Conflict(
-                f"run {run_id} is finished", thing="run", value=run_id, remedy=f"`retrain runs show {run_id}` shows its result"
+                f"run {run_id} is finished",
+                thing="run",
+                value=run_id,
+                remedy=f"`retrain runs show {run_id}` shows its result",
             )
         with self._holding(record) as held:
             return self._drive(held, record, self._next_input(record))
@@ -100,7 +106,8 @@ class Runs:
         record = self._deps.store.get_run(run_id)
         if record.output is None:
             raise NotFound(
-                f"run {run_id} is {record.status} and has no output yet" + (f": {record.error}" if record.error else ""),
+                f"run {run_id} is {record.status} and has no output yet"
+                + (f": {record.error}" if record.error else ""),
                 thing="run",
                 value=run_id,
                 remedy=f"`retrain run --resume {run_id}` goes on with it",
@@ -196,7 +203,9 @@ class Runs:
         if deps.lease is None:
             raise BrokenInvariant("a run parked without its lease", thing="lease", value=run_id)
         if asked["kind"] == "review":
-            review = reviews.open_review(deps, run, reviews.Question.model_validate({k: asked[k] for k in ("offered", "payload", "digest")}))
+            review = reviews.open_review(
+                deps, run, reviews.Question.model_validate({k: asked[k] for k in ("offered", "payload", "digest")})
+            )
             output = outputs.response(deps, run, findings, status="parked", review_id=review.id)
             wake, why = review.expires_at, "review"
         else:

@@ -115,19 +115,23 @@ def _extra(deps: Deps, run: Run) -> tuple[str, ...]:
     return tuple(name for name in run.profile.metrics.slices if name not in own)
 
 
-def _fixed(
-    deps: Deps, run: Run, strategy: Any, columns: tuple[str, ...], folder: Path
-) -> DatasetRef | None:
+def _fixed(deps: Deps, run: Run, strategy: Any, columns: tuple[str, ...], folder: Path) -> DatasetRef | None:
     """The holdout of a `fixed:FILE` strategy: every labelled row of that file up to as-of."""
     if not isinstance(strategy, windows.Fixed):
         return None
     spec = run.profile.data.model_copy(update={"source": str(strategy.path)})
-    return deps.data.write_labelled(spec, None, run.order.as_of, run.order.as_of, folder / "holdout-fixed.parquet", columns)
+    return deps.data.write_labelled(
+        spec, None, run.order.as_of, run.order.as_of, folder / "holdout-fixed.parquet", columns
+    )
 
 
 def _no_rows(deps: Deps, spec: DataSpec, window: Any, as_of: datetime) -> BadInput:
     reach = deps.data.time_range(spec, datetime.max.replace(tzinfo=as_of.tzinfo))
-    there = "the source has no rows at all" if reach is None else f"the source reaches from {reach[0]:%Y-%m-%d} to {reach[1]:%Y-%m-%d}"
+    there = (
+        "the source has no rows at all"
+        if reach is None
+        else f"the source reaches from {reach[0]:%Y-%m-%d} to {reach[1]:%Y-%m-%d}"
+    )
     start = "the beginning" if window.start is None else f"{window.start:%Y-%m-%d %H:%M}"
     return BadInput(
         f"no labelled rows from {start} to {window.end:%Y-%m-%d %H:%M} UTC in {spec.source}; {there}",

@@ -22,7 +22,9 @@ class Case:
 
 CASES = [
     Case("retraining_starts_with_staleness", routing.entry, "check_staleness"),
-    Case("a_handed_in_version_is_not_asked_for_staleness", routing.entry, "validate_data", {"order": {"kind": "judge"}}),
+    Case(
+        "a_handed_in_version_is_not_asked_for_staleness", routing.entry, "validate_data", {"order": {"kind": "judge"}}
+    ),
     Case("a_rollback_waits_for_nothing", routing.entry, "roll_back", {"order": {"kind": "rollback"}}),
     Case("stale_goes_on", routing.after_staleness, "validate_data", {"trigger": {"proceed": True}}),
     Case("fresh_trains_nothing", routing.after_staleness, "decide_deployment", {"trigger": {"proceed": False}}),
@@ -52,16 +54,39 @@ CASES = [
         "ask_reviewer",
         {"decision": "deploy", "profile": {"mode": "recommend"}},
     ),
-    Case("observe_never_moves", routing.after_decision, "conclude", {"decision": "deploy", "profile": {"mode": "observe"}}),
     Case(
-        "observe_never_asks", routing.after_decision, "conclude", {"decision": "manual_review", "profile": {"mode": "observe"}}
+        "observe_never_moves",
+        routing.after_decision,
+        "conclude",
+        {"decision": "deploy", "profile": {"mode": "observe"}},
     ),
     Case(
-        "approved_deploys", routing.after_review, "start_rollout", {"review": {"answer": "approve", "offered": "deploy"}}
+        "observe_never_asks",
+        routing.after_decision,
+        "conclude",
+        {"decision": "manual_review", "profile": {"mode": "observe"}},
     ),
-    Case("edited_to_canary", routing.after_review, "start_rollout", {"review": {"answer": "canary", "offered": "deploy"}}),
-    Case("approved_training", routing.after_review, "train_candidate", {"review": {"answer": "approve", "offered": "train"}}),
-    Case("approved_rollback", routing.after_review, "roll_back", {"review": {"answer": "approve", "offered": "roll_back"}}),
+    Case(
+        "approved_deploys",
+        routing.after_review,
+        "start_rollout",
+        {"review": {"answer": "approve", "offered": "deploy"}},
+    ),
+    Case(
+        "edited_to_canary", routing.after_review, "start_rollout", {"review": {"answer": "canary", "offered": "deploy"}}
+    ),
+    Case(
+        "approved_training",
+        routing.after_review,
+        "train_candidate",
+        {"review": {"answer": "approve", "offered": "train"}},
+    ),
+    Case(
+        "approved_rollback",
+        routing.after_review,
+        "roll_back",
+        {"review": {"answer": "approve", "offered": "roll_back"}},
+    ),
     Case("refused_ends", routing.after_review, "conclude", {"review": {"answer": "reject", "offered": "deploy"}}),
     Case("expired_ends", routing.after_review, "conclude", {"review": {"answer": None, "offered": "deploy"}}),
     Case("void_ends", routing.after_review, "conclude", {"review": {"answer": "deploy please", "offered": "deploy"}}),

@@ -42,7 +42,7 @@ def sample_rows(path: str | Path, limit: int, out: Path) -> Path:
 
 def overlap(path: str | Path, hashes: set[str]) -> int:
     """Rows of `path` that stand in `hashes`."""
-    return int(_read(path, [ROW_HASH])[ROW_HASH].isin(hashes).sum())
+    return int(_read(path, [ROW_HASH])[ROW_HASH].isin(list(hashes)).sum())
 
 
 def predictions(path: str | Path) -> list[list[Any]]:
@@ -85,14 +85,14 @@ def paired_rows(
             frame = frame.join(scored.add_prefix(f"__{side}:"))
         frames.append(frame)
     whole = pd.concat(frames, ignore_index=True)
-    kept = (whole[~whole[ROW_HASH].isin(drop)] if drop else whole).reset_index(drop=True)
+    kept = (whole[~whole[ROW_HASH].isin(list(drop))] if drop else whole).reset_index(drop=True)
 
     def side_of(name: str) -> dict[str, Any]:
         prefix = f"__{name}:"
         return {str(c).removeprefix(prefix): kept[c] for c in kept.columns if str(c).startswith(prefix)}
 
     candidate_side = side_of("candidate")
-    plain = kept[[target, *(name for name in slices if name != target)]]
+    plain: Any = kept[[target, *(name for name in slices if name != target)]]
     plain.assign(**candidate_side).to_parquet(scored_out, index=False)
     return PairedRows.from_columns(
         task=task,

@@ -1,44 +1,53 @@
 # pyright: basic
-"""Rows through Ibis on DuckDB: filters and counts run as queries, results land in bounded Parquet files.
+"""Rows through Ibis on DuckDB: filters, counts, hashes and samples run as queries; results land in Parquet files.
 
-Naive times are UTC; the engine's session zone is pinned to UTC. NaN is null. `__row_hash` is the md5 of the key columns (event
-time, features and target where the profile names none): times as microseconds, numbers in millionths as integers, text as it
-is, with separators that cannot be mistaken for content.
+Naive times are UTC; the engine's session zone is pinned to UTC. NaN is null. See docs/windows.md for how sources are read and
+`tools.adapters.row_digest` for what identifies a row.
 """
 
-import glob
-import hashlib
+import shutil
+import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from difflib import get_close_matches
+from glob import escape
 from pathlib import Path
 from typing import Any
 
+from tools.adapters.data_files import closest, find_files
 from tools.adapters.data_profile import profile_parquet
+from tools.adapters.ibis_columns import aware, naive, no_nan, reading, row_hash, utc
+from tools.adapters.mlflow_client import masked
+from tools.adapters.row_digest import ROW_HASH, set_digest
 from tools.contracts.evidence import DatasetRef
 from tools.contracts.profile import DataSpec
 from tools.contracts.profiling import DataProfile
-from tools.errors import BadInput, RetrainingError, Unavailable
+from tools.errors import BadInput
 
-ROW_HASH = "__row_hash"
 _TIME = "__event"
+_BATCH = 100_000
+_CSV_NULLS = ["", "NA", "NULL", "null"]
 
 
 class IbisData:
-    """See `tools.ports.DataSource`. Relative sources start at `root`."""
+    """See `tools.ports.DataSource`. Relative sources start at `root`. Threads may share one instance."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._lock = threading.RLock()
         self._made: Any = None
+        self._opened: dict[str, tuple[object, Any]] = {}
 
     @property
     def _con(self) -> Any:
         if self._made is None:
             import ibis
 
-            self._made = ibis.duckdb.connect()
+            # An engine in memory would spill into the working folder otherwise.
+            spill = tempfile.mkdtemp(prefix="retraining-data-")
+            weakref.finalize(self, shutil.rmtree, spill, ignore_errors=True)
+            self._made = ibis.duckdb.connect(temp_directory=spill)
             self._made.raw_sql("SET TimeZone = 'UTC'")
             self._made.raw_sql("SET preserve_insertion_order = false")
         return self._made
@@ -46,31 +55,31 @@ class IbisData:
     # --- the port --------------------------------------------------------------------------------------------------
 
     def columns(self, spec: DataSpec) -> Mapping[str, str]:
-        with self._lock, self._reading(spec):
+        with self._lock, reading(spec.source):
             return {name: str(kind) for name, kind in self._source(spec).schema().items()}
 
     def time_range(self, spec: DataSpec, as_of: datetime) -> tuple[datetime, datetime, int] | None:
-        with self._lock, self._reading(spec):
+        with self._lock, reading(spec.source):
             table = self._timed(spec)
-            return self._range(table.filter(table[_TIME] <= _naive(as_of)))
+            return self._range(table.filter(table[_TIME] <= naive(as_of)))
 
     def labelled_range(
         self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime
     ) -> tuple[datetime, datetime, int] | None:
-        with self._lock, self._reading(spec):
+        with self._lock, reading(spec.source):
             return self._range(self._labelled(spec, start, end, known_by))
 
     def time_at_share(
         self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime, share: float
     ) -> datetime | None:
-        with self._lock, self._reading(spec):
+        with self._lock, reading(spec.source):
             table = self._labelled(spec, start, end, known_by)
-            rows = int(table.count().execute())
+            rows = _count(table)
             if rows == 0:
                 return None
-            skip = min(rows - 1, int(rows * (1 - share)))
-            found = table.order_by(_TIME).limit(1, offset=skip).select(_TIME).execute()
-            return _aware(found[_TIME].iloc[0])
+            skip = rows - max(1, round(rows * share))
+            found = table.order_by(_TIME).limit(1, offset=skip).select(_TIME).to_pyarrow()
+            return aware(found.column(_TIME)[0].as_py())
 
     def write_labelled(
         self,
@@ -82,26 +91,23 @@ class IbisData:
         extra_columns: Sequence[str] = (),
         limit: int | None = None,
     ) -> DatasetRef:
-        with self._lock, self._reading(spec):
-            source = self._timed(spec)
+        with self._lock, reading(spec.source):
             wanted = [spec.event_time, *spec.key, *spec.features, *extra_columns, spec.target]
-            self._require(source, spec, wanted)
             table = self._labelled(spec, start, end, known_by)
+            self._require(table, spec, wanted)
             return self._write(table, spec, list(dict.fromkeys(wanted)), path, limit)
 
-    def write_window(
-        self, spec: DataSpec, start: datetime | None, end: datetime, path: Path, limit: int
-    ) -> DatasetRef:
-        with self._lock, self._reading(spec):
+    def write_window(self, spec: DataSpec, start: datetime | None, end: datetime, path: Path, limit: int) -> DatasetRef:
+        with self._lock, reading(spec.source):
             table = self._between(self._timed(spec), start, end)
             declared = [spec.event_time, *spec.key, *spec.features, spec.target]
             there = [name for name in dict.fromkeys(declared) if name in table.columns]
             return self._write(table, spec, there, path, limit)
 
     def count(self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime) -> tuple[int, int]:
-        with self._lock, self._reading(spec):
-            rows = self._between(self._timed(spec), start, end).count().execute()
-            return int(rows), int(self._labelled(spec, start, end, known_by).count().execute())
+        with self._lock, reading(spec.source):
+            rows = _count(self._between(self._timed(spec), start, end))
+            return rows, _count(self._labelled(spec, start, end, known_by))
 
     def profile(self, path: Path, spec: DataSpec) -> DataProfile:
         return profile_parquet(path, (*spec.features, spec.target))
@@ -109,184 +115,123 @@ class IbisData:
     # --- queries ---------------------------------------------------------------------------------------------------
 
     def _source(self, spec: DataSpec) -> Any:
-        files = self._files(spec)
-        if Path(files[0]).suffix.lower() in (".csv", ".tsv", ".txt", ".gz"):
-            return self._con.read_csv(files)
-        return self._con.read_parquet(files)
+        """The source as a table; opened anew when its files changed."""
+        files, kind = find_files(self._root, spec.source)
+        state = [(str(file), (stat := file.stat()).st_mtime_ns, stat.st_size) for file in files]
+        known = self._opened.get(spec.source)
+        if known is not None and known[0] == state:
+            return known[1]
+        names = [escape(str(file)) for file in files]
+        with reading(spec.source, opening=True):
+            table = self._csv(names) if kind == "csv" else self._con.read_parquet(names, union_by_name=True)
+        if known is not None:
+            self._con.drop_view(known[1].get_name(), force=True)
+        self._opened[spec.source] = (state, table)
+        return table
 
-    def _files(self, spec: DataSpec) -> list[str]:
-        path = self._root / spec.source
-        if path.is_file():
-            return [str(path)]
-        pattern = str(path / "*") if path.is_dir() else str(path)
-        found = sorted(name for name in glob.glob(pattern) if Path(name).is_file())
-        kinds = [name for name in found if Path(name).suffix.lower() in (".parquet", ".csv", ".tsv", ".gz")]
-        if kinds or found:
-            return kinds or found
-        near = get_close_matches(path.name, [p.name for p in path.parent.glob("*")] if path.parent.is_dir() else [], n=3)
-        hint = f"did you mean {', '.join(near)}?" if near else "a Parquet or CSV file, folder or glob, relative to the workspace"
-        raise BadInput(f"data source {spec.source} does not exist", thing="data.source", value=spec.source, remedy=hint)
+    def _csv(self, names: list[str]) -> Any:
+        """Types follow from all rows, looked at once: a sample's guess would break on a later row."""
+        ways: dict[str, Any] = {"union_by_name": True, "nullstr": _CSV_NULLS, "allow_quoted_nulls": False}
+        looked = self._con.read_csv(names, sample_size=-1, **ways)
+        types = dict(looked.schema().items())
+        self._con.drop_view(looked.get_name(), force=True)
+        return self._con.read_csv(names, types=types, **ways)
 
     def _timed(self, spec: DataSpec) -> Any:
         table = self._source(spec)
         self._require(table, spec, [spec.event_time])
-        table = table.mutate(**{_TIME: _utc(table[spec.event_time])})
+        table = table.mutate(**{_TIME: utc(spec.event_time, table[spec.event_time])})
         return table.filter(table[_TIME].notnull())
 
     def _between(self, table: Any, start: datetime | None, end: datetime) -> Any:
-        table = table.filter(table[_TIME] < _naive(end))
-        return table if start is None else table.filter(table[_TIME] >= _naive(start))
+        table = table.filter(table[_TIME] < naive(end))
+        return table if start is None else table.filter(table[_TIME] >= naive(start))
 
     def _labelled(self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime) -> Any:
         table = self._timed(spec)
         self._require(table, spec, [spec.target, *([spec.label_time] if spec.label_time else [])])
         table = self._between(table, start, end)
-        target = _no_nan(table[spec.target])
-        mature = target.notnull() & (table[_TIME] <= _naive(known_by - spec.label_maturity))
+        mature = no_nan(table[spec.target]).notnull() & (table[_TIME] <= naive(mature_event(spec, known_by)))
         if spec.label_time is not None:
-            mature &= _utc(table[spec.label_time]) <= _naive(known_by)
+            # A null label time compares to null, which the filter drops: not mature.
+            mature &= utc(spec.label_time, table[spec.label_time]) <= naive(known_by)
         return table.filter(mature)
 
     def _require(self, table: Any, spec: DataSpec, names: Sequence[str]) -> None:
-        gone = [name for name in names if name not in table.columns]
-        if gone:
-            near = get_close_matches(gone[0], table.columns, n=1)
-            raise BadInput(
-                f"{spec.source} has no column {', '.join(map(repr, gone))}; it has {', '.join(c for c in table.columns if c != _TIME)}",
-                thing="data",
-                value=gone[0],
-                remedy=f"did you mean {near[0]!r}?" if near else "mend the source, or the profile's data section",
-            )
+        require_columns(spec.source, [name for name in table.columns if name != _TIME], names)
 
     def _range(self, table: Any) -> tuple[datetime, datetime, int] | None:
-        row = table.aggregate(low=table[_TIME].min(), high=table[_TIME].max(), rows=table.count()).execute().iloc[0]
-        return None if int(row["rows"]) == 0 else (_aware(row["low"]), _aware(row["high"]), int(row["rows"]))
+        made = table.aggregate(low=table[_TIME].min(), high=table[_TIME].max(), rows=table.count()).to_pyarrow()
+        row = made.to_pylist()[0]
+        return None if not row["rows"] else (aware(row["low"]), aware(row["high"]), int(row["rows"]))
 
     def _write(self, table: Any, spec: DataSpec, names: list[str], path: Path, limit: int | None) -> DatasetRef:
-        import ibis
-        import pyarrow.parquet as pq
-
+        times = {name: utc(name, table[name]) for name in (spec.event_time, spec.label_time) if name in table.columns}
         key = [name for name in (spec.key or (spec.event_time, *spec.features, spec.target)) if name in table.columns]
         chosen = table.select(
-            **{name: _no_nan(table[name]) for name in names if name != spec.event_time},
-            **{spec.event_time: table[_TIME], _TIME: table[_TIME], ROW_HASH: _row_hash(table, key)},
+            **{name: table[_TIME] if name == spec.event_time else no_nan(table[name]) for name in names},
+            **{ROW_HASH: row_hash([times.get(name, table[name]) for name in key])},
         )
-        total = int(chosen.count().execute())
+        total = _count(table)
         sampled = limit is not None and total > limit
         if sampled:
-            # Every k-th row in time order: evenly spread, and the same each time.
-            ordered = chosen.mutate(__n=ibis.row_number().over(ibis.window(order_by=[_TIME, ROW_HASH])))
-            step = ((ordered["__n"] + 1) * limit / total).floor() > (ordered["__n"] * limit / total).floor()
-            chosen = ordered.filter(step)
-        rows = chosen.order_by([_TIME, ROW_HASH]).select(*names, ROW_HASH)
+            # The smallest hashes: spread like the rows, the same each time, and duplicates stay together.
+            chosen = chosen.order_by([ROW_HASH, spec.event_time]).limit(limit)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part = path.with_suffix(".part")
-        rows.to_parquet(part)
-        part.replace(path)
-        written = pq.read_table(path, columns=[ROW_HASH, spec.event_time])
-        hashes = sorted(written.column(ROW_HASH).to_pylist())
-        digest = hashlib.sha256("\n".join(hashes).encode()).hexdigest()
-        times = written.column(spec.event_time)
-        count = written.num_rows
+        part = path.with_name(path.name + ".part")
+        try:
+            chosen.order_by([spec.event_time, ROW_HASH]).to_parquet(part)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        return self._ref(path, spec.event_time, total if sampled else None)
+
+    def _ref(self, path: Path, event_time: str, sampled_from: int | None) -> DatasetRef:
+        low, high, rows = self._ask(
+            path, f"min({_quoted(event_time)}), max({_quoted(event_time)}), count(*)"
+        ).fetchone()
         return DatasetRef(
             path=str(path),
-            rows=count,
-            digest=digest,
-            start=_aware(times[0].as_py()) if count else None,
-            end=_aware(times[count - 1].as_py()) if count else None,
-            sampled_from=total if sampled else None,
+            rows=rows,
+            digest=set_digest(_hashes(self._ask(path, f"{ROW_HASH}", order=True))),
+            start=aware(low) if rows else None,
+            end=aware(high) if rows else None,
+            sampled_from=sampled_from,
         )
 
-    def _reading(self, spec: DataSpec) -> "_Reading":
-        return _Reading(spec.source)
+    def _ask(self, path: Path, what: str, *, order: bool = False) -> Any:
+        tail = " ORDER BY 1" if order else ""
+        return self._con.con.execute(f"SELECT {what} FROM read_parquet(?){tail}", [escape(str(path))])
 
 
-class _Reading:
-    """What goes wrong while a source is read, in our words; passwords of URLs stay out of it."""
-
-    def __init__(self, source: str) -> None:
-        self._source = source
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is None or isinstance(error, RetrainingError) or not isinstance(error, Exception):
-            return
-        import duckdb
-        from ibis.common.exceptions import IbisError
-
-        from tools.adapters.mlflow_client import masked
-
-        why = masked(str(error)).splitlines()[0][:300] if str(error) else type(error).__name__
-        if isinstance(error, duckdb.IOException | OSError):
-            raise Unavailable(
-                f"{masked(self._source)} could not be read: {why}",
-                thing="data.source",
-                value=masked(self._source),
-                remedy="check that the file is there, whole and readable",
-            ) from error
-        if isinstance(error, duckdb.Error | IbisError):
-            raise BadInput(
-                f"{masked(self._source)} cannot be used: {why}",
-                thing="data.source",
-                value=masked(self._source),
-                remedy="a Parquet or CSV file whose columns are as the profile says",
-            ) from error
+def mature_event(spec: DataSpec, known_by: datetime) -> datetime:
+    """The latest event time whose label is final at `known_by`."""
+    try:
+        return known_by - spec.label_maturity
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
 
 
-def _utc(column: Any) -> Any:
-    """Any time column as a naive timestamp in UTC."""
-    kind = column.type()
-    if kind.is_timestamp() and kind.timezone is not None:
-        return column.cast("timestamp('UTC')").cast("timestamp")
-    return column.cast("timestamp(6)")
+def require_columns(source: str, there: Sequence[str], names: Sequence[str]) -> None:
+    """Raises `BadInput` with what there is when a column is missing."""
+    gone = [name for name in names if name not in there]
+    if gone:
+        raise BadInput(
+            f"{masked(source)} has no column {', '.join(map(repr, gone))}; it has {', '.join(there)}",
+            thing="data",
+            value=gone[0],
+            remedy=closest(gone[0], there) or "mend the source, or the profile's data section",
+        )
 
 
-def _no_nan(column: Any) -> Any:
-    import ibis
-
-    return ibis.ifelse(column.isnan(), ibis.null(), column) if column.type().is_floating() else column
+def _count(table: Any) -> int:
+    return int(table.count().to_pyarrow().as_py())
 
 
-def _row_hash(table: Any, key: Sequence[str]) -> Any:
-    import ibis
-
-    @ibis.udf.scalar.builtin(name="md5")
-    def md5(text: str) -> str: ...
-
-    @ibis.udf.scalar.builtin(name="epoch_us")
-    def epoch_us(time: "datetime") -> int: ...
-
-    def text(name: str) -> Any:
-        column = table[name]
-        kind = column.type()
-        if kind.is_timestamp() or kind.is_date():
-            return epoch_us(_utc(column)).cast("string")
-        if kind.is_boolean():
-            return column.cast("int64").cast("string")
-        if kind.is_integer():
-            return column.cast("string")
-        if kind.is_numeric():
-            number = _no_nan(column.cast("float64"))
-            return (number * 1e6).round().try_cast("decimal(38, 0)").cast("string").fill_null(number.cast("string"))
-        return column.cast("string")
-
-    # A null is told apart from any text, and a separator within text cannot shift the columns.
-    parts = [text(name).replace("\\", "\\\\").replace("|", "\\|").fill_null("\\N") for name in key]
-    joined = parts[0]
-    for part in parts[1:]:
-        joined = joined + "|" + part
-    return md5(joined)
+def _hashes(answer: Any) -> Iterator[str]:
+    while batch := answer.fetchmany(_BATCH):
+        yield from (row[0] for row in batch)
 
 
-def _naive(time: datetime) -> datetime:
-    return time.astimezone(UTC).replace(tzinfo=None) if time.year < 9999 else datetime(9999, 1, 1)
-
-
-def _aware(value: Any) -> datetime:
-    time = value.to_pydatetime() if hasattr(value, "to_pydatetime") else value
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-
-
-
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -57,7 +57,10 @@ def translated(what: str, uri: str, missing: str | None = None) -> Iterator[None
         code, text = error.error_code, masked(str(error.message)).splitlines()[0]
         if code in ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"):
             raise NotAllowed(
-                f"the {what} refused: {text}", thing=what, value=masked(uri), remedy="check the credentials' permissions"
+                f"the {what} refused: {text}",
+                thing=what,
+                value=masked(uri),
+                remedy="check the credentials' permissions",
             ) from error
         if code == "RESOURCE_DOES_NOT_EXIST" or (missing is not None and "not found" in text.lower()):
             raise NotFound(missing or text, thing=what, value=masked(uri), remedy="check the name") from error

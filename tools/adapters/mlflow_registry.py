@@ -28,7 +28,10 @@ class MlflowRegistry:
     def get_version(self, name: str, version: str) -> ModelVersion:
         if not str(version).isdigit():
             raise BadInput(
-                f"{version!r} is no version of {name!r}: versions are whole numbers", thing="version", value=version, remedy="e.g. 3"
+                f"{version!r} is no version of {name!r}: versions are whole numbers",
+                thing="version",
+                value=version,
+                remedy="e.g. 3",
             )
         with translated("registry", self._uri, f"no version {version} of model {name!r} in the registry"):
             return self._version(self._client.get_model_version(name, str(version)))
@@ -131,12 +134,12 @@ class MlflowRegistry:
     def signature(self, model_uri: str) -> ModelSignature | None:
         import tempfile
 
-        import mlflow
         import yaml
+        from mlflow.artifacts import download_artifacts
 
         with translated("registry", self._uri), tempfile.TemporaryDirectory() as folder:
             location = self._location(model_uri)
-            path = mlflow.artifacts.download_artifacts(
+            path = download_artifacts(
                 artifact_uri=f"{location.rstrip('/')}/MLmodel", dst_path=folder, tracking_uri=self._tracking_uri
             )
             described = yaml.safe_load(Path(path).read_text(encoding="utf-8")).get("signature")

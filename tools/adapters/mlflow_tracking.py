@@ -69,10 +69,14 @@ class MlflowTracking:
 
         for name, value in metrics.items():
             if not math.isfinite(value):
-                raise BadInput(f"metric {name} is {value}", thing=name, value=value, remedy="omit what was not measured")
+                raise BadInput(
+                    f"metric {name} is {value}", thing=name, value=value, remedy="omit what was not measured"
+                )
         now = int(time.time() * 1000)
         with translated("tracking server", self._uri):
-            self._client.log_batch(tracking_run_id, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
+            self._client.log_batch(
+                tracking_run_id, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()]
+            )
 
     def set_tags(self, tracking_run_id: str, tags: Mapping[str, str]) -> None:
         with translated("tracking server", self._uri):

@@ -1,17 +1,37 @@
 # pyright: basic
-"""Stand-alone: score rows with one model. Started as a file with a job's JSON; imports nothing of ours."""
+"""Stand-alone: score rows with one model. Started as a file with a job's JSON; imports nothing of ours.
+
+How an answer is read, by what `predict` of the pyfunc gives for n rows:
+
+- n values, or one column: the predictions.
+- a frame with a column `prediction`: that column.
+- classification, n × k numbers: probabilities. The classes are the model's `classes_`, else a frame's column names, else
+  0 … k-1; the prediction is the likeliest class.
+- classification, n numbers between 0 and 1 that are not all whole: probabilities of class 1, cut at one half, where the
+  classes are two (a booster's answer).
+
+Probabilities are taken from `predict_proba` where the model under the pyfunc has it. It must run under older Pythons too.
+"""
 
 import json
 import sys
 import warnings
+from typing import Any
+
+BATCH = 50_000
+OBJECT_NUMBERS = ("decimal", "integer", "floating", "mixed-integer-float", "boolean")
+NUMBERS = {"double": "float64", "float": "float32", "long": "int64", "integer": "int32", "boolean": "bool"}
 
 
-def main(path):
+class Refused(Exception):
+    """The model or its answer is not usable; the message is all that is said."""
+
+
+def main(path: str) -> None:
     warnings.filterwarnings("ignore")
     with open(path, encoding="utf-8") as file:
         job = json.load(file)
     import mlflow.pyfunc
-    import numpy as np
     import pandas as pd
 
     frame = pd.read_parquet(job["rows"], columns=list(dict.fromkeys(job["features"])))
@@ -19,42 +39,170 @@ def main(path):
     schema = model.metadata.get_input_schema()
     if schema is not None and schema.has_input_names():
         frame = as_signed(frame, schema)
-    predicted = model.predict(frame)
-    out = {}
-    if isinstance(predicted, pd.DataFrame):
-        predicted = predicted["prediction"] if "prediction" in predicted.columns else predicted.iloc[:, 0]
-    predicted = np.asarray(predicted)
-    if predicted.ndim == 2 and predicted.shape[1] == 1:
-        predicted = predicted[:, 0]
-    if predicted.ndim != 1 or len(predicted) != len(frame):
-        raise SystemExit(f"predict gave an answer of shape {predicted.shape} for {len(frame)} rows")
-    out["prediction"] = predicted
-    raw = model.get_raw_model() if hasattr(model, "get_raw_model") else None
-    if job["task"] == "classification" and hasattr(raw, "predict_proba") and hasattr(raw, "classes_"):
-        shares = np.asarray(raw.predict_proba(frame))
-        if shares.shape != (len(frame), len(raw.classes_)):
-            raise SystemExit(f"predict_proba gave an answer of shape {shares.shape} for {len(frame)} rows")
-        for number, name in enumerate(raw.classes_):
+    parts = list(batches(frame, schema))
+    notes: list = []
+    given = whole([checked(model.predict(part), len(part)) for part in parts])
+    out = read(given, probabilities(model, parts, job["task"], notes), job["task"], notes)
+    out.to_parquet(job["output"], index=False)
+    with open(job["told"], "w", encoding="utf-8") as file:
+        json.dump(notes, file)
+
+
+def batches(frame: Any, schema: Any) -> Any:
+    """At most `BATCH` rows at a time; as an array where the model was logged with one."""
+    kind = None
+    if schema is not None and schema.is_tensor_spec() and not schema.has_input_names():
+        kind = schema.numpy_types()[0]
+    for start in range(0, max(len(frame), 1), BATCH):
+        part = frame.iloc[start : start + BATCH]
+        yield part if kind is None else part.to_numpy(dtype=kind)
+
+
+def checked(given: Any, rows: int) -> Any:
+    """An answer as a frame or array of `rows` rows."""
+    import numpy as np
+    import pandas as pd
+
+    if isinstance(given, pd.Series):
+        given = given.to_numpy()
+    if not isinstance(given, pd.DataFrame):
+        given = given.toarray() if hasattr(given, "toarray") else np.asarray(given)
+    if given.ndim not in (1, 2) or len(given) != rows:
+        found = len(given) if given.ndim else "one"
+        raise Refused(f"predict gave {found} answers for {rows} rows (shape {given.shape})")
+    return given
+
+
+def whole(parts: list) -> Any:
+    """The batches' answers as one."""
+    import numpy as np
+    import pandas as pd
+
+    if isinstance(parts[0], pd.DataFrame):
+        return pd.concat(parts, ignore_index=True)
+    return np.concatenate(parts)
+
+
+def probabilities(model: Any, parts: list, task: str, notes: list) -> Any:
+    """(classes, n × k) of the model under the pyfunc; None where it knows no classes."""
+    import numpy as np
+
+    if task != "classification":
+        return None
+    try:
+        raw = model.get_raw_model()
+    except (NotImplementedError, AttributeError):
+        return None
+    if not hasattr(raw, "classes_"):
+        return None
+    classes = list(raw.classes_)
+    if not hasattr(raw, "predict_proba"):
+        return classes, None
+    try:
+        shares = np.concatenate([np.asarray(raw.predict_proba(part)) for part in parts])
+    except Exception as error:  # noqa: BLE001 - the user's code; predictions stand without probabilities
+        notes.append(f"no probabilities: predict_proba raised {type(error).__name__}: {error}")
+        return classes, None
+    rows = sum(len(part) for part in parts)
+    if shares.shape != (rows, len(classes)):
+        raise Refused(f"predict_proba gave shape {shares.shape} for {rows} rows and {len(classes)} classes")
+    return classes, shares
+
+
+def read(given: Any, raw: Any, task: str, notes: list) -> Any:
+    """Columns `prediction` and `proba:<class>`; see the module's docstring."""
+    import numpy as np
+    import pandas as pd
+
+    names = None
+    if isinstance(given, pd.DataFrame):
+        if "prediction" in given.columns:
+            given = given[["prediction"]]
+        names = list(given.columns)
+        given = given.to_numpy()
+    if given.ndim == 2 and given.shape[1] == 1:
+        given = given[:, 0]
+    classes, shares = raw if raw is not None else (None, None)
+    if given.ndim == 2:
+        if task != "classification" or given.dtype.kind not in "fiub":
+            raise Refused(f"predict gave {given.shape[1]} columns a row, and one value was asked for")
+        classes = classes or (names if names else list(range(given.shape[1])))
+        if len(classes) != given.shape[1]:
+            raise Refused(f"predict gave {given.shape[1]} columns for {len(classes)} classes")
+        shares = given.astype("float64")
+        given = np.asarray(classes)[shares.argmax(axis=1)]
+        notes.append("the columns of predict were read as probabilities of " + ", ".join(map(str, classes))[:80])
+    elif task == "classification" and shares is None and is_share(given) and (classes is None or len(classes) == 2):
+        classes = classes or [0, 1]
+        shares = np.column_stack([1.0 - given, given])
+        given = np.asarray(classes)[(given >= 0.5).astype(int)]
+        notes.append(f"the values of predict were read as probabilities of class {classes[1]}")
+    out = {"prediction": plain(given)}
+    if classes is not None and shares is not None:
+        for number, name in enumerate(classes):
             out[f"proba:{name}"] = shares[:, number]
-    pd.DataFrame(out).to_parquet(job["output"], index=False)
+    return pd.DataFrame(out)
 
 
-def as_signed(frame, schema):
+def is_share(given: Any) -> bool:
+    """Numbers between 0 and 1 that cannot be labels."""
+    import numpy as np
+
+    if given.dtype.kind != "f" or not len(given) or not np.isfinite(given).all():
+        return False
+    return bool(((given >= 0) & (given <= 1)).all() and (given != np.round(given)).any())
+
+
+def plain(given: Any) -> Any:
+    """Objects of one kind as that kind: Parquet wants a type a column."""
+    import pandas as pd
+
+    column = pd.Series(given)
+    return column.infer_objects() if column.dtype == object else column
+
+
+def as_signed(frame: Any, schema: Any) -> Any:
     """Columns in the signature's order and, where nothing is lost, in its types."""
-    kinds = {"double": "float64", "float": "float32", "long": "int64", "integer": "int32", "boolean": "bool"}
-    names = [name for name in schema.input_names() if name in frame.columns]
-    frame = frame[names].copy()
+    required = [spec.name for spec in schema.inputs if getattr(spec, "required", True)]
+    missing = [name for name in required if name not in frame.columns]
+    if missing:
+        raise Refused(f"the model's signature asks for {', '.join(missing)}, which is not among the profile's features")
+    out = frame[[name for name in schema.input_names() if name in frame.columns]].copy()
     for spec in schema.inputs:
-        if spec.name not in frame.columns:
-            continue
-        kind = getattr(spec.type, "name", "")
-        column = frame[spec.name]
-        if kind in kinds and str(column.dtype) != kinds[kind] and not (kind in ("long", "integer", "boolean") and column.isna().any()):
-            frame[spec.name] = column.astype(kinds[kind])
-        elif kind == "string":
-            frame[spec.name] = column.astype(object).where(column.notna(), None)
-    return frame
+        if spec.name in out.columns:
+            out[spec.name] = as_typed(out[spec.name], getattr(spec.type, "name", ""))
+    return out
+
+
+def as_typed(column: Any, kind: str) -> Any:
+    """A column in a signature's type, or as it was where a value would change: MLflow then says what does not fit."""
+    import pandas as pd
+
+    if kind == "string":
+        return column.astype(object).where(column.notna(), None)
+    if kind == "datetime" and getattr(column.dtype, "tz", None) is not None:
+        return column.dt.tz_convert("UTC").dt.tz_localize(None)
+    if kind not in NUMBERS or str(column.dtype) == NUMBERS[kind]:
+        return column
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    if column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) not in OBJECT_NUMBERS:
+        return column  # text that looks like a number is no number
+    gaps = column.isna()
+    if gaps.any() and kind not in ("double", "float"):
+        return column
+    try:
+        cast = column.astype(NUMBERS[kind])
+        back = cast.astype("float64" if column.dtype == object else column.dtype)
+        same = (back == column.astype(back.dtype)).fillna(False) | gaps
+    except (TypeError, ValueError, OverflowError):
+        return column
+    # A float signature is the precision that the model was trained in: the digits beyond it were never seen.
+    return cast if kind == "float" or bool(same.all()) else column
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    try:
+        main(sys.argv[1])
+    except Refused as refused:
+        sys.exit(str(refused))

@@ -23,23 +23,30 @@ class SqlStore:
 
     def __init__(self, url: str, clock: Clock, is_alive: Callable[[str], bool | None] = process_is_alive) -> None:
         import sqlalchemy as sa
+        import sqlalchemy.exc
 
         from tools.adapters import store_tables as tables
 
+        self._errors = sqlalchemy.exc
         self._sa, self._t, self._clock, self._is_alive = sa, tables, clock, is_alive
         try:
             parsed = sa.make_url(url)
-        except sa.exc.ArgumentError as error:
-            raise BadInput("the store URL cannot be read", thing="store", remedy="e.g. sqlite:///.retraining/store.db") from error
+        except self._errors.ArgumentError as error:
+            raise BadInput(
+                "the store URL cannot be read", thing="store", remedy="e.g. sqlite:///.retraining/store.db"
+            ) from error
         self._shown = parsed.render_as_string(hide_password=True)
         self._sqlite = parsed.get_backend_name() == "sqlite"
         if self._sqlite and parsed.database and parsed.database != ":memory:":
             _owner_only(parsed.database)
         try:
             self._engine = sa.create_engine(parsed, connect_args={"timeout": 30} if self._sqlite else {})
-        except (ImportError, sa.exc.NoSuchModuleError) as error:
+        except (ImportError, self._errors.NoSuchModuleError) as error:
             raise BadInput(
-                f"no driver for the store {self._shown}", thing="store", value=self._shown, remedy="install its SQLAlchemy driver"
+                f"no driver for the store {self._shown}",
+                thing="store",
+                value=self._shown,
+                remedy="install its SQLAlchemy driver",
             ) from error
         if self._sqlite:
             self._listen()
@@ -64,7 +71,10 @@ class SqlStore:
             self._t.METADATA.create_all(c)
             known = dict(c.execute(self._sa.select(self._t.META.c.name, self._t.META.c.value)).all())
             if "schema" not in known:
-                rows = [{"name": "schema", "value": str(self._t.SCHEMA)}, {"name": "identity", "value": uuid.uuid4().hex}]
+                rows = [
+                    {"name": "schema", "value": str(self._t.SCHEMA)},
+                    {"name": "identity", "value": uuid.uuid4().hex},
+                ]
                 c.execute(self._t.META.insert(), rows)
             elif int(known["schema"]) > self._t.SCHEMA:
                 raise BadInput(
@@ -79,7 +89,7 @@ class SqlStore:
         try:
             with self._engine.begin() as connection:
                 yield connection
-        except (self._sa.exc.DBAPIError, OSError) as error:
+        except (self._errors.DBAPIError, OSError) as error:
             why = str(getattr(error, "orig", None) or error).splitlines()[0]
             raise Unavailable(
                 f"the run store {self._shown} did not answer: {why}",
@@ -100,7 +110,9 @@ class SqlStore:
         runs = self._t.RUNS
         with self._transaction() as c:
             if run.idempotency_key is not None:
-                found = c.execute(self._sa.select(runs.c.record).where(runs.c.idempotency_key == run.idempotency_key)).scalar()
+                found = c.execute(
+                    self._sa.select(runs.c.record).where(runs.c.idempotency_key == run.idempotency_key)
+                ).scalar()
                 if found is not None:
                     earlier = RunRecord.model_validate(found)
                     if earlier.model_id != run.model_id:
@@ -130,7 +142,9 @@ class SqlStore:
         query = self._sa.select(self._t.RUNS.c.record).where(self._t.RUNS.c.run_id == run_id)
         found = c.execute(self._locked(query)).scalar()
         if found is None:
-            raise NotFound(f"no run {run_id!r}", thing="run", value=run_id, remedy="`retrain runs list` shows what there is")
+            raise NotFound(
+                f"no run {run_id!r}", thing="run", value=run_id, remedy="`retrain runs list` shows what there is"
+            )
         return RunRecord.model_validate(found)
 
     def update_run(self, run_id: str, **changes: Any) -> RunRecord:
@@ -184,8 +198,10 @@ class SqlStore:
             if row is None:
                 try:
                     c.execute(leases.insert().values(model_name=model_name, **values))
-                except self._sa.exc.IntegrityError as error:
-                    raise Conflict(f"{model_name!r} was taken this very moment", thing="model", value=model_name) from error
+                except self._errors.IntegrityError as error:
+                    raise Conflict(
+                        f"{model_name!r} was taken this very moment", thing="model", value=model_name
+                    ) from error
             else:
                 c.execute(leases.update().where(leases.c.model_name == model_name).values(**values))
         return lease
@@ -227,7 +243,11 @@ class SqlStore:
 
     def _change_lease(self, lease: Lease, **values: Any) -> bool:
         leases = self._t.LEASES
-        mine = (leases.c.model_name == lease.model_name) & (leases.c.token == lease.token) & (leases.c.run_id == lease.run_id)
+        mine = (
+            (leases.c.model_name == lease.model_name)
+            & (leases.c.token == lease.token)
+            & (leases.c.run_id == lease.run_id)
+        )
         with self._transaction() as c:
             return c.execute(leases.update().where(mine).values(**values)).rowcount == 1
 
@@ -236,7 +256,9 @@ class SqlStore:
             row = self._lease_row(c, model_name)
         if row is None or row.run_id is None:
             return None
-        return Lease.model_validate({k: getattr(row, k) for k in ("model_name", "run_id", "holder", "token", "expires_at")})
+        return Lease.model_validate(
+            {k: getattr(row, k) for k in ("model_name", "run_id", "holder", "token", "expires_at")}
+        )
 
     # --- effects -------------------------------------------------------------------------------------------------
 
@@ -289,7 +311,9 @@ class SqlStore:
     def open_review(self, review: Review) -> Review:
         reviews = self._t.REVIEWS
         with self._transaction() as c:
-            query = self._sa.select(reviews.c.record).where((reviews.c.run_id == review.run_id) & (reviews.c.status == "open"))
+            query = self._sa.select(reviews.c.record).where(
+                (reviews.c.run_id == review.run_id) & (reviews.c.status == "open")
+            )
             for row in c.execute(self._locked(query)).scalars().all():
                 earlier = Review.model_validate(row)
                 if earlier.digest == review.digest:
@@ -304,13 +328,17 @@ class SqlStore:
 
     def _write_review(self, c: Any, review: Review) -> None:
         reviews = self._t.REVIEWS
-        c.execute(reviews.update().where(reviews.c.id == review.id).values(status=review.status, record=review.to_state()))
+        c.execute(
+            reviews.update().where(reviews.c.id == review.id).values(status=review.status, record=review.to_state())
+        )
 
     def _review(self, c: Any, review_id: int) -> Review:
         query = self._sa.select(self._t.REVIEWS.c.record).where(self._t.REVIEWS.c.id == review_id)
         found = c.execute(self._locked(query)).scalar()
         if found is None:
-            raise NotFound(f"no review {review_id}", thing="review", value=review_id, remedy="`retrain review list --all`")
+            raise NotFound(
+                f"no review {review_id}", thing="review", value=review_id, remedy="`retrain review list --all`"
+            )
         return Review.model_validate(found)
 
     def get_review(self, review_id: int) -> Review:
@@ -327,7 +355,9 @@ class SqlStore:
         with self._transaction() as c:
             return [Review.model_validate(row) for row in c.execute(query).scalars()]
 
-    def answer_review(self, review_id: int, digest: str, nonce: str, answer: str, by: str, reason: str, at: Any) -> Review:
+    def answer_review(
+        self, review_id: int, digest: str, nonce: str, answer: str, by: str, reason: str, at: Any
+    ) -> Review:
         with self._transaction() as c:
             review = self._review(c, review_id)
             why = None
@@ -382,5 +412,8 @@ def _owner_only(path: str) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
         raise Unavailable(
-            f"the run store {path} cannot be opened: {error.strerror}", thing="store", value=path, remedy="check the folder's permissions"
+            f"the run store {path} cannot be opened: {error.strerror}",
+            thing="store",
+            value=path,
+            remedy="check the folder's permissions",
         ) from error

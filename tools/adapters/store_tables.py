@@ -6,7 +6,9 @@ from sqlalchemy import JSON, Column, Integer, MetaData, String, Table, Text, Uni
 METADATA = MetaData()
 SCHEMA = 1
 
-META = Table("retraining_meta", METADATA, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False))
+META = Table(
+    "retraining_meta", METADATA, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False)
+)
 RUNS = Table(
     "retraining_runs",
     METADATA,

@@ -1,187 +1,188 @@
 # pyright: basic
-"""Scoring in a subprocess: fetched and checked here, opened only there, without credentials and within limits."""
+"""What does a model predict? Fetched and checked here; opened only in a subprocess, without credentials, within limits."""
 
-import hashlib
-import importlib.metadata
 import json
-import re
-import subprocess
+import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from tools.adapters.mlflow_client import client_for, translated
-from tools.adapters.subprocesses import clean_environment, run_limited
+from tools.adapters import model_environments
+from tools.adapters.model_environments import Interpreter
+from tools.adapters.model_files import ModelFiles, digest_of
+from tools.adapters.subprocesses import Finished, bare_environment, run_limited
 from tools.contracts.training import ScoringJob, ScoringResult
 from tools.errors import RetrainingError
 
 WORKER = Path(__file__).with_name("scoring_worker.py")
-COMPILED = ("scikit-learn", "numpy", "pandas", "scipy", "xgboost", "lightgbm", "catboost", "torch", "tensorflow")
-"""Libraries whose stored objects are bound to a minor version."""
-_PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*==\s*([^;\s]+)")
 
 
 class SubprocessScorer:
-    """See `tools.ports.Scorer`."""
+    """Port `Scorer`. Whatever a model does comes back as a result.
 
-    def __init__(self, tracking_uri: str, registry_uri: str, environments_dir: Path) -> None:
-        self._tracking_uri, self._registry_uri, self._environments = tracking_uri, registry_uri, environments_dir
+    Args:
+        environments_dir: Where built environments are kept, one folder per requirement hash.
+        build_seconds: Time limit for building one.
+    """
+
+    def __init__(
+        self,
+        tracking_uri: str,
+        registry_uri: str,
+        environments_dir: Path,
+        *,
+        build_seconds: float = model_environments.BUILD_SECONDS,
+    ) -> None:
+        self._files = ModelFiles(tracking_uri, registry_uri)
+        self._environments, self._build_seconds = environments_dir, build_seconds
 
     def digest(self, model_uri: str) -> str | None:
-        with tempfile.TemporaryDirectory(prefix="retraining-") as folder:
+        """sha256 over the model's files; None where they cannot be fetched."""
+        with _own_folder() as name:
             try:
-                return _digest(self._fetch(model_uri, Path(folder)))
+                return digest_of(self._files.fetch(model_uri, Path(name) / "model"))
             except RetrainingError:
                 return None
 
     def score(self, job: ScoringJob) -> ScoringResult:
-        with tempfile.TemporaryDirectory(prefix="retraining-") as name:
+        """Predictions in the rows' order, as Parquet at `job.output`: `prediction`, and `proba:<class>` where there are."""
+        with _own_folder() as name:
             folder = Path(name)
             try:
-                model = self._fetch(job.model_uri, folder / "model")
+                model = self._files.fetch(job.model_uri, folder / "model")
             except RetrainingError as failure:
-                return ScoringResult(status="failed", statement=f"{job.model_uri} could not be fetched: {failure.message}")
-            digest = _digest(model)
+                said = f"{job.model_uri} could not be fetched: {failure.message}"
+                return ScoringResult(status="failed", statement=said)
+            digest = digest_of(model)
             if job.expected_digest is not None and digest != job.expected_digest:
-                said = f"{job.model_uri} was altered: its files have digest {digest[:12]}, {job.expected_digest[:12]} was recorded. It was not opened."
+                said = (
+                    f"{job.model_uri} was altered: its files have digest {digest[:12]}, {job.expected_digest[:12]} "
+                    "was recorded. It was not opened."
+                )
                 return ScoringResult(status="digest_differs", artifact_digest=digest, statement=said)
-            misfit = _misfit(model)
-            python, environment = sys.executable, "ours"
-            if misfit is not None:
-                if job.environment != "build":
-                    said = f"{job.model_uri} asks for an environment that is not ours: {misfit}. Set scoring.environment: build."
-                    return ScoringResult(status="environment_does_not_fit", artifact_digest=digest, statement=said)
-                built = self._build(model)
-                if isinstance(built, str):
-                    said = f"no environment could be built for {job.model_uri}: {built}"
-                    return ScoringResult(status="environment_does_not_fit", artifact_digest=digest, statement=said)
-                python, environment = str(built / "bin" / "python"), built.name
-            return self._run(job, folder, model, digest, python, environment)
+            interpreter = self._interpreter(job, model)
+            if isinstance(interpreter, str):
+                return ScoringResult(
+                    status="environment_does_not_fit",
+                    artifact_digest=digest,
+                    statement=f"{job.model_uri}: {interpreter}",
+                )
+            return self._run(job, folder, model, digest, interpreter)
 
-    def _run(self, job: ScoringJob, folder: Path, model: Path, digest: str, python: str, environment: str) -> ScoringResult:
-        import pyarrow.parquet as pq
+    def _interpreter(self, job: ScoringJob, model: Path) -> Interpreter | str:
+        """What is to score, or why nothing can."""
+        reason = model_environments.misfit(model)
+        if reason is None:
+            return Interpreter(sys.executable, "ours")
+        if job.environment != "build":
+            return f"our environment does not fit: {reason}. Set `scoring.environment: build` in the profile."
+        built = model_environments.build(model, self._environments, self._build_seconds)
+        if isinstance(built, str):
+            return f"our environment does not fit ({reason}), and its own could not be built: {built}"
+        return built
 
-        part = folder / "out.parquet"
-        order = {
+    def _run(self, job: ScoringJob, folder: Path, model: Path, digest: str, interpreter: Interpreter) -> ScoringResult:
+        part, told, order = folder / "out.parquet", folder / "told.json", folder / "job.json"
+        content = {
             "model": str(model),
             "rows": str(Path(job.rows).resolve()),
             "features": list(job.features),
             "task": job.task,
             "output": str(part),
+            "told": str(told),
         }
-        (folder / "job.json").write_text(json.dumps(order), encoding="utf-8")
+        order.write_text(json.dumps(content), encoding="utf-8")
+        work = folder / "work"
+        work.mkdir(mode=0o700)
+        # -P: beside the worker lie modules of ours; -I: nothing of this environment belongs in a built one.
+        flag = "-P" if interpreter.name == "ours" else "-I"
         ended = run_limited(
-            [python, "-P", str(WORKER), str(folder / "job.json")],
-            cwd=folder,
-            environment=_bare(folder),
+            [interpreter.python, flag, str(WORKER), str(order)],
+            cwd=work,
+            environment=bare_environment(
+                {
+                    "HOME": str(work),
+                    "TMPDIR": str(work),
+                    "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+                    "MLFLOW_TRACKING_URI": f"sqlite:///{work}/none.db",
+                }
+            ),
             seconds=job.time_limit.total_seconds(),
             memory_mb=job.memory_limit_mb,
         )
-        common: dict[str, Any] = {"seconds": ended.seconds, "environment": environment, "artifact_digest": digest}
-        last = next((line.strip() for line in reversed(ended.tail.splitlines()) if line.strip()), "no output")[:300]
-        if ended.how == "timed_out":
-            return ScoringResult(status="timed_out", statement=f"{job.model_uri} gave no answer within {job.time_limit}.", **common)
-        if ended.how == "out_of_memory":
-            said = f"{job.model_uri} took more than {job.memory_limit_mb} MB and was ended."
-            return ScoringResult(status="out_of_memory", statement=said, **common)
-        if ended.how == "killed_by_signal" or ended.code != 0 or not part.exists():
-            how = f"signal {ended.code}" if ended.how == "killed_by_signal" else f"exit code {ended.code}"
-            return ScoringResult(status="failed", statement=f"{job.model_uri} could not score ({how}): {last}", **common)
-        rows, asked = pq.read_metadata(part).num_rows, pq.read_metadata(job.rows).num_rows
-        if rows != asked:
-            return ScoringResult(status="failed", statement=f"{job.model_uri} gave {rows} predictions for {asked} rows.", **common)
-        output = Path(job.output)
-        output.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        output.write_bytes(part.read_bytes())
-        return ScoringResult(status="scored", output=str(output), rows=rows, statement=f"{rows:,} rows scored.", **common)
-
-    def _fetch(self, model_uri: str, folder: Path) -> Path:
-        """The model's files in a folder of our own, by the client's word on where they are."""
-        import mlflow
-
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        client = client_for(self._tracking_uri, self._registry_uri)
-        with translated("registry", self._registry_uri, f"no model at {model_uri}"):
-            location = model_uri
-            if model_uri.startswith("models:/m-"):
-                location = client.get_logged_model(model_uri.removeprefix("models:/")).artifact_location
-            elif model_uri.startswith("models:/"):
-                name, _, version = model_uri.removeprefix("models:/").rpartition("/")
-                location = client.get_model_version_download_uri(name, version)
-                if location.startswith("models:/m-"):
-                    location = client.get_logged_model(location.removeprefix("models:/")).artifact_location
-            found = mlflow.artifacts.download_artifacts(
-                artifact_uri=location, dst_path=str(folder), tracking_uri=self._tracking_uri
-            )
-        path = Path(found)
-        # A local artifact store may hand back its own folder: what is opened later must be what was digested.
-        if folder not in path.resolve().parents and path.resolve() != folder.resolve():
-            import shutil
-
-            path = Path(shutil.copytree(path, folder / "copy"))
-        return path
-
-    def _build(self, model: Path) -> Path | str:
-        """A virtual environment with the model's logged requirements, kept for the next time; or why not."""
-        requirements = model / "requirements.txt"
-        if not requirements.exists():
-            return "the model was logged without requirements"
-        target = self._environments / hashlib.sha256(requirements.read_bytes()).hexdigest()[:16]
-        if (target / ".ready").exists():
-            return target
-        target.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for command in (
-            [sys.executable, "-m", "venv", "--clear", str(target)],
-            [str(target / "bin" / "python"), "-m", "pip", "install", "--quiet", "-r", str(requirements), "pyarrow"],
-        ):
-            done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)  # noqa: S603
-            if done.returncode != 0:
-                return (done.stderr.strip().splitlines() or ["no output"])[-1][:300]
-        (target / ".ready").touch()
-        return target
+        common: dict[str, Any] = {
+            "seconds": ended.seconds,
+            "environment": interpreter.name,
+            "artifact_digest": digest,
+        }
+        failure = _failure(job, ended, part)
+        if failure is not None:
+            status, said = failure
+            return ScoringResult(status=status, statement=said, **common)
+        rows, problem = _checked(part, job)
+        if problem is not None:
+            return ScoringResult(status="failed", statement=f"{job.model_uri} {problem}.", **common)
+        output = _keep(part, Path(job.output))
+        notes = _notes(told)
+        said = "; ".join([f"{rows:,} rows scored", *notes])
+        return ScoringResult(status="scored", output=str(output), rows=rows, statement=f"{said}.", **common)
 
 
-def _bare(folder: Path) -> dict[str, str]:
-    """No credentials, no tracking server, no network defaults: the worker needs none."""
-    found = clean_environment({"OMP_NUM_THREADS": "1", "HOME": str(folder), "TMPDIR": str(folder), "PYTHONSAFEPATH": "1"})
-    return {k: v for k, v in found.items() if not k.startswith(("MLFLOW_", "AWS_", "AZURE_", "GOOGLE_", "DATABRICKS_"))} | {
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/none.db",
-    }
+def _own_folder() -> "tempfile.TemporaryDirectory[str]":
+    """Mode 0700, so that nobody swaps a file between digest and opening."""
+    return tempfile.TemporaryDirectory(prefix="retraining-", ignore_cleanup_errors=True)
 
 
-def _digest(model: Path) -> str:
-    """sha256 over names and contents; what the registry writes beside the model is not the model."""
-    total = hashlib.sha256()
-    for file in sorted(path for path in model.rglob("*") if path.is_file()):
-        name = file.relative_to(model).as_posix()
-        if name == "registered_model_meta":
-            continue
-        total.update(name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
-    return total.hexdigest()
-
-
-def _misfit(model: Path) -> str | None:
-    """Why this interpreter cannot stand in for the model's logged environment; None where it can."""
-    import yaml
-
-    env = model / "python_env.yaml"
-    if env.exists():
-        wanted = str((yaml.safe_load(env.read_text(encoding="utf-8")) or {}).get("python", ""))
-        ours = f"{sys.version_info.major}.{sys.version_info.minor}"
-        if wanted and wanted.split(".")[:2] != ours.split("."):
-            return f"Python {wanted}, ours is {ours}"
-    requirements = model / "requirements.txt"
-    for line in requirements.read_text(encoding="utf-8").splitlines() if requirements.exists() else []:
-        pin = _PIN.match(line.strip())
-        if pin is None:
-            continue
-        name, wanted = pin[1].lower().replace("_", "-"), pin[2]
-        try:
-            installed = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            return f"{name} {wanted} is not installed"
-        if name in COMPILED and installed.split(".")[:2] != wanted.split(".")[:2]:
-            return f"{name} {wanted}, ours is {installed}"
+def _failure(job: ScoringJob, ended: Finished, part: Path) -> tuple[Any, str] | None:
+    if ended.how == "timed_out":
+        return "timed_out", f"{job.model_uri} gave no answer within {job.time_limit}."
+    if ended.how == "out_of_memory":
+        return "out_of_memory", f"{job.model_uri} took more than {job.memory_limit_mb} MB and was ended."
+    if not ended.good:
+        how = "signal" if ended.how == "killed_by_signal" else "exit code"
+        return "failed", f"{job.model_uri} could not score ({how} {ended.code}): {ended.last_line}"
+    if not part.exists():
+        return "failed", f"{job.model_uri} ended the scoring process before it could answer."
     return None
+
+
+def _checked(part: Path, job: ScoringJob) -> tuple[int, str | None]:
+    """Rows predicted, and what is wrong with them. The file was written where the model's code ran: it proves nothing."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        asked, table = pq.read_metadata(job.rows).num_rows, pq.read_table(part)
+    except (OSError, pa.ArrowException) as error:
+        return 0, f"left an answer that cannot be read: {str(error).splitlines()[0][:200]}"
+    if "prediction" not in table.column_names or table.num_rows != asked:
+        return table.num_rows, f"gave {table.num_rows} predictions for {asked} rows"
+    for name in table.column_names:
+        column = table.column(name)
+        missing = column.null_count
+        if pa.types.is_floating(column.type):
+            missing = int((~np.isfinite(column.to_numpy(zero_copy_only=False))).sum())
+        if missing:
+            return table.num_rows, f"gave {missing} values in {name!r} that are no finite number, in {asked} rows"
+    return table.num_rows, None
+
+
+def _keep(part: Path, output: Path) -> Path:
+    """The answer under its final name, whole or not at all."""
+    output.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    beside = output.with_name(f".{output.name}.{os.getpid()}.part")
+    shutil.copyfile(part, beside)
+    os.replace(beside, output)
+    return output
+
+
+def _notes(told: Path) -> list[str]:
+    """What the worker had to assume about the answer; cut short, for it may quote the model."""
+    try:
+        notes = json.loads(told.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [str(note)[:200] for note in notes][:5] if isinstance(notes, list) else []

@@ -105,5 +105,3 @@ class RunOrder(Contract):
     """`rollback` only: why."""
     warnings: tuple[str, ...] = ()
     """Unknown fields of the request and the like."""
-
-

@@ -20,9 +20,13 @@ mode: observe
 
 
 def init(
-    model: Annotated[str | None, typer.Argument(help="Registered model to draft a profile for, or profile to adopt.")] = None,
+    model: Annotated[
+        str | None, typer.Argument(help="Registered model to draft a profile for, or profile to adopt.")
+    ] = None,
     all_models: Annotated[bool, typer.Option("--all", help="A profile for every model in the registry.")] = False,
-    adopt: Annotated[bool, typer.Option("--adopt", help="Record golden rows, digest and training rows of the champion.")] = False,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Record golden rows, digest and training rows of the champion.")
+    ] = False,
     tracking_uri: Annotated[str | None, typer.Option("--tracking-uri", help="For a new workspace.")] = None,
     as_of: AsOf = None,
     json: Json = False,
@@ -35,9 +39,9 @@ def init(
         done += _make_workspace(Path.cwd(), tracking_uri)
     opened = open_app(workspace)
     if adopt:
+        from agent.requests import request_from_flags
         from agent.services.adopt import adopt as take
         from agent.services.reviews import os_user
-        from agent.requests import request_from_flags
         from tools.errors import BadInput
 
         if model is None:

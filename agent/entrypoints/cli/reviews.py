@@ -21,10 +21,14 @@ def list_reviews(
 ) -> None:
     """Open questions."""
     found = open_app(workspace).deps.store.list_reviews(open_only=not everything)
-    rows = [[r.id, r.model_id, r.status, r.offered, f"{r.expires_at:%Y-%m-%d %H:%M}", ", ".join(r.approvers)] for r in found]
+    rows = [
+        [r.id, r.model_id, r.status, r.offered, f"{r.expires_at:%Y-%m-%d %H:%M}", ", ".join(r.approvers)] for r in found
+    ]
     SCREEN.result(
         [review.to_json_dict() for review in found],
-        table(["review", "model", "status", "approve means", "expires (UTC)", "approvers"], rows) if rows else ["no open reviews"],
+        table(["review", "model", "status", "approve means", "expires (UTC)", "approvers"], rows)
+        if rows
+        else ["no open reviews"],
     )
 
 

@@ -21,7 +21,9 @@ def run(
     data_window: Annotated[str | None, typer.Option(help="e.g. 90d, 2013-01-01/2013-06-01, all.")] = None,
     validation_strategy: Annotated[str | None, typer.Option(help="e.g. latest:20%, latest:14d, rolling:3x14d.")] = None,
     min_improvement: Annotated[float | None, typer.Option(help="Least gain of the primary metric.")] = None,
-    guardrail: Annotated[list[str] | None, typer.Option(help="Guardrail metric, NAME or NAME=MARGIN; repeatable.")] = None,
+    guardrail: Annotated[
+        list[str] | None, typer.Option(help="Guardrail metric, NAME or NAME=MARGIN; repeatable.")
+    ] = None,
     as_of: AsOf = None,
     resume: Annotated[str | None, typer.Option("--resume", help="Go on with this run id.")] = None,
     exit_code: ExitCode = False,
@@ -46,7 +48,9 @@ def run(
         parsed, warnings = parse_request(_text(request))
     else:
         if request is not None:
-            raise BadInput("a model and a request file were both given", thing="request", value=request, remedy="give one")
+            raise BadInput(
+                "a model and a request file were both given", thing="request", value=request, remedy="give one"
+            )
         parsed, warnings = (
             request_from_flags(
                 model,
@@ -69,7 +73,9 @@ def judge(
     data_window: Annotated[str | None, typer.Option(help="Window the holdout is cut from.")] = None,
     validation_strategy: Annotated[str | None, typer.Option(help="How the holdout is cut.")] = None,
     min_improvement: Annotated[float | None, typer.Option(help="Least gain of the primary metric.")] = None,
-    guardrail: Annotated[list[str] | None, typer.Option(help="Guardrail metric, NAME or NAME=MARGIN; repeatable.")] = None,
+    guardrail: Annotated[
+        list[str] | None, typer.Option(help="Guardrail metric, NAME or NAME=MARGIN; repeatable.")
+    ] = None,
     as_of: AsOf = None,
     exit_code: ExitCode = False,
     json: Json = False,
@@ -94,7 +100,9 @@ def judge(
 
 def check(
     model: Annotated[str, typer.Argument(help="Profile id or registered model name.")],
-    trigger: Annotated[str, typer.Option(help="Which trigger to test: scheduled, drift, performance or manual.")] = "drift",
+    trigger: Annotated[
+        str, typer.Option(help="Which trigger to test: scheduled, drift, performance or manual.")
+    ] = "drift",
     as_of: AsOf = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -151,7 +159,10 @@ def list_runs(
 ) -> None:
     """Newest first."""
     found = open_app(workspace).deps.store.list_runs(model, limit)
-    rows = [[r.run_id, r.model_id, r.kind, r.status, r.decision, f"{r.created_at:%Y-%m-%d %H:%M}", r.requested_by] for r in found]
+    rows = [
+        [r.run_id, r.model_id, r.kind, r.status, r.decision, f"{r.created_at:%Y-%m-%d %H:%M}", r.requested_by]
+        for r in found
+    ]
     SCREEN.result(
         [record.to_json_dict() for record in found],
         table(["run", "model", "kind", "status", "decision", "started (UTC)", "by"], rows) if rows else ["no runs yet"],

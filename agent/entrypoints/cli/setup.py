@@ -10,7 +10,9 @@ from agent.entrypoints.cli.render import SCREEN, table
 
 
 def schema(
-    name: Annotated[str | None, typer.Argument(help="input, output, a peer's message, …; without it: the list.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="input, output, a peer's message, …; without it: the list.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Print a contract as JSON Schema."""
@@ -39,7 +41,9 @@ def doctor(
 
 
 def demo(
-    folder: Annotated[Path, typer.Option("--folder", help="Made fresh; must be new or an earlier demo's.")] = Path(".demo"),
+    folder: Annotated[Path, typer.Option("--folder", help="Made fresh; must be new or an earlier demo's.")] = Path(
+        ".demo"
+    ),
     quiet: Quiet = False,
 ) -> None:
     """Four runs on the electricity stream: improve, refuse bad data, go back, ask."""

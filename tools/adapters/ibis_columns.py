@@ -1,0 +1,129 @@
+# pyright: basic
+"""Column expressions that every engine behind Ibis understands, and what goes wrong while they run, in our words."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache, reduce
+from typing import Any
+
+from tools.adapters.mlflow_client import masked
+from tools.adapters.row_digest import LARGEST, MILLIONTHS, NULL, SEPARATOR
+from tools.errors import BadInput, Unavailable
+
+
+@contextmanager
+def reading(source: str, *, opening: bool = False) -> Iterator[None]:
+    """Turns the engine's faults into ours.
+
+    While a source is being opened, content that cannot be read is the caller's (`BadInput`): not Parquet, not CSV. Later
+    the same means that the file broke or went away under us (`Unavailable`); only values that do not fit stay the caller's.
+    """
+    import duckdb
+    from ibis.common.exceptions import IbisError
+
+    theirs = (duckdb.DataError, duckdb.BinderException, IbisError, *((duckdb.ProgrammingError,) if opening else ()))
+    shown = masked(source)
+    try:
+        yield
+    except theirs as error:
+        raise BadInput(
+            f"{shown} cannot be used: {_first_line(error)}",
+            thing="data.source",
+            value=shown,
+            remedy="a Parquet or CSV file whose columns are as the profile's data section says",
+        ) from error
+    except (duckdb.Error, OSError) as error:
+        raise Unavailable(
+            f"{shown} could not be read: {_first_line(error)}",
+            thing="data.source",
+            value=shown,
+            remedy="check that the file is there, whole and readable, and that the disk is not full",
+        ) from error
+
+
+def utc(name: str, column: Any) -> Any:
+    """Any time column as a naive timestamp in UTC, in microseconds.
+
+    Raises:
+        BadInput: the column holds numbers or something else that is no time.
+    """
+    kind = column.type()
+    if kind.is_string() or (kind.is_timestamp() and kind.timezone is not None):
+        # By way of the zoned type: a plain cast of text drops its offset without a word.
+        return column.cast("timestamp('UTC')").cast("timestamp(6)")
+    if kind.is_timestamp() or kind.is_date():
+        return column.cast("timestamp(6)")
+    if kind.is_null():
+        return column.cast("timestamp(6)")
+    raise BadInput(
+        f"the time column {name!r} is of type {kind}",
+        thing="data",
+        value=name,
+        remedy="name a column of timestamps, dates or ISO 8601 text, or convert it: a number does not tell its unit",
+    )
+
+
+def no_nan(column: Any) -> Any:
+    """NaN as null; other types as they are."""
+    import ibis
+
+    return ibis.ifelse(column.isnan(), ibis.null(), column) if column.type().is_floating() else column
+
+
+def row_hash(columns: Sequence[Any]) -> Any:
+    """See `tools.adapters.row_digest`. Time columns are expected as `utc` gives them."""
+    md5, _ = _builtins()
+    texts = [_text(column).fill_null(NULL) for column in columns]
+    return md5(reduce(lambda left, right: left + SEPARATOR + right, texts))
+
+
+def _text(column: Any) -> Any:
+    import ibis
+
+    kind, (_, epoch_us) = column.type(), _builtins()
+    if kind.is_timestamp() or kind.is_date():
+        return epoch_us(utc("", column)).cast("string")
+    if kind.is_boolean():
+        return ibis.ifelse(column, "1000000", "0")
+    if kind.is_integer():
+        text = column.cast("string")
+        return ibis.ifelse(column == 0, text, text + "000000")
+    if kind.is_numeric():
+        number = no_nan(column.cast("float64"))
+        scaled = (number * MILLIONTHS).round()
+        # The engine computes both branches: what is too large for a whole number must not reach the cast.
+        small = ibis.ifelse(scaled.abs() < LARGEST, scaled, ibis.null()).cast("decimal(38, 0)")
+        return small.cast("string").fill_null(number.cast("string"))
+    return column.cast("string").replace("\\", "\\\\").replace(SEPARATOR, f"\\{SEPARATOR}")
+
+
+@cache
+def _builtins() -> tuple[Any, Any]:
+    import ibis
+
+    @ibis.udf.scalar.builtin(name="md5")
+    def md5(text: str) -> str: ...
+
+    @ibis.udf.scalar.builtin(name="epoch_us")
+    def epoch_us(time: "datetime") -> int: ...
+
+    return md5, epoch_us
+
+
+def naive(time: datetime) -> datetime:
+    """A bound as the engine keeps times; a naive one is UTC already."""
+    try:
+        return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
+    except OverflowError:  # at either end of the calendar the zone makes no difference
+        return time.replace(tzinfo=None)
+
+
+def aware(time: datetime) -> datetime:
+    """What the engine gave back, in UTC."""
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = masked(str(error)).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

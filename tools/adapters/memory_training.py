@@ -1,0 +1,104 @@
+# pyright: basic
+"""A trainer and a scorer that do as they are told: for tests and rehearsals. No process, no tracking server."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tools.contracts.training import ScoringJob, ScoringResult, TrainingOrder, TrainingResult
+from tools.errors import RetrainingError
+
+Step = TrainingResult | RetrainingError | Callable[[TrainingOrder], TrainingResult]
+"""A result to give, an error to raise, or a function of the order."""
+Predict = Callable[[Any], Mapping[str, Any]]
+"""From a frame of the features to columns: `prediction`, and `proba:<class>` where there are."""
+
+
+def trained(
+    model_uri: str, tracking_run_id: str = "scripted", metrics: Mapping[str, float] | None = None
+) -> TrainingResult:
+    """A success to put into a script."""
+    return TrainingResult(
+        status="trained",
+        tracking_run_id=tracking_run_id,
+        model_uri=model_uri,
+        metrics=dict(metrics or {}),
+        seconds=0.0,
+        statement="Trained: the pipeline logged a model.",
+    )
+
+
+class ScriptedTrainer:
+    """Port `Trainer`: each new training takes the next step of the script, the last one again and again.
+
+    `orders` holds every order in turn, `started` those that were not adopted.
+    """
+
+    def __init__(self, *script: Step) -> None:
+        if not script:
+            raise ValueError("a scripted trainer needs at least one step")
+        self._script = list(script)
+        self._finished: dict[str, TrainingResult] = {}
+        self.orders: list[TrainingOrder] = []
+        self.started: list[TrainingOrder] = []
+
+    def train(self, order: TrainingOrder, progress: Callable[[str], None]) -> TrainingResult:
+        """Adopts what this trainer trained with the key; failures start anew."""
+        self.orders.append(order)
+        if order.key in self._finished:
+            earlier = self._finished[order.key]
+            progress(f"adopted the finished training run {earlier.tracking_run_id}")
+            statement = "Trained: an earlier finished run was adopted."
+            return earlier.model_copy(update={"adopted": True, "statement": statement})
+        step = self._script.pop(0) if len(self._script) > 1 else self._script[0]
+        self.started.append(order)
+        progress("pipeline: scripted")
+        if isinstance(step, RetrainingError):
+            raise step
+        result = step if isinstance(step, TrainingResult) else step(order)
+        if result.status == "trained":
+            self._finished[order.key] = result
+        return result
+
+
+class ScriptedScorer:
+    """Port `Scorer`: models are functions, by URI. Predictions are written as the real one writes them.
+
+    Args:
+        models: What each model predicts, or the result to give in its place.
+        digests: Each model's digest; a model without one has its URI's text as digest.
+    """
+
+    def __init__(self, models: Mapping[str, Predict | ScoringResult], digests: Mapping[str, str] | None = None) -> None:
+        self.models = dict(models)
+        self.digests = dict(digests or {})
+        self.jobs: list[ScoringJob] = []
+
+    def digest(self, model_uri: str) -> str | None:
+        """As given; None for an unknown model."""
+        return self.digests.get(model_uri, model_uri) if model_uri in self.models else None
+
+    def score(self, job: ScoringJob) -> ScoringResult:
+        """The model's predictions on the rows; its scripted result where it has one."""
+        import pandas as pd
+
+        self.jobs.append(job)
+        model, digest = self.models.get(job.model_uri), self.digest(job.model_uri)
+        if model is None:
+            said = f"{job.model_uri} could not be fetched: no model at {job.model_uri}"
+            return ScoringResult(status="failed", statement=said)
+        if job.expected_digest is not None and job.expected_digest != digest:
+            said = f"{job.model_uri} was altered: it was not opened."
+            return ScoringResult(status="digest_differs", artifact_digest=digest, statement=said)
+        if isinstance(model, ScoringResult):
+            return model
+        frame = pd.read_parquet(job.rows, columns=list(job.features))
+        scored = pd.DataFrame(dict(model(frame)))
+        common: dict[str, Any] = {"seconds": 0.0, "environment": "ours", "artifact_digest": digest}
+        if len(scored) != len(frame):
+            said = f"{job.model_uri} gave {len(scored)} predictions for {len(frame)} rows."
+            return ScoringResult(status="failed", statement=said, **common)
+        Path(job.output).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        scored.to_parquet(job.output, index=False)
+        said = f"{len(frame):,} rows scored."
+        return ScoringResult(status="scored", output=job.output, rows=len(frame), statement=said, **common)
