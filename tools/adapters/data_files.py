@@ -38,7 +38,7 @@ def find_files(root: Path, source: str) -> tuple[list[Path], FileKind]:
         raise _refused(source, "holds no file", "put a Parquet or CSV file there, or mend data.source")
     if not found:
         raise _refused(source, "does not exist", _near(path))
-    kinds = {kind for file in found if (kind := kind_of(file)) is not None}
+    kinds: set[FileKind] = {kind for file in found if (kind := kind_of(file)) is not None}
     known = [file for file in found if kind_of(file) is not None]
     if not kinds:
         raise _refused(source, f"is neither Parquet nor CSV ({found[0].name})", "convert it, or mend data.source")

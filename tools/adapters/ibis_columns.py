@@ -93,8 +93,8 @@ def _text(column: Any) -> Any:
         number = no_nan(column.cast("float64"))
         scaled = (number * MILLIONTHS).round()
         # The engine computes both branches: what is too large for a whole number must not reach the cast.
-        small = ibis.ifelse(scaled.abs() < LARGEST, scaled, ibis.null()).cast("decimal(38, 0)")
-        return small.cast("string").fill_null(number.cast("string"))
+        small: Any = ibis.ifelse(scaled.abs() < LARGEST, scaled, ibis.null())
+        return small.cast("decimal(38, 0)").cast("string").fill_null(number.cast("string"))
     return column.cast("string").replace("\\", "\\\\").replace(SEPARATOR, f"\\{SEPARATOR}")
 
 

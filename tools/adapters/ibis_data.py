@@ -166,7 +166,11 @@ class IbisData:
         return None if not row["rows"] else (aware(row["low"]), aware(row["high"]), int(row["rows"]))
 
     def _write(self, table: Any, spec: DataSpec, names: list[str], path: Path, limit: int | None) -> DatasetRef:
-        times = {name: utc(name, table[name]) for name in (spec.event_time, spec.label_time) if name in table.columns}
+        times = {
+            name: utc(name, table[name])
+            for name in (spec.event_time, spec.label_time)
+            if name and name in table.columns
+        }
         key = [name for name in (spec.key or (spec.event_time, *spec.features, spec.target)) if name in table.columns]
         chosen = table.select(
             **{name: table[_TIME] if name == spec.event_time else no_nan(table[name]) for name in names},

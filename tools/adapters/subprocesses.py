@@ -143,7 +143,7 @@ def run_limited(
         process.wait()
         if process.stdin is not None:
             process.stdin.close()
-    output.finish()
+        output.finish()
     output.tell(progress)
     code = process.returncode
     if how == "exited" and code < 0:
