@@ -63,6 +63,11 @@ class LeaseKeeper:
             )
         return self._lease
 
+    @property
+    def held(self) -> bool:
+        """Whether it was ever acquired."""
+        return self._lease is not None
+
     def park(self) -> None:
         """Reserve the model without a heartbeat, until a person or a clock wakes the run."""
         self._stop.set()

@@ -150,8 +150,7 @@ def golden(
     expected = fetch(deps, version, "golden_predictions", folder)
     if rows is None or expected is None:
         return [], [], False, deps.scorer.digest(version.model_uri)
-    scored = deps.scorer.score(
-        scoring_job(profile, version.model_uri, str(rows), folder / f"golden-v{version.version}.parquet")
-    )
+    output, digest = folder / f"golden-v{version.version}.parquet", read(version).artifact_digest
+    scored = deps.scorer.score(scoring_job(profile, version.model_uri, str(rows), output, digest))
     got = [] if scored.status != "scored" or scored.output is None else frames.predictions(scored.output)
     return frames.predictions(expected), got, scored.status == "scored", scored.artifact_digest

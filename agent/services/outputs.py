@@ -51,6 +51,7 @@ def response(
             ),
             run_id=run.run_id,
             model_id=run.order.request.model_id,
+            kind=run.order.kind,
             status=status,
             staleness=None if findings.staleness is None else findings.staleness.to_json_dict(),
             validation=None if findings.validation is None else findings.validation.to_json_dict(),
@@ -117,7 +118,7 @@ def _decision(run: Run, findings: Findings, review_id: int | None) -> Deployment
         } | ({} if rationale.model is None else {"model": rationale.model})
     return DeploymentDecision(
         decision=findings.decision or "manual_review",
-        rationale="" if rationale is None else rationale.text,
+        rationale=_answered(findings) + ("" if rationale is None else rationale.text),
         rollout_plan=None if findings.plan is None else findings.plan.to_json_dict(),
         decided_by=findings.decided_by,
         certainty=None if policy is None else policy.certainty,
@@ -125,6 +126,14 @@ def _decision(run: Run, findings: Findings, review_id: int | None) -> Deployment
         rationale_source=source,
         review_id=review_id,
     )
+
+
+def _answered(findings: Findings) -> str:
+    """The person's word stands before the text that the question came with."""
+    review = findings.review or {}
+    if review.get("answer") is None:
+        return ""
+    return f"{review['by']} answered {review['answer']} ({review['offered']} was offered): {review['reason']}\n\n"
 
 
 def _monitoring(run: Run, findings: Findings) -> Monitoring | None:

@@ -126,7 +126,7 @@ def _promote(deps: Deps, run: Run, findings: Findings, candidate: ModelVersion) 
             run_id=run.run_id,
             at=deps.clock(),
             by=findings.decided_by,
-            reason="" if findings.policy is None else findings.policy.reasons[0].sentence,
+            reason=_why(findings),
         ),
     )
     deps.registry.set_tags(
@@ -137,6 +137,13 @@ def _promote(deps: Deps, run: Run, findings: Findings, candidate: ModelVersion) 
         rows = sum(fold.holdout.rows for fold in findings.data.folds)
         baseline = lineage.Baseline(metrics=findings.validation_metrics, rows=rows, holdout_digest=holdout.digest)
         lineage.record_baseline(deps, candidate, baseline)
+
+
+def _why(findings: Findings) -> str:
+    """The reviewer's reason where a person decided, else the policy's first."""
+    if findings.review is not None and findings.review.get("reason"):
+        return str(findings.review["reason"])
+    return "" if findings.policy is None else findings.policy.reasons[0].sentence
 
 
 def _promoted(candidate: ModelVersion, status: RolloutStatus) -> str:

@@ -16,6 +16,7 @@ from agent.services.champion import find_champion, require_movable
 from agent.services.leases import LeaseKeeper
 from agent.services.trust import require_known_store
 from agent.state import STATE_VERSION, RunState, findings_of, run_of
+from tools.contracts.profile import Profile
 from tools.contracts.request import RunOrder
 from tools.contracts.run import RunRecord
 from tools.errors import BadInput, BrokenInvariant, Conflict, NotFound, RetrainingError
@@ -38,6 +39,7 @@ class Runs:
         profile = deps.load_profile(order.request.model_id)
         require_movable(profile)
         require_known_store(deps, profile)
+        self._end_overdue_review(profile.registered_model)
         run_id, now = deps.new_id(), deps.clock()
         record = deps.store.create_run(
             RunRecord(
@@ -54,33 +56,34 @@ class Runs:
         )
         if record.run_id != run_id:
             return self.show(record.run_id)
-        with self._holding(record, preempt=order.kind == "rollback") as held:
-            tracking_run = deps.tracking.open_run(
-                run_id,
-                profile.registered_model,
-                {"retraining.kind": order.kind, "retraining.store": deps.store.identity()},
-            )
-            deps.store.update_run(run_id, tracking_run_id=tracking_run)
-            champion = find_champion(deps, profile)
-            state: RunState = {
-                "state_version": STATE_VERSION,
-                "run_id": run_id,
-                "order": order.to_state(),
-                "profile": profile.to_state(),
-                "tracking_run_id": tracking_run,
-                "champion": None if champion is None else champion.to_state(),
-            }
-            if order.kind == "judge" and order.candidate_version is not None:
-                given = deps.registry.get_version(profile.registered_model, order.candidate_version)
-                if champion is not None and champion.version == given.version:
-                    raise BadInput(
-                        f"version {given.version} of {given.name!r} is the champion itself",
-                        thing="candidate",
-                        value=given.version,
-                        remedy="name another version: `retrain history` lists what was champion when",
-                    )
-                state |= {"candidate": given.to_state(), "candidate_uri": given.model_uri}
-            return self._drive(held, record, state)
+        with self._holding(record, new=True, preempt=order.kind == "rollback") as held:
+            return self._drive(held, record, self._first_state(held, record, order, profile))
+
+    def _first_state(self, deps: Deps, record: RunRecord, order: RunOrder, profile: Profile) -> RunState:
+        run_id, name = record.run_id, profile.registered_model
+        tags = {"retraining.kind": order.kind, "retraining.store": deps.store.identity()}
+        tracking_run = deps.tracking.open_run(run_id, name, tags)
+        deps.store.update_run(run_id, tracking_run_id=tracking_run)
+        champion = find_champion(deps, profile)
+        state: RunState = {
+            "state_version": STATE_VERSION,
+            "run_id": run_id,
+            "order": order.to_state(),
+            "profile": profile.to_state(),
+            "tracking_run_id": tracking_run,
+            "champion": None if champion is None else champion.to_state(),
+        }
+        if order.kind == "judge" and order.candidate_version is not None:
+            given = deps.registry.get_version(name, order.candidate_version)
+            if champion is not None and champion.version == given.version:
+                raise BadInput(
+                    f"version {given.version} of {given.name!r} is the champion itself",
+                    thing="candidate",
+                    value=given.version,
+                    remedy="name another version: `retrain history` lists what was champion when",
+                )
+            state |= {"candidate": given.to_state(), "candidate_uri": given.model_uri}
+        return state
 
     def resume(self, run_id: str) -> dict[str, Any]:
         """Go on where the run was killed, parked or failed.
@@ -91,15 +94,16 @@ class Runs:
         """
         deps = self._deps
         record = deps.store.get_run(run_id)
-        if record.status == "finished":
+        if record.status in ("finished", "aborted"):
             raise Conflict(
-                f"run {run_id} is finished",
+                f"run {run_id} is {record.status}" + (f": {record.error}" if record.error else ""),
                 thing="run",
                 value=run_id,
-                remedy=f"`retrain runs show {run_id}` shows its result",
+                remedy=f"`retrain runs show {run_id}` shows how it ended; start a new run",
             )
+        given = self._next_input(record)
         with self._holding(record) as held:
-            return self._drive(held, record, self._next_input(record))
+            return self._drive(held, record, given)
 
     def show(self, run_id: str) -> dict[str, Any]:
         """The run's latest public JSON, from the store."""
@@ -115,29 +119,47 @@ class Runs:
         return record.output
 
     @contextmanager
-    def _holding(self, record: RunRecord, *, preempt: bool = False) -> Iterator[Deps]:
-        """The lease for one drive; what goes wrong inside is written down, whatever it is."""
-        deps = self._deps
+    def _holding(self, record: RunRecord, *, new: bool = False, preempt: bool = False) -> Iterator[Deps]:
+        """The lease for one drive. A fault inside marks the run failed, unless somebody ended it meanwhile."""
+        store, run_id = self._deps.store, record.run_id
+        before = store.current_lease(record.model_name)
         keeper = LeaseKeeper(
-            deps.store, record.model_name, record.run_id, self._holder, ttl_seconds=self._lease_seconds, preempt=preempt
+            store, record.model_name, run_id, self._holder, ttl_seconds=self._lease_seconds, preempt=preempt
         )
         try:
             with keeper:
-                if record.status != "running":
-                    deps.store.update_run(record.run_id, status="running", parked_for=None, wake_at=None)
-                try:
-                    yield replace(deps, lease=keeper)
-                except RetrainingError as error:
-                    if record.output is None or not isinstance(error, Conflict):
-                        deps.store.update_run(record.run_id, status="failed", error=error.message)
-                    raise
-        except Conflict as error:
-            # The loser of a race leaves a record that says so; a parked run stays parked.
-            if deps.store.get_run(record.run_id).status == "running" and record.output is None and preempt is False:
-                current = deps.store.current_lease(record.model_name)
-                if current is None or current.run_id != record.run_id:
-                    deps.store.update_run(record.run_id, status="failed", error=error.message)
+                if store.get_run(run_id).updated_at != record.updated_at:
+                    raise Conflict(f"another process went on with run {run_id} meanwhile", thing="run", value=run_id)
+                store.update_run(run_id, status="running", parked_for=None, wake_at=None, error=None)
+                if preempt and before is not None and before.run_id != run_id:
+                    self._abort(before.run_id, f"a rollback (run {run_id}) took the model")
+                yield replace(self._deps, lease=keeper)
+        except RetrainingError as error:
+            # A resumed run that could not have its lease stays what it was.
+            if (new or keeper.held) and store.get_run(run_id).status == "running":
+                store.update_run(run_id, status="failed", error=error.message)
             raise
+
+    def _abort(self, run_id: str, why: str) -> None:
+        """A run that was overtaken is over: what it asked or meant to do no longer holds."""
+        store = self._deps.store
+        if store.get_run(run_id).status == "finished":
+            return
+        store.update_run(run_id, status="aborted", error=why, parked_for=None, wake_at=None)
+        for review in store.list_reviews():
+            if review.run_id == run_id:
+                store.close_review(review.id, "void")
+
+    def _end_overdue_review(self, model_name: str) -> None:
+        """A question that nobody answered in time must not hold its model for ever."""
+        lease = self._deps.store.current_lease(model_name)
+        if lease is None or lease.expires_at is not None:
+            return
+        record = self._deps.store.get_run(lease.run_id)
+        overdue = record.wake_at is not None and record.wake_at <= self._deps.clock()
+        if record.status == "parked" and record.parked_for == "review" and overdue:
+            self._deps.progress(f"run {record.run_id} waited for a review that has expired: ending it")
+            self.resume(record.run_id)
 
     def _config(self, run_id: str) -> Any:
         return {"configurable": {"thread_id": run_id}, "recursion_limit": 200}
@@ -147,6 +169,7 @@ class Runs:
         snapshot = self._app.get_state(self._config(record.run_id))
         version = snapshot.values.get("state_version")
         if not snapshot.values:
+            self._deps.store.update_run(record.run_id, status="failed", error="stopped before its first step")
             raise Conflict(
                 f"run {record.run_id} was stopped before its first step",
                 thing="run",

@@ -7,6 +7,7 @@ from pydantic import Field
 from tools.contracts.base import SCHEMA_VERSION, PublicContract, UtcDatetime
 from tools.contracts.decision import Certainty, DecisionKind, Reason
 from tools.contracts.evidence import EvidenceItem
+from tools.contracts.request import RunKind
 
 TrainingStatus = Literal["trained", "given", "skipped", "invalid_data", "failed", "pending"]
 """`given`: a version handed in by `judge`. `pending`: a person is asked before training."""
@@ -88,6 +89,7 @@ class RetrainingResponse(PublicContract):
     rollout: Rollout | None = None
     run_id: str
     model_id: str
+    kind: RunKind = "retrain"
     status: Literal["parked", "finished"]
     staleness: dict[str, Any] | None = None
     validation: dict[str, Any] | None = None

@@ -5,7 +5,8 @@ from typing import Any, Literal
 from tools.contracts.base import Contract, UtcDatetime
 from tools.contracts.request import RunKind
 
-RunStatus = Literal["running", "parked", "finished", "failed"]
+RunStatus = Literal["running", "parked", "finished", "failed", "aborted"]
+"""`failed` can be resumed; `aborted` was overtaken by a rollback and cannot."""
 
 
 class RunRecord(Contract):

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from agent.entrypoints.cli.options import Json, Workspace, open_app
-from agent.entrypoints.cli.render import SCREEN, table
+from agent.entrypoints.cli.render import SCREEN, shortened, table
 
 
 def history(
@@ -17,7 +17,9 @@ def history(
     opened = open_app(workspace)
     profile = opened.deps.load_profile(model)
     events = opened.deps.store.champions(profile.registered_model)
-    rows = [[f"{e.at:%Y-%m-%d %H:%M:%S}", e.version, e.previous, e.how, e.by, e.run_id, e.reason] for e in events]
+    rows = [
+        [f"{e.at:%Y-%m-%d %H:%M:%S}", e.version, e.previous, e.how, e.by, e.run_id, shortened(e.reason)] for e in events
+    ]
     SCREEN.result(
         [event.to_json_dict() for event in events],
         table(["since (UTC)", "version", "before", "how", "by", "run", "why"], rows)

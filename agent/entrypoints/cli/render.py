@@ -1,7 +1,9 @@
 """How do people and machines read the command line? Results on stdout, progress and errors on stderr."""
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -57,22 +59,16 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
 
 
-def run_lines(output: dict[str, Any]) -> list[str]:
-    """A run's public JSON for a person: decision first, then why, then what happened and what to do."""
+def run_lines(output: dict[str, Any], *, ask: bool = True) -> list[str]:
+    """A run's public JSON for a person: decision first, then why, then what happened and (`ask`) what to do."""
     decision, training = output["deploymentDecision"], output["retrainingResult"]
-    rollout = output.get("rollout", {})
-    lines = [
-        "",
-        f"  {output['modelId']}: {decision['decision'].upper()}"
-        + (f" ({decision['certainty']})" if "certainty" in decision else "")
-        + f", decided by {decision['decidedBy']}",
-        "",
-        *(f"  {line}" for line in decision["rationale"].strip().splitlines()),
-        "",
+    rollout, rolled_back = output.get("rollout", {}), output.get("kind") == "rollback"
+    lines = ["", f"  {_headline(output, decision, rollout)}", "", *wrapped(decision["rationale"]), ""]
+    lines += [
         f"  run        {output['runId']} ({output['status']})",
         f"  training   {training['status']}"
         + (f", version {training['newModelVersion']}" if "newModelVersion" in training else ""),
-    ]
+    ][: 1 if rolled_back else 2]
     comparison = output.get("comparison")
     if comparison:
         lines += ["", *(f"  {line}" for line in _comparison_table(comparison)), ""]
@@ -81,10 +77,12 @@ def run_lines(output: dict[str, Any]) -> list[str]:
         + (f", {rollout['proof']}" if "proof" in rollout else "")
         + (f"; champion is version {rollout['championVersion']}" if "championVersion" in rollout else "")
     )
-    if rollout.get("statement"):
-        lines.append(f"             {rollout['statement']}")
+    if rollout.get("statement") and not rolled_back:
+        lines += wrapped(rollout["statement"], indent=13)
     lines += [f"  note       {warning}" for warning in output.get("warnings", [])]
     review = decision.get("reviewId")
+    if not ask:
+        return lines
     if review is not None:
         lines += [
             "",
@@ -95,6 +93,30 @@ def run_lines(output: dict[str, Any]) -> list[str]:
     elif output["status"] == "parked":
         lines += ["", f"  Parked until {rollout.get('wakeAt', 'woken')}: retrain run --resume {output['runId']}"]
     return lines
+
+
+def _headline(output: dict[str, Any], decision: dict[str, Any], rollout: dict[str, Any]) -> str:
+    if output.get("kind") == "rollback":
+        done = rollout.get("phase") == "rolled_back"
+        what = f"ROLLED BACK to version {rollout.get('championVersion')}" if done else "NOT ROLLED BACK"
+        return f"{output['modelId']}: {what}, as {decision['decidedBy']} asked"
+    certainty = f" ({decision['certainty']})" if "certainty" in decision else ""
+    return f"{output['modelId']}: {decision['decision'].upper()}{certainty}, decided by {decision['decidedBy']}"
+
+
+def wrapped(text: str, *, indent: int = 2, hanging: int = 0) -> list[str]:
+    """Paragraphs folded to the terminal, at most 110 columns; all lines but the first go in by `hanging` more."""
+    width = max(40, min(shutil.get_terminal_size((100, 24)).columns, 110))
+    first, rest = " " * indent, " " * (indent + hanging)
+    lines: list[str] = []
+    for paragraph in text.strip().splitlines():
+        lines += textwrap.wrap(paragraph, width, initial_indent=first, subsequent_indent=rest) or [""]
+    return lines
+
+
+def shortened(text: str, width: int = 60) -> str:
+    """One table cell's worth of it."""
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def _comparison_table(comparison: dict[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from agent.entrypoints.cli.options import Json, Quiet, Workspace, open_app
-from agent.entrypoints.cli.render import SCREEN, run_lines, table
+from agent.entrypoints.cli.render import SCREEN, run_lines, table, wrapped
 
 app = typer.Typer(help="Questions to people.", no_args_is_help=True, rich_markup_mode=None)
 Id = Annotated[int, typer.Argument(help="Review number.")]
@@ -52,8 +52,9 @@ def show(review: Id, json: Json = False, workspace: Workspace = None) -> None:
     if found.answer is not None:
         lines.append(f"  answered: {found.answer} by {found.answered_by}: {found.reason}")
     if record.output is not None:
-        lines += run_lines(record.output)[1:-4] if found.status == "open" else run_lines(record.output)[1:]
-        lines += [f"  [{e['id']}] {e['statement']}" for e in record.output.get("evidence", [])]
+        lines += run_lines(record.output, ask=False) + [""]
+        for item in record.output.get("evidence", []):
+            lines += wrapped(f"[{item['id']}] {item['statement']}", hanging=len(item["id"]) + 3)
     SCREEN.result(found.to_json_dict(), lines)
 
 
