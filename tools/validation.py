@@ -217,6 +217,8 @@ def _numeric(
     if factor is not None:
         text = f"{name} is about {factor:,.3g} times what it was in the champion's training rows ({where}): a changed unit?"
         yield _fail("unit", name, factor, UNIT_FACTOR, n, text)
+    if name in spec.skip_range:
+        return
     outside = sum(1 for q in now.quantiles if q < low - width / 2 or q > high + width / 2) / len(now.quantiles)
     bound = spec.max_outside_range + _error(0.0, n)
     yield Check(

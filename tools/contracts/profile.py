@@ -167,6 +167,8 @@ class ValidationSpec(Contract):
     """Rise of a column's null share over the reference that blocks, as a share of rows."""
     max_outside_range: Annotated[float, Field(ge=0, le=1)] = 0.2
     """Share of a numeric column outside the reference's range (widened by half its width) that blocks."""
+    skip_range: tuple[str, ...] = ()
+    """Columns without a range check: a month, a counter, whatever moves out of any range by its nature."""
     max_new_categories: Annotated[float, Field(ge=0, le=1)] = 0.2
     """Share of rows with a category the reference never had that blocks."""
     max_duplicates: Annotated[float, Field(ge=0, le=1)] = 0.05

@@ -88,7 +88,7 @@ def run_lines(output: dict[str, Any], *, ask: bool = True) -> list[str]:
             "",
             "  A person is asked:",
             f"    retrain review show {review}",
-            f'    retrain review approve {review} --reason "…"    (or: canary, reject)',
+            f'    retrain review approve {review} --reason "…"    (or: reject; `show` lists what is allowed)',
         ]
     elif output["status"] == "parked":
         lines += ["", f"  Parked until {rollout.get('wakeAt', 'woken')}: retrain run --resume {output['runId']}"]

@@ -52,7 +52,7 @@ def show(review: Id, json: Json = False, workspace: Workspace = None) -> None:
     if found.answer is not None:
         lines.append(f"  answered: {found.answer} by {found.answered_by}: {found.reason}")
     if record.output is not None:
-        lines += run_lines(record.output, ask=False) + [""]
+        lines += [*run_lines(record.output, ask=False), ""]
         for item in record.output.get("evidence", []):
             lines += wrapped(f"[{item['id']}] {item['statement']}", hanging=len(item["id"]) + 3)
     SCREEN.result(found.to_json_dict(), lines)
