@@ -23,17 +23,12 @@ def reading(source: str, *, opening: bool = False) -> Iterator[None]:
     from ibis.common.exceptions import IbisError
 
     theirs = (duckdb.DataError, duckdb.BinderException, IbisError, *((duckdb.ProgrammingError,) if opening else ()))
-    shown = masked(source)
     try:
         yield
     except theirs as error:
-        raise BadInput(
-            f"{shown} cannot be used: {_first_line(error)}",
-            thing="data.source",
-            value=shown,
-            remedy="a Parquet or CSV file whose columns are as the profile's data section says",
-        ) from error
+        raise unusable(source, error) from error
     except (duckdb.Error, OSError) as error:
+        shown = masked(source)
         raise Unavailable(
             f"{shown} could not be read: {_first_line(error)}",
             thing="data.source",
@@ -56,11 +51,27 @@ def utc(name: str, column: Any) -> Any:
         return column.cast("timestamp(6)")
     if kind.is_null():
         return column.cast("timestamp(6)")
-    raise BadInput(
+    raise no_time(name, str(kind))
+
+
+def no_time(name: str, kind: str) -> BadInput:
+    """A time column holds something else."""
+    return BadInput(
         f"the time column {name!r} is of type {kind}",
         thing="data",
         value=name,
         remedy="name a column of timestamps, dates or ISO 8601 text, or convert it: a number does not tell its unit",
+    )
+
+
+def unusable(source: str, why: BaseException) -> BadInput:
+    """The content of a source is not what its profile says."""
+    shown = masked(source)
+    return BadInput(
+        f"{shown} cannot be used: {_first_line(why)}",
+        thing="data.source",
+        value=shown,
+        remedy="a Parquet or CSV file whose columns are as the profile's data section says",
     )
 
 
@@ -73,7 +84,7 @@ def no_nan(column: Any) -> Any:
 
 def row_hash(columns: Sequence[Any]) -> Any:
     """See `tools.adapters.row_digest`. Time columns are expected as `utc` gives them."""
-    md5, _ = _builtins()
+    md5, _, _ = _builtins()
     texts = [_text(column).fill_null(NULL) for column in columns]
     return md5(reduce(lambda left, right: left + SEPARATOR + right, texts))
 
@@ -81,17 +92,17 @@ def row_hash(columns: Sequence[Any]) -> Any:
 def _text(column: Any) -> Any:
     import ibis
 
-    kind, (_, epoch_us) = column.type(), _builtins()
+    kind, (_, epoch_us, rounded) = column.type(), _builtins()
     if kind.is_timestamp() or kind.is_date():
         return epoch_us(utc("", column)).cast("string")
     if kind.is_boolean():
-        return ibis.ifelse(column, "1000000", "0")
+        column, kind = column.cast("int64"), ibis.dtype("int64")
     if kind.is_integer():
         text = column.cast("string")
         return ibis.ifelse(column == 0, text, text + "000000")
     if kind.is_numeric():
         number = no_nan(column.cast("float64"))
-        scaled = (number * MILLIONTHS).round()
+        scaled = rounded(number * MILLIONTHS)
         # The engine computes both branches: what is too large for a whole number must not reach the cast.
         small: Any = ibis.ifelse(scaled.abs() < LARGEST, scaled, ibis.null())
         return small.cast("decimal(38, 0)").cast("string").fill_null(number.cast("string"))
@@ -99,7 +110,7 @@ def _text(column: Any) -> Any:
 
 
 @cache
-def _builtins() -> tuple[Any, Any]:
+def _builtins() -> tuple[Any, Any, Any]:
     import ibis
 
     @ibis.udf.scalar.builtin(name="md5")
@@ -108,7 +119,11 @@ def _builtins() -> tuple[Any, Any]:
     @ibis.udf.scalar.builtin(name="epoch_us")
     def epoch_us(time: "datetime") -> int: ...
 
-    return md5, epoch_us
+    # Ibis' own `round` gives a whole number of 64 bits, which infinities and sums in cents of a state do not fit.
+    @ibis.udf.scalar.builtin(name="round")
+    def rounded(number: float) -> float: ...
+
+    return md5, epoch_us, rounded
 
 
 def naive(time: datetime) -> datetime:

@@ -125,7 +125,7 @@ class IbisData:
         with reading(spec.source, opening=True):
             table = self._csv(names) if kind == "csv" else self._con.read_parquet(names, union_by_name=True)
         if known is not None:
-            self._con.drop_view(known[1].get_name(), force=True)
+            self._drop(known[1])
         self._opened[spec.source] = (state, table)
         return table
 
@@ -133,9 +133,14 @@ class IbisData:
         """Types follow from all rows, looked at once: a sample's guess would break on a later row."""
         ways: dict[str, Any] = {"union_by_name": True, "nullstr": _CSV_NULLS, "allow_quoted_nulls": False}
         looked = self._con.read_csv(names, sample_size=-1, **ways)
-        types = dict(looked.schema().items())
-        self._con.drop_view(looked.get_name(), force=True)
+        written = self._con.compiler.type_mapper.to_string
+        types = {name: written(kind) for name, kind in looked.schema().items()}
+        self._drop(looked)
         return self._con.read_csv(names, types=types, **ways)
+
+    def _drop(self, view: Any) -> None:
+        # Not by Ibis' `drop_view`: with sqlglot 30 it loses the name on the way.
+        self._con.raw_sql(f"DROP VIEW IF EXISTS {_quoted(view.get_name())}")
 
     def _timed(self, spec: DataSpec) -> Any:
         table = self._source(spec)
@@ -171,20 +176,19 @@ class IbisData:
             for name in (spec.event_time, spec.label_time)
             if name and name in table.columns
         }
-        key = [name for name in (spec.key or (spec.event_time, *spec.features, spec.target)) if name in table.columns]
         chosen = table.select(
             **{name: table[_TIME] if name == spec.event_time else no_nan(table[name]) for name in names},
-            **{ROW_HASH: row_hash([times.get(name, table[name]) for name in key])},
+            **{ROW_HASH: row_hash([times.get(name, table[name]) for name in key_columns(spec, table.columns)])},
         )
         total = _count(table)
         sampled = limit is not None and total > limit
         if sampled:
             # The smallest hashes: spread like the rows, the same each time, and duplicates stay together.
-            chosen = chosen.order_by([ROW_HASH, spec.event_time]).limit(limit)
+            chosen = chosen.order_by(_all(chosen, ROW_HASH, spec.event_time)).limit(limit)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         part = path.with_name(path.name + ".part")
         try:
-            chosen.order_by([spec.event_time, ROW_HASH]).to_parquet(part)
+            chosen.order_by(_all(chosen, spec.event_time, ROW_HASH)).to_parquet(part)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
@@ -216,6 +220,13 @@ def mature_event(spec: DataSpec, known_by: datetime) -> datetime:
         return datetime.min.replace(tzinfo=UTC)
 
 
+def key_columns(spec: DataSpec, there: Sequence[str]) -> list[str]:
+    """Columns that identify a row, of those that are there."""
+    everything = (spec.event_time, *spec.features, spec.target)
+    key = [name for name in spec.key if name in there]
+    return key or [name for name in everything if name in there]
+
+
 def require_columns(source: str, there: Sequence[str], names: Sequence[str]) -> None:
     """Raises `BadInput` with what there is when a column is missing."""
     gone = [name for name in names if name not in there]
@@ -226,6 +237,11 @@ def require_columns(source: str, there: Sequence[str], names: Sequence[str]) -> 
             value=gone[0],
             remedy=closest(gone[0], there) or "mend the source, or the profile's data section",
         )
+
+
+def _all(table: Any, *first: str) -> list[str]:
+    """An order by these columns, then by all others: rows that share a key come in the same order each time."""
+    return list(dict.fromkeys((*first, *table.columns)))
 
 
 def _count(table: Any) -> int:

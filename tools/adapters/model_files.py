@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tools.adapters.mlflow_client import client_for, translated
+from tools.adapters.mlflow_client import client_for, location_of, translated
 from tools.errors import NotFound, Unavailable
 
 REGISTRY_NOTE = "registered_model_meta"
@@ -47,27 +47,9 @@ class ModelFiles:
         return _sound(path, model_uri)
 
     def _location(self, model_uri: str) -> str:
-        """Where the files lie. MLflow itself would ask its global servers, not ours."""
         if self._made is None:
             self._made = client_for(self._tracking_uri, self._registry_uri)
-        client = self._made
-        if model_uri.startswith("runs:/"):
-            run_id, _, path = model_uri.removeprefix("runs:/").partition("/")
-            return f"{client.get_run(run_id).info.artifact_uri.rstrip('/')}/{path}"
-        if not model_uri.startswith("models:/"):
-            return model_uri
-        name = model_uri.removeprefix("models:/")
-        if name.startswith("m-") and "/" not in name:
-            return client.get_logged_model(name).artifact_location
-        if self._registry_uri.startswith(("databricks", "uc:")):
-            return model_uri  # these registries hand out credentials with the files, by the URI that is given along
-        if "@" in name:
-            model, _, alias = name.rpartition("@")
-            version = str(client.get_model_version_by_alias(model, alias).version)
-        else:
-            model, _, version = name.rpartition("/")
-        location = client.get_model_version_download_uri(model, version)
-        return self._location(location) if location.startswith(("models:/m-", "runs:/")) else location
+        return location_of(self._made, self._registry_uri, model_uri)
 
 
 def digest_of(model: Path) -> str:

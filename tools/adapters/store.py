@@ -7,21 +7,22 @@ decides is locked with SELECT … FOR UPDATE.
 
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime
 from typing import Any
 
+from tools.adapters import store_rules as rules
 from tools.adapters.processes import is_alive as process_is_alive
 from tools.contracts.run import ChampionEvent, EffectRecord, Lease, Review, RunRecord
-from tools.errors import BadInput, BrokenInvariant, Conflict, NotFound, Unavailable
+from tools.errors import BadInput, Conflict, Unavailable
 from tools.ports import Clock
 
 
 class SqlStore:
     """The run store. See `tools.ports.Store` for what each method promises."""
 
-    def __init__(self, url: str, clock: Clock, is_alive: Callable[[str], bool | None] = process_is_alive) -> None:
+    def __init__(self, url: str, clock: Clock, is_alive: rules.IsAlive = process_is_alive) -> None:
         import sqlalchemy as sa
         import sqlalchemy.exc
 
@@ -30,17 +31,34 @@ class SqlStore:
         self._errors = sqlalchemy.exc
         self._sa, self._t, self._clock, self._is_alive = sa, tables, clock, is_alive
         try:
-            parsed = sa.make_url(url)
-        except self._errors.ArgumentError as error:
+            self._open(sa.make_url(url))
+        except (self._errors.ArgumentError, ValueError):
+            # The cause may quote the password.
             raise BadInput(
-                "the store URL cannot be read", thing="store", remedy="e.g. sqlite:///.retraining/store.db"
-            ) from error
-        self._shown = parsed.render_as_string(hide_password=True)
-        self._sqlite = parsed.get_backend_name() == "sqlite"
-        if self._sqlite and parsed.database and parsed.database != ":memory:":
-            _owner_only(parsed.database)
+                "the store URL cannot be read",
+                thing="store",
+                remedy="e.g. sqlite:///.retraining/store.db; in a password, write @ as %40, : as %3A and / as %2F",
+            ) from None
+        if self._sqlite:
+            self._listen()
+        self._prepare()
+
+    def _open(self, url: Any) -> None:
+        if "@" in (url.host or ""):
+            raise ValueError("the end of a password with an @ in it")
+        self._shown = url.set(query={}).render_as_string(hide_password=True)
+        self._sqlite = url.get_backend_name() == "sqlite"
+        if self._sqlite:
+            if url.database in (None, "", ":memory:"):
+                raise BadInput(
+                    f"the store {self._shown} would be another one in each thread and gone with the process",
+                    thing="store",
+                    value=self._shown,
+                    remedy="name a file, e.g. sqlite:///.retraining/store.db",
+                )
+            _owner_only(url.database)
         try:
-            self._engine = sa.create_engine(parsed, connect_args={"timeout": 30} if self._sqlite else {})
+            self._engine = self._sa.create_engine(url, connect_args={"timeout": 30} if self._sqlite else {})
         except (ImportError, self._errors.NoSuchModuleError) as error:
             raise BadInput(
                 f"no driver for the store {self._shown}",
@@ -48,9 +66,6 @@ class SqlStore:
                 value=self._shown,
                 remedy="install its SQLAlchemy driver",
             ) from error
-        if self._sqlite:
-            self._listen()
-        self._prepare()
 
     def _listen(self) -> None:
         """sqlite3 must not begin transactions by itself: every one of ours takes the write lock at its start."""
@@ -89,17 +104,14 @@ class SqlStore:
         try:
             with self._engine.begin() as connection:
                 yield connection
-        except (self._errors.DBAPIError, OSError) as error:
-            why = str(getattr(error, "orig", None) or error).splitlines()[0]
+        except (self._errors.DBAPIError, self._errors.TimeoutError, OSError) as error:
+            why = next(iter(str(getattr(error, "orig", None) or error).splitlines()), type(error).__name__)
             raise Unavailable(
                 f"the run store {self._shown} did not answer: {why}",
                 thing="store",
                 value=self._shown,
                 remedy="check that it can be reached, read and written",
             ) from error
-
-    def _now(self) -> str:
-        return self._clock().isoformat()
 
     def _locked(self, query: Any) -> Any:
         return query if self._sqlite else query.with_for_update()
@@ -114,24 +126,18 @@ class SqlStore:
                     self._sa.select(runs.c.record).where(runs.c.idempotency_key == run.idempotency_key)
                 ).scalar()
                 if found is not None:
-                    earlier = RunRecord.model_validate(found)
-                    if earlier.model_id != run.model_id:
-                        raise Conflict(
-                            f"idempotency key {run.idempotency_key!r} was used for {earlier.model_id!r} (run {earlier.run_id})",
-                            thing="idempotencyKey",
-                            value=run.idempotency_key,
-                            remedy="take a new key for another model",
-                        )
-                    return earlier
-            c.execute(
-                runs.insert().values(
-                    run_id=run.run_id,
-                    model_id=run.model_id,
-                    idempotency_key=run.idempotency_key,
-                    created_at=run.created_at.isoformat(),
-                    record=run.to_state(),
-                )
-            )
+                    return rules.same_request(RunRecord.model_validate(found), run)
+            row = {
+                "run_id": run.run_id,
+                "model_id": run.model_id,
+                "idempotency_key": run.idempotency_key,
+                "created_at": run.created_at.isoformat(),
+                "record": run.to_state(),
+            }
+            try:
+                c.execute(runs.insert().values(row))
+            except self._errors.IntegrityError as error:
+                raise rules.run_exists(run) from error
         return run
 
     def get_run(self, run_id: str) -> RunRecord:
@@ -142,17 +148,13 @@ class SqlStore:
         query = self._sa.select(self._t.RUNS.c.record).where(self._t.RUNS.c.run_id == run_id)
         found = c.execute(self._locked(query)).scalar()
         if found is None:
-            raise NotFound(
-                f"no run {run_id!r}", thing="run", value=run_id, remedy="`retrain runs list` shows what there is"
-            )
+            raise rules.no_run(run_id)
         return RunRecord.model_validate(found)
 
     def update_run(self, run_id: str, **changes: Any) -> RunRecord:
-        unknown = set(changes) - set(RunRecord.model_fields)
-        if unknown:
-            raise BrokenInvariant(f"a run has no field {sorted(unknown)}", thing="run", value=run_id)
+        rules.require_changeable(run_id, changes)
         with self._transaction() as c:
-            run = RunRecord.model_validate(self._run(c, run_id).model_dump() | {"updated_at": self._clock()} | changes)
+            run = rules.changed_run(self._run(c, run_id), changes, self._clock())
             c.execute(self._t.RUNS.update().where(self._t.RUNS.c.run_id == run_id).values(record=run.to_state()))
         return run
 
@@ -176,114 +178,76 @@ class SqlStore:
     # --- leases --------------------------------------------------------------------------------------------------
 
     def acquire(self, model_name: str, run_id: str, holder: str, ttl_seconds: float, *, preempt: bool = False) -> Lease:
-        leases, now = self._t.LEASES, self._clock()
+        leases = self._t.LEASES
         with self._transaction() as c:
-            row = self._lease_row(c, model_name)
-            if row is not None and row.run_id is not None and not preempt:
-                self._refuse_if_held(row, run_id, holder)
-            lease = Lease(
-                model_name=model_name,
-                run_id=run_id,
-                holder=holder,
-                token=1 if row is None else row.token + 1,
-                expires_at=now + timedelta(seconds=ttl_seconds),
-            )
-            values = {
-                "token": lease.token,
-                "run_id": run_id,
-                "holder": holder,
-                "since": now.isoformat(),
-                "expires_at": (now + timedelta(seconds=ttl_seconds)).isoformat(),
-            }
-            if row is None:
-                try:
-                    c.execute(leases.insert().values(model_name=model_name, **values))
-                except self._errors.IntegrityError as error:
-                    raise Conflict(
-                        f"{model_name!r} was taken this very moment", thing="model", value=model_name
-                    ) from error
-            else:
-                c.execute(leases.update().where(leases.c.model_name == model_name).values(**values))
+            now, (held, last_token) = self._clock(), self._held(c, model_name)
+            lease = rules.next_lease(model_name, run_id, holder, last_token, now, ttl_seconds)
+            if not preempt:
+                rules.refuse_if_held(held, lease, now, self._is_alive)
+            if last_token > 0:
+                self._write_lease(c, rules.Held(lease, now))
+                return lease
+            try:
+                c.execute(leases.insert().values(_lease_row(rules.Held(lease, now))))
+            except self._errors.IntegrityError as error:
+                raise Conflict(f"{model_name!r} was taken this very moment", thing="model", value=model_name) from error
         return lease
 
-    def _lease_row(self, c: Any, model_name: str) -> Any:
+    def _held(self, c: Any, model_name: str) -> tuple[rules.Held | None, int]:
+        """Who holds the model, and the last token given out; the row stays locked to the end of the transaction."""
         leases = self._t.LEASES
-        return c.execute(self._locked(self._sa.select(leases).where(leases.c.model_name == model_name))).first()
+        row = c.execute(self._locked(self._sa.select(leases).where(leases.c.model_name == model_name))).first()
+        if row is None:
+            return None, 0
+        if row.run_id is None:
+            return None, row.token
+        fields = {name: getattr(row, name) for name in Lease.model_fields}
+        return rules.Held(Lease.model_validate(fields), datetime.fromisoformat(row.since)), row.token
 
-    def _refuse_if_held(self, row: Any, run_id: str, holder: str) -> None:
-        parked = row.expires_at is None
-        expired = not parked and row.expires_at < self._now()
-        gone = not parked and self._is_alive(row.holder) is False
-        own = row.run_id == run_id
-        if expired or gone or (own and (parked or row.holder == holder)):
-            return
-        state = "parked: it waits for a person or a rollout" if parked else f"running in process {row.holder}"
-        remedy = (
-            f"`retrain runs show {row.run_id}`; answer its review, resume it, or roll back, which pre-empts it"
-            if parked
-            else f"wait until run {row.run_id} is done; `retrain runs show {row.run_id}`"
-        )
-        raise Conflict(
-            f"{row.model_name!r} is held by run {row.run_id} since {row.since[:19]} UTC ({state})",
-            thing="model",
-            value=row.model_name,
-            remedy=remedy,
-        )
+    def _mine(self, c: Any, lease: Lease) -> rules.Held | None:
+        held, _ = self._held(c, lease.model_name)
+        return held if rules.is_newest(held, lease) else None
+
+    def _write_lease(self, c: Any, held: rules.Held) -> None:
+        leases = self._t.LEASES
+        c.execute(leases.update().where(leases.c.model_name == held.lease.model_name).values(_lease_row(held)))
 
     def heartbeat(self, lease: Lease, ttl_seconds: float) -> bool:
-        until = (self._clock() + timedelta(seconds=ttl_seconds)).isoformat()
-        return self._change_lease(lease, expires_at=until)
+        with self._transaction() as c:
+            held = self._mine(c, lease)
+            if held is not None:
+                self._write_lease(c, rules.beaten(held, self._clock(), ttl_seconds))
+        return held is not None
 
     def park(self, lease: Lease) -> None:
-        if not self._change_lease(lease, expires_at=None):
-            raise Conflict(f"the lease on {lease.model_name!r} was taken over", thing="lease", value=lease.run_id)
+        with self._transaction() as c:
+            held = self._mine(c, lease)
+            if held is None:
+                raise rules.lost(lease, "it is not parked")
+            self._write_lease(c, rules.parked(held))
 
     def release(self, lease: Lease) -> None:
-        self._change_lease(lease, run_id=None, holder=None, since=None, expires_at=None)
-
-    def _change_lease(self, lease: Lease, **values: Any) -> bool:
         leases = self._t.LEASES
-        mine = (
-            (leases.c.model_name == lease.model_name)
-            & (leases.c.token == lease.token)
-            & (leases.c.run_id == lease.run_id)
-        )
+        free = dict.fromkeys(("run_id", "holder", "since", "expires_at"))
         with self._transaction() as c:
-            return c.execute(leases.update().where(mine).values(**values)).rowcount == 1
+            if self._mine(c, lease) is not None:
+                c.execute(leases.update().where(leases.c.model_name == lease.model_name).values(free))
 
     def current_lease(self, model_name: str) -> Lease | None:
         with self._transaction() as c:
-            row = self._lease_row(c, model_name)
-        if row is None or row.run_id is None:
-            return None
-        return Lease.model_validate(
-            {k: getattr(row, k) for k in ("model_name", "run_id", "holder", "token", "expires_at")}
-        )
+            held, _ = self._held(c, model_name)
+        return None if held is None else held.lease
 
     # --- effects -------------------------------------------------------------------------------------------------
 
     def intend(self, lease: Lease, key: str, name: str, intent: Mapping[str, Any]) -> EffectRecord:
         with self._transaction() as c:
-            row = self._lease_row(c, lease.model_name)
-            if row is None or row.token != lease.token or row.run_id != lease.run_id:
-                raise Conflict(
-                    f"the lease on {lease.model_name!r} was taken over; {name} is not done",
-                    thing="lease",
-                    value=lease.run_id,
-                    remedy="`retrain runs list` shows who took it",
-                )
+            if self._mine(c, lease) is None:
+                raise rules.lost(lease, f"{name} is not done")
             found = self._effect(c, key)
             if found is not None:
                 return found
-            effect = EffectRecord(
-                key=key,
-                run_id=lease.run_id,
-                name=name,
-                status="intended",
-                token=lease.token,
-                intent=dict(intent),
-                intended_at=self._clock(),
-            )
+            effect = rules.intended(lease, key, name, intent, self._clock())
             c.execute(self._t.EFFECTS.insert().values(key=key, run_id=lease.run_id, record=effect.to_state()))
             return effect
 
@@ -293,10 +257,7 @@ class SqlStore:
 
     def confirm(self, key: str, result: Mapping[str, Any]) -> EffectRecord:
         with self._transaction() as c:
-            effect = self._effect(c, key)
-            if effect is None:
-                raise BrokenInvariant(f"effect {key!r} was confirmed before it was intended", thing="effect", value=key)
-            done = effect.model_copy(update={"status": "done", "result": dict(result), "done_at": self._clock()})
+            done = rules.confirmed(self._effect(c, key), key, result, self._clock())
             c.execute(self._t.EFFECTS.update().where(self._t.EFFECTS.c.key == key).values(record=done.to_state()))
         return done
 
@@ -318,7 +279,7 @@ class SqlStore:
                 earlier = Review.model_validate(row)
                 if earlier.digest == review.digest:
                     return earlier
-                self._write_review(c, earlier.model_copy(update={"status": "void"}))
+                self._write_review(c, rules.closed(earlier, "void"))
             made = c.execute(
                 reviews.insert().values(run_id=review.run_id, model_id=review.model_id, status="open", record={})
             ).inserted_primary_key[0]
@@ -336,9 +297,7 @@ class SqlStore:
         query = self._sa.select(self._t.REVIEWS.c.record).where(self._t.REVIEWS.c.id == review_id)
         found = c.execute(self._locked(query)).scalar()
         if found is None:
-            raise NotFound(
-                f"no review {review_id}", thing="review", value=review_id, remedy="`retrain review list --all`"
-            )
+            raise rules.no_review(review_id)
         return Review.model_validate(found)
 
     def get_review(self, review_id: int) -> Review:
@@ -356,35 +315,17 @@ class SqlStore:
             return [Review.model_validate(row) for row in c.execute(query).scalars()]
 
     def answer_review(
-        self, review_id: int, digest: str, nonce: str, answer: str, by: str, reason: str, at: Any
+        self, review_id: int, digest: str, nonce: str, answer: str, by: str, reason: str, at: datetime
     ) -> Review:
         with self._transaction() as c:
-            review = self._review(c, review_id)
-            why = None
-            if review.status != "open":
-                why = f"is {review.status}"
-            elif review.expires_at <= at:
-                why = f"expired at {review.expires_at:%Y-%m-%d %H:%M} UTC"
-            elif (review.digest, review.nonce) != (digest, nonce):
-                why = "is about something else than this answer"
-            if why is not None:
-                raise Conflict(
-                    f"review {review_id} {why}",
-                    thing="review",
-                    value=review_id,
-                    remedy=f"`retrain run --resume {review.run_id}` goes on with the run; nothing is deployed by this answer",
-                )
-            changes = {"status": "answered", "answer": answer, "answered_by": by, "answered_at": at, "reason": reason}
-            answered = Review.model_validate(review.model_dump() | changes)
-            self._write_review(c, answered)
-        return answered
+            review = rules.answered(self._review(c, review_id), digest, nonce, answer, by, reason, at)
+            self._write_review(c, review)
+        return review
 
     def close_review(self, review_id: int, status: str) -> Review:
         with self._transaction() as c:
-            review = self._review(c, review_id)
-            if review.status == "open":
-                review = Review.model_validate(review.model_dump() | {"status": status})
-                self._write_review(c, review)
+            review = rules.closed(self._review(c, review_id), status)
+            self._write_review(c, review)
         return review
 
     # --- history -------------------------------------------------------------------------------------------------
@@ -394,7 +335,7 @@ class SqlStore:
         with self._transaction() as c:
             query = self._sa.select(champions.c.record).where(champions.c.model_name == event.model_name)
             newest = c.execute(query.order_by(champions.c.number.desc()).limit(1)).scalar()
-            if newest is None or newest["version"] != event.version:
+            if rules.is_news(None if newest is None else ChampionEvent.model_validate(newest), event):
                 c.execute(champions.insert().values(model_name=event.model_name, record=event.to_state()))
 
     def champions(self, model_name: str) -> Sequence[ChampionEvent]:
@@ -405,11 +346,18 @@ class SqlStore:
             return [ChampionEvent.model_validate(row) for row in found]
 
 
+def _lease_row(held: rules.Held) -> dict[str, Any]:
+    return held.lease.to_state() | {"since": held.since.isoformat()}
+
+
 def _owner_only(path: str) -> None:
     """Reviews hold nonces: the file is its owner's alone."""
     try:
         os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        # Only a new file: closing a descriptor of an open database drops the locks of every connection in this process.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        return
     except OSError as error:
         raise Unavailable(
             f"the run store {path} cannot be opened: {error.strerror}",

@@ -7,7 +7,7 @@ import os
 import socket
 from typing import Any
 
-from tools.adapters.mlflow_client import client_for, translated
+from tools.adapters.mlflow_client import artifact_location, client_for, translated
 from tools.adapters.processes import is_alive
 from tools.adapters.subprocesses import end_group, group_members
 from tools.contracts.training import TrainingOrder, TrainingResult
@@ -76,7 +76,7 @@ class TrainingRuns:
         if found is not None:
             return found.experiment_id
         try:
-            return self.client.create_experiment(name)
+            return self.client.create_experiment(name, artifact_location=artifact_location(self._uri, name))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise

@@ -1,0 +1,219 @@
+"""A small real workspace: MLflow on SQLite, an MLflow Project, a stream whose rule changes half-way, a champion from before.
+
+Everything is real but the data, which are few, so that a run takes seconds. Commands run as a user runs them: in
+processes of their own.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from agent.bootstrap import App, build
+from agent.services import adopt, reviews
+from agent.settings import Settings
+from agent.workspace import load_workspace
+from tools.contracts.training import ModelVersion
+
+START = pd.Timestamp("2026-01-01")
+CHANGE = datetime(2026, 4, 1, tzinfo=UTC)
+"""From here on another column decides the label: a champion from before knows nothing of it."""
+NOW = "2026-07-01"
+
+TRAIN = '''
+import argparse, importlib.metadata, os, sys, time
+import mlflow, pandas as pd
+from mlflow.models import infer_signature
+from sklearn.linear_model import LogisticRegression
+
+parser = argparse.ArgumentParser()
+for name in ("--training-data", "--target", "--features", "--event-time", "--behave"):
+    parser.add_argument(name)
+given = parser.parse_args()
+rows = pd.read_parquet(given.training_data)
+print("pipeline reads", len(rows), "rows as", os.getpid(), flush=True)
+if given.behave == "fail":
+    sys.exit("boom: the feature store is empty")
+while given.behave.startswith("/") and os.path.exists(given.behave):
+    time.sleep(0.05)
+x, y = rows[given.features.split(",")].astype("float64"), rows[given.target].astype("int64")
+model = LogisticRegression().fit(x, y)
+if given.behave != "no_model":
+    with mlflow.start_run():
+        mlflow.sklearn.log_model(
+            model, name="model", signature=infer_signature(x.head(), model.predict(x.head())),
+            pip_requirements=[f"{n}=={importlib.metadata.version(n)}" for n in ("mlflow", "scikit-learn")],
+            serialization_format="cloudpickle",
+        )
+print("model logged", flush=True)
+'''
+
+PROJECT = """name: shop
+entry_points:
+  main:
+    parameters:
+      training_data: path
+      target: string
+      features: string
+      event_time: string
+      behave: {type: string, default: well}
+    command: "python train.py --training-data {training_data} --target {target} --features {features}
+      --event-time {event_time} --behave {behave}"
+"""
+
+PROFILE = """registered_model: {registered}
+mode: {mode}
+task: classification
+data:
+  source: {source}
+  event_time: at
+  target: y
+  features: [a, b, c]
+  key: [at]
+  label_maturity: 1d
+data_window: 60d
+validation_strategy: latest:20d
+metrics:
+  primary: {{name: accuracy, min_improvement: 0.02}}
+  guardrails: [{{name: log_loss, margin: 0.05}}]
+training: {{kind: project, uri: ., time_limit: {time_limit}, parameters: {{behave: {behave}}}}}
+triggers: {{recent: 20d}}
+review: {{approvers: {approvers}, expires_after: 7d}}
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Shop:
+    """The workspace in `folder`, and the command line as run in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "profiles").mkdir()
+        (folder / "MLproject").write_text(PROJECT)
+        (folder / "train.py").write_text(TRAIN)
+        (folder / "retraining.yaml").write_text("tracking_uri: sqlite:///mlflow.db\n")
+        stream().to_parquet(folder / "rows.parquet", index=False)
+        self._first: ModelVersion | None = None
+
+    def profile(self, name: str, **changes: Any) -> str:
+        """Write a profile; returns its name, which is also the registered model's unless `registered` is given."""
+        given = {
+            "registered": name,
+            "mode": "act",
+            "source": "rows.parquet",
+            "behave": "well",
+            "time_limit": "120s",
+            "approvers": [reviews.os_user()],
+        }
+        (self.folder / "profiles" / f"{name}.yaml").write_text(PROFILE.format(**(given | changes)))
+        return name
+
+    def app(self) -> App:
+        return build(load_workspace(self.folder / "retraining.yaml"), Settings())
+
+    def with_champion(self, name: str, **changes: Any) -> str:
+        """A profile whose model has a champion, trained before the change and adopted."""
+        self.profile(name, **changes)
+        app = self.app()
+        profile = app.deps.load_profile(name)
+        rows = app.deps.data.write_labelled(
+            profile.data, None, CHANGE, CHANGE, app.deps.run_dir(f"first-{name}") / "training.parquet"
+        )
+        uri = self._model_uri(rows.path)
+        version = app.deps.registry.register(profile.registered_model, uri, None, {})
+        app.deps.registry.set_alias(version.name, "champion", version.version)
+        adopt.adopt(app.deps, profile, version=version, training=rows, as_of=datetime(2026, 6, 1, tzinfo=UTC), by="test")
+        return name
+
+    def register_by_hand(self, name: str, since: datetime) -> str:
+        """A version that somebody else trained, on rows from `since`; no lineage of ours."""
+        app = self.app()
+        profile = app.deps.load_profile(name)
+        until = datetime(2026, 6, 8, tzinfo=UTC)
+        rows = app.deps.data.write_labelled(
+            profile.data, since, until, until, app.deps.run_dir(f"hand-{name}") / "training.parquet"
+        )
+        return app.deps.registry.register(profile.registered_model, self._model_uri(rows.path), None, {}).version
+
+    def versions(self, name: str) -> list[ModelVersion]:
+        return list(self.app().deps.registry.list_versions(name))
+
+    def champion(self, name: str) -> str | None:
+        found = self.app().deps.registry.by_alias(name, "champion")
+        return None if found is None else found.version
+
+    def retrain(self, *arguments: str, given: str | None = None, seconds: float = 180) -> Result:
+        """`retrain ARGUMENTS` in a process of its own."""
+        done = subprocess.run(
+            [*COMMAND, *arguments],
+            cwd=self.folder,
+            env=_environment(),
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        """`retrain ARGUMENTS`, left running; progress can be read from stderr."""
+        return subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=self.folder,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def _model_uri(self, rows: str) -> str:
+        """Logged by the same pipeline, outside of any run of ours; once for all models that ask for the same rows."""
+        code = "import mlflow, sys; [print(m.model_uri) for m in mlflow.search_logged_models(output_format='list')[:1]]"
+        env = _environment() | {"MLFLOW_TRACKING_URI": f"sqlite:///{self.folder}/mlflow.db"}
+        arguments = ["--training-data", rows, "--target", "y", "--features", "a,b,c", "--event-time", "at"]
+        train = [sys.executable, "train.py", *arguments, "--behave", "well"]
+        subprocess.run(train, cwd=self.folder, env=env, capture_output=True, check=True)
+        found = subprocess.run(
+            [sys.executable, "-c", code], cwd=self.folder, env=env, capture_output=True, text=True, check=True
+        )
+        return found.stdout.strip().splitlines()[-1]
+
+
+COMMAND = (sys.executable, "-m", "agent.entrypoints.cli.app")
+
+
+def stream() -> pd.DataFrame:
+    """Rows every half hour for 181 days: `a` decides the label until the change, `b` from then on; one label in ten is wrong."""
+    generator = np.random.default_rng(7)
+    at = pd.date_range(START, periods=181 * 48, freq="30min")
+    a, b, c = generator.normal(size=(3, len(at)))
+    decides = np.where(at < pd.Timestamp(CHANGE.replace(tzinfo=None)), a, b)
+    y = ((decides > 0) ^ (generator.random(len(at)) < 0.1)).astype("int64")
+    return pd.DataFrame({"at": at, "a": a, "b": b, "c": c, "y": y})
+
+
+def _environment() -> dict[str, str]:
+    root = str(Path(__file__).parents[2])
+    return {**os.environ, "PYTHONPATH": root, "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"}

@@ -1,0 +1,233 @@
+# pyright: basic
+"""Rows from pandas frames: for tests, notebooks and rehearsals. The same windows, errors and row hashes as `IbisData`."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tools.adapters.data_files import closest
+from tools.adapters.data_profile import profile_parquet
+from tools.adapters.ibis_columns import aware, naive, no_time, unusable
+from tools.adapters.ibis_data import key_columns, mature_event, require_columns
+from tools.adapters.mlflow_client import masked
+from tools.adapters.row_digest import ROW_HASH, row_hash, set_digest
+from tools.contracts.evidence import DatasetRef
+from tools.contracts.profile import DataSpec
+from tools.contracts.profiling import DataProfile
+from tools.errors import BadInput
+
+_TIME = "__event"
+
+
+class MemoryData:
+    """Port `DataSource` over frames, by the name that `data.source` gives. A frame may be replaced at any time.
+
+    Column types are those that a Parquet file of the frame would have.
+    """
+
+    def __init__(self, frames: Mapping[str, Any]) -> None:
+        self.frames = dict(frames)
+
+    def columns(self, spec: DataSpec) -> Mapping[str, str]:
+        from ibis.formats.pyarrow import PyArrowSchema
+
+        return {name: str(kind) for name, kind in PyArrowSchema.to_ibis(self._source(spec).schema).items()}
+
+    def time_range(self, spec: DataSpec, as_of: datetime) -> tuple[datetime, datetime, int] | None:
+        import pyarrow.compute as pc
+
+        table = self._timed(spec)
+        return _range(table.filter(pc.less_equal(table[_TIME], _bound(as_of))))
+
+    def labelled_range(
+        self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime
+    ) -> tuple[datetime, datetime, int] | None:
+        return _range(self._labelled(spec, start, end, known_by))
+
+    def time_at_share(
+        self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime, share: float
+    ) -> datetime | None:
+        table = self._labelled(spec, start, end, known_by).sort_by(_TIME)
+        rows = table.num_rows
+        return aware(table[_TIME][rows - max(1, round(rows * share))].as_py()) if rows else None
+
+    def write_labelled(
+        self,
+        spec: DataSpec,
+        start: datetime | None,
+        end: datetime,
+        known_by: datetime,
+        path: Path,
+        extra_columns: Sequence[str] = (),
+        limit: int | None = None,
+    ) -> DatasetRef:
+        wanted = [spec.event_time, *spec.key, *spec.features, *extra_columns, spec.target]
+        table = self._labelled(spec, start, end, known_by)
+        _require(table, spec, wanted)
+        return _write(table, spec, list(dict.fromkeys(wanted)), path, limit)
+
+    def write_window(self, spec: DataSpec, start: datetime | None, end: datetime, path: Path, limit: int) -> DatasetRef:
+        table = _between(self._timed(spec), start, end)
+        declared = [spec.event_time, *spec.key, *spec.features, spec.target]
+        there = [name for name in dict.fromkeys(declared) if name in table.column_names]
+        return _write(table, spec, there, path, limit)
+
+    def count(self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime) -> tuple[int, int]:
+        rows = _between(self._timed(spec), start, end).num_rows
+        return rows, self._labelled(spec, start, end, known_by).num_rows
+
+    def profile(self, path: Path, spec: DataSpec) -> DataProfile:
+        return profile_parquet(path, (*spec.features, spec.target))
+
+    # --- rows ------------------------------------------------------------------------------------------------------
+
+    def _source(self, spec: DataSpec) -> Any:
+        """The frame as an Arrow table: NaN is null, categories are their values, zoned times are in UTC."""
+        import pyarrow as pa
+
+        if spec.source not in self.frames:
+            raise BadInput(
+                f"data source {masked(spec.source)} does not exist",
+                thing="data.source",
+                value=masked(spec.source),
+                remedy=closest(spec.source, self.frames) or f"there is {', '.join(self.frames) or 'no frame at all'}",
+            )
+        try:
+            table = pa.Table.from_pandas(self.frames[spec.source], preserve_index=False).replace_schema_metadata(None)
+        except (pa.ArrowException, TypeError) as error:
+            raise unusable(spec.source, error) from error
+        for number, field in enumerate(table.schema):
+            if pa.types.is_dictionary(field.type):
+                table = table.set_column(number, field.name, table[number].cast(field.type.value_type))
+            elif pa.types.is_timestamp(field.type) and field.type.tz is not None:
+                zoned = _whole_microseconds(table[number]).cast(pa.timestamp("us", "UTC"))
+                table = table.set_column(number, field.name, zoned)
+        return table
+
+    def _timed(self, spec: DataSpec) -> Any:
+        table = self._source(spec)
+        _require(table, spec, [spec.event_time])
+        table = table.append_column(_TIME, _utc(spec, spec.event_time, table))
+        return table.filter(table[_TIME].is_valid())
+
+    def _labelled(self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime) -> Any:
+        import pyarrow.compute as pc
+
+        table = self._timed(spec)
+        _require(table, spec, [spec.target, *([spec.label_time] if spec.label_time else [])])
+        table = _between(table, start, end)
+        mature = pc.less_equal(table[_TIME], _bound(mature_event(spec, known_by)))
+        table = table.filter(pc.and_(mature, _no_nan(table[spec.target]).is_valid()))
+        if spec.label_time is None:
+            return table
+        return table.filter(pc.less_equal(_utc(spec, spec.label_time, table), _bound(known_by)))
+
+
+def _require(table: Any, spec: DataSpec, names: Sequence[str]) -> None:
+    require_columns(spec.source, [name for name in table.column_names if name != _TIME], names)
+
+
+def _between(table: Any, start: datetime | None, end: datetime) -> Any:
+    import pyarrow.compute as pc
+
+    table = table.filter(pc.less(table[_TIME], _bound(end)))
+    return table if start is None else table.filter(pc.greater_equal(table[_TIME], _bound(start)))
+
+
+def _range(table: Any) -> tuple[datetime, datetime, int] | None:
+    import pyarrow.compute as pc
+
+    if table.num_rows == 0:
+        return None
+    ends = pc.min_max(table[_TIME]).as_py()
+    return aware(ends["min"]), aware(ends["max"]), table.num_rows
+
+
+def _write(table: Any, spec: DataSpec, names: list[str], path: Path, limit: int | None) -> DatasetRef:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    times = (spec.event_time, spec.label_time)
+    key = key_columns(spec, table.column_names)
+    identities = [_utc(spec, name, table) if name in times else _plain(table[name]) for name in key]
+    hashes = [row_hash(values) for values in zip(*(column.to_pylist() for column in identities), strict=True)]
+    chosen = pa.table(
+        {name: table[_TIME] if name == spec.event_time else _no_nan(table[name]) for name in names}
+        | {ROW_HASH: pa.array(hashes, pa.string())}
+    )
+    sampled_from = chosen.num_rows if limit is not None and chosen.num_rows > limit else None
+    if sampled_from is not None:
+        chosen = _sorted(chosen, ROW_HASH, spec.event_time).slice(0, limit)
+    chosen = _sorted(chosen, spec.event_time, ROW_HASH)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    part = path.with_name(path.name + ".part")
+    pq.write_table(chosen, part)
+    part.replace(path)
+    found = _range(chosen.append_column(_TIME, chosen[spec.event_time]))
+    return DatasetRef(
+        path=str(path),
+        rows=chosen.num_rows,
+        digest=set_digest(sorted(chosen[ROW_HASH].to_pylist())),
+        start=found and found[0],
+        end=found and found[1],
+        sampled_from=sampled_from,
+    )
+
+
+def _sorted(table: Any, *first: str) -> Any:
+    """By these columns, then by all others, so that rows that share a key have an order too."""
+    names = dict.fromkeys((*first, *table.column_names))
+    return table.sort_by([(name, "ascending") for name in names])
+
+
+def _bound(time: datetime) -> Any:
+    import pyarrow as pa
+
+    return pa.scalar(naive(time), pa.timestamp("us"))
+
+
+def _utc(spec: DataSpec, name: str, table: Any) -> Any:
+    """Any time column as naive timestamps in UTC, in microseconds."""
+    import pandas as pd
+    import pyarrow as pa
+
+    column, kind = table[name], table[name].type
+    if pa.types.is_timestamp(kind):
+        return _whole_microseconds(column)
+    if pa.types.is_date(kind) or pa.types.is_null(kind):
+        return column.cast(pa.timestamp("us"))
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        try:
+            times = pd.to_datetime(column.to_pandas(), utc=True, format="ISO8601")
+        except ValueError as error:
+            raise unusable(spec.source, error) from error
+        return _whole_microseconds(pa.chunked_array([pa.Array.from_pandas(times)]))
+    raise no_time(name, str(kind))
+
+
+def _plain(column: Any) -> Any:
+    """As the row hash wants it: no nanoseconds."""
+    import pyarrow.types as kinds
+
+    return _whole_microseconds(column) if kinds.is_timestamp(column.type) else column
+
+
+def _whole_microseconds(column: Any) -> Any:
+    """Timestamps without zone, in UTC; nanoseconds are rounded half away from 1970, as the engine of `IbisData` does."""
+    import numpy as np
+    import pyarrow as pa
+
+    if column.type.unit != "ns":
+        return column.cast(pa.timestamp(column.type.unit)).cast(pa.timestamp("us"))
+    count = column.cast(pa.int64()).fill_null(0).to_numpy()
+    rounded = np.sign(count) * ((np.abs(count) + 500) // 1000)
+    return pa.chunked_array([pa.array(rounded, mask=column.is_null().to_numpy()).cast(pa.timestamp("us"))])
+
+
+def _no_nan(column: Any) -> Any:
+    """NaN as null; frames bring none, float columns of Arrow type may."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pc.if_else(pc.is_nan(column), None, column) if pa.types.is_floating(column.type) else column

@@ -1,0 +1,194 @@
+"""What a run store refuses, and what a record becomes: the pure rules that `SqlStore` and `MemoryStore` share."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from tools.contracts.run import ChampionEvent, EffectRecord, Lease, Review, RunRecord
+from tools.errors import BrokenInvariant, Conflict, NotFound
+
+IsAlive = Callable[[str], bool | None]
+"""Whether the process of a holder runs; None where that cannot be seen."""
+_FIXED: Final = {"run_id", "model_id", "idempotency_key", "created_at"}
+"""What a run is found by; it never changes."""
+
+
+# --- runs ----------------------------------------------------------------------------------------------------------
+
+
+def same_request(earlier: RunRecord, run: RunRecord) -> RunRecord:
+    """The earlier run under the same idempotency key, unless the key was meant for another model."""
+    if earlier.model_id != run.model_id:
+        raise Conflict(
+            f"idempotency key {run.idempotency_key!r} was used for {earlier.model_id!r} (run {earlier.run_id})",
+            thing="idempotencyKey",
+            value=run.idempotency_key,
+            remedy="take a new key for another model",
+        )
+    return earlier
+
+
+def run_exists(run: RunRecord) -> Conflict:
+    """The error for a run that is recorded twice."""
+    return Conflict(
+        f"run {run.run_id!r} was recorded already",
+        thing="run",
+        value=run.run_id,
+        remedy=f"`retrain runs show {run.run_id}`",
+    )
+
+
+def no_run(run_id: str) -> NotFound:
+    """The error for an unknown run."""
+    return NotFound(f"no run {run_id!r}", thing="run", value=run_id, remedy="`retrain runs list` shows what there is")
+
+
+def require_changeable(run_id: str, changes: Mapping[str, Any]) -> None:
+    """Refuses names that are no field of a run, and those it is found by."""
+    wrong = sorted(changes.keys() - (RunRecord.model_fields.keys() - _FIXED))
+    if wrong:
+        raise BrokenInvariant(f"a run has no field {wrong} that can change", thing="run", value=run_id)
+
+
+def changed_run(run: RunRecord, changes: Mapping[str, Any], now: datetime) -> RunRecord:
+    """The run with the changes, validated."""
+    return RunRecord.model_validate(run.model_dump() | {"updated_at": now} | dict(changes))
+
+
+# --- leases --------------------------------------------------------------------------------------------------------
+
+
+class Held(NamedTuple):
+    """A lease that somebody has, since when."""
+
+    lease: Lease
+    since: datetime
+
+
+def next_lease(model_name: str, run_id: str, holder: str, last_token: int, now: datetime, ttl_seconds: float) -> Lease:
+    """The lease to be had now, under the next token."""
+    expires_at = now + timedelta(seconds=ttl_seconds)
+    return Lease(model_name=model_name, run_id=run_id, holder=holder, token=last_token + 1, expires_at=expires_at)
+
+
+def refuse_if_held(held: Held | None, wanted: Lease, now: datetime, is_alive: IsAlive) -> None:
+    """Raises `Conflict` unless the lease is free or gives way.
+
+    A parked lease gives way to its own run only; a beating one to the same run in the same process, and to anybody once
+    it has run out or its process is known to be gone.
+    """
+    if held is not None and not _gives_way(held.lease, wanted, now, is_alive):
+        raise _busy(held)
+
+
+def _gives_way(lease: Lease, wanted: Lease, now: datetime, is_alive: IsAlive) -> bool:
+    own = lease.run_id == wanted.run_id
+    if lease.expires_at is None:
+        return own
+    return (own and lease.holder == wanted.holder) or lease.expires_at < now or is_alive(lease.holder) is False
+
+
+def _busy(held: Held) -> Conflict:
+    name, run_id = held.lease.model_name, held.lease.run_id
+    if held.lease.expires_at is None:
+        state = "parked: it waits for a person or a rollout"
+        remedy = f"`retrain runs show {run_id}`; answer its review, resume it, or roll back, which pre-empts it"
+    else:
+        state = f"running in process {held.lease.holder}"
+        remedy = f"wait until run {run_id} is done; `retrain runs show {run_id}`"
+    return Conflict(
+        f"{name!r} is held by run {run_id} since {held.since:%Y-%m-%d %H:%M:%S} UTC ({state})",
+        thing="model",
+        value=name,
+        remedy=remedy,
+    )
+
+
+def is_newest(held: Held | None, lease: Lease) -> bool:
+    """Whether nobody acquired or released since."""
+    return held is not None and (held.lease.token, held.lease.run_id) == (lease.token, lease.run_id)
+
+
+def beaten(held: Held, now: datetime, ttl_seconds: float) -> Held:
+    """The lease after a heartbeat. One that comes late, when its run has parked, leaves it parked."""
+    until = None if held.lease.expires_at is None else now + timedelta(seconds=ttl_seconds)
+    return Held(held.lease.model_copy(update={"expires_at": until}), held.since)
+
+
+def parked(held: Held) -> Held:
+    """The lease as a reservation that needs no heartbeat."""
+    return Held(held.lease.model_copy(update={"expires_at": None}), held.since)
+
+
+def lost(lease: Lease, undone: str) -> Conflict:
+    """The error for who acts under a lease that is no longer the newest."""
+    return Conflict(
+        f"the lease on {lease.model_name!r} was taken over; {undone}",
+        thing="lease",
+        value=lease.run_id,
+        remedy="`retrain runs list` shows who took it",
+    )
+
+
+# --- effects -------------------------------------------------------------------------------------------------------
+
+
+def intended(lease: Lease, key: str, name: str, intent: Mapping[str, Any], now: datetime) -> EffectRecord:
+    """A new effect under the lease's token."""
+    return EffectRecord(
+        key=key,
+        run_id=lease.run_id,
+        name=name,
+        status="intended",
+        token=lease.token,
+        intent=dict(intent),
+        intended_at=now,
+    )
+
+
+def confirmed(effect: EffectRecord | None, key: str, result: Mapping[str, Any], now: datetime) -> EffectRecord:
+    """The effect, done."""
+    if effect is None:
+        raise BrokenInvariant(f"effect {key!r} was confirmed before it was intended", thing="effect", value=key)
+    return effect.model_copy(update={"status": "done", "result": dict(result), "done_at": now})
+
+
+# --- reviews -------------------------------------------------------------------------------------------------------
+
+
+def no_review(review_id: int) -> NotFound:
+    """The error for an unknown review."""
+    return NotFound(f"no review {review_id}", thing="review", value=review_id, remedy="`retrain review list --all`")
+
+
+def answered(review: Review, digest: str, nonce: str, answer: str, by: str, reason: str, at: datetime) -> Review:
+    """The review with its answer, if it is still open, in time, and about the very same thing."""
+    why = None
+    if review.status != "open":
+        why = f"is {review.status}"
+    elif review.expires_at <= at:
+        why = f"expired at {review.expires_at:%Y-%m-%d %H:%M} UTC"
+    elif (review.digest, review.nonce) != (digest, nonce):
+        why = "is about something else than this answer"
+    if why is not None:
+        raise Conflict(
+            f"review {review.id} {why}",
+            thing="review",
+            value=review.id,
+            remedy=f"`retrain run --resume {review.run_id}` goes on with the run; nothing is deployed by this answer",
+        )
+    changes = {"status": "answered", "answer": answer, "answered_by": by, "answered_at": at, "reason": reason}
+    return Review.model_validate(review.model_dump() | changes)
+
+
+def closed(review: Review, status: str) -> Review:
+    """The review closed; one that is no longer open stays what it is."""
+    return review if review.status != "open" else Review.model_validate(review.model_dump() | {"status": status})
+
+
+# --- history -------------------------------------------------------------------------------------------------------
+
+
+def is_news(newest: ChampionEvent | None, event: ChampionEvent) -> bool:
+    """Whether the champion changed."""
+    return newest is None or newest.version != event.version
