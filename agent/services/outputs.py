@@ -62,14 +62,16 @@ def response(
 
 
 def _training(run: Run, findings: Findings) -> RetrainingOutcome:
-    candidate = findings.candidate
-    metrics = None if findings.training is None else findings.training.metrics
+    candidate, training = findings.candidate, findings.training
+    failed = training is not None and training.status != "trained"
     return RetrainingOutcome(
         status=training_status(run, findings),
         new_model_version=None if candidate is None else candidate.version,
-        training_metrics=metrics or None,
+        training_metrics=None if training is None else training.metrics or None,
         validation_metrics=findings.validation_metrics or None,
         model_uri=findings.candidate_uri,
+        statement=None if training is None else training.statement,
+        log_tail=training.log_tail or None if training is not None and failed else None,
     )
 
 

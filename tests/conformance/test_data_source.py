@@ -54,7 +54,9 @@ class Given:
 
     def labelled(self, start: datetime | None = None, end: datetime = EVER, known_by: datetime = EVER, **more: Any):
         """The rows written, beside what was said of them."""
-        ref = self.data.write_labelled(self.spec, start, end, known_by, self.folder / "out" / "labelled.parquet", **more)
+        ref = self.data.write_labelled(
+            self.spec, start, end, known_by, self.folder / "out" / "labelled.parquet", **more
+        )
         return Written(ref, pd.read_parquet(ref.path))
 
     def window(self, start: datetime | None = None, end: datetime = EVER, limit: int = 1000) -> "Written":
@@ -95,6 +97,12 @@ def as_csv(frame: pd.DataFrame, folder: Path) -> Given:
 
 @pytest.fixture(params=[in_memory, as_parquet, as_csv], ids=["memory", "parquet", "csv"])
 def over(request: pytest.FixtureRequest, tmp_path: Path) -> Over:
+    return lambda frame: request.param(frame, tmp_path)
+
+
+@pytest.fixture(params=[in_memory, as_parquet], ids=["memory", "parquet"])
+def typed(request: pytest.FixtureRequest, tmp_path: Path) -> Over:
+    """Where a column keeps the type that it was given."""
     return lambda frame: request.param(frame, tmp_path)
 
 
@@ -246,8 +254,8 @@ def test_window_without_any_label_has_no_labelled_rows(over: Over):
 @pytest.mark.parametrize(
     ("share", "first"), [(0.2, day(9)), (0.5, day(6)), (0.01, day(10)), (0.24, day(9)), (0.99, day(1))]
 )
-def test_latest_share_of_the_labelled_rows_lies_behind_its_time(share: float, first: datetime, over: Over):
-    given = over(rows())
+def test_latest_share_of_the_labelled_rows_lies_behind_its_time(share: float, first: datetime, typed: Over):
+    given = typed(rows())
     assert given.data.time_at_share(given.spec, None, EVER, EVER, share) == first
 
 
@@ -327,24 +335,24 @@ def test_profile_tells_of_features_target_and_repeated_keys(over: Over):
 # Samples
 
 
-def hourly(count: int = 2000) -> pd.DataFrame:
+def hourly(count: int = 1200) -> pd.DataFrame:
     return rows(count, at=pd.date_range("2026-01-01", periods=count, freq="h"))
 
 
-def test_sample_is_the_same_each_time_whatever_the_order_of_the_source(over: Over):
-    first = over(hourly()).labelled(limit=200)
-    again = over(hourly().sample(frac=1.0, random_state=1)).labelled(limit=200)
-    assert (first.ref.rows, first.ref.sampled_from) == (200, 2000)
+def test_sample_is_the_same_each_time_whatever_the_order_of_the_source(typed: Over):
+    first = typed(hourly()).labelled(limit=200)
+    again = typed(hourly().sample(frac=1.0, random_state=1)).labelled(limit=200)
+    assert (first.ref.rows, first.ref.sampled_from) == (200, 1200)
     assert again.ref == first.ref
     pd.testing.assert_frame_equal(again.frame, first.frame)
 
 
-def test_sample_is_spread_over_the_whole_window_in_time_order(over: Over):
-    sample = over(hourly()).window(limit=500).frame
-    quarters = np.histogram(sample["id"], bins=4, range=(0, 2000))[0]
+def test_sample_is_spread_over_the_whole_window_in_time_order(typed: Over):
+    sample = typed(hourly()).window(limit=300).frame
+    quarters = np.histogram(sample["id"], bins=4, range=(0, 1200))[0]
     assert sample["at"].is_monotonic_increasing
-    # 125 are expected in each; the hashes are given, so nothing here is left to chance.
-    assert ((quarters > 95) & (quarters < 155)).all(), quarters
+    # 75 are expected in each; the hashes are given, so nothing here is left to chance.
+    assert ((quarters > 55) & (quarters < 95)).all(), quarters
 
 
 @pytest.mark.parametrize("limit", [10, 11, None])
@@ -353,9 +361,9 @@ def test_limit_that_is_not_reached_samples_nothing(limit: int | None, over: Over
     assert (written.ref.rows, written.ref.sampled_from) == (10, None)
 
 
-def test_rows_that_share_a_key_and_a_time_come_in_the_same_order_each_time(over: Over):
+def test_rows_that_share_a_key_and_a_time_come_in_the_same_order_each_time(typed: Over):
     frame = rows(1000, id=[7] * 1000, at=[pd.Timestamp("2026-01-01")] * 1000)
-    sample = over(frame).labelled(limit=100).frame["a"].tolist()
+    sample = typed(frame).labelled(limit=100).frame["a"].tolist()
     assert sample == [number / 4 for number in range(100)]
 
 
@@ -370,8 +378,8 @@ def test_missing_column_is_named_beside_those_that_are_there(over: Over):
 
 
 @pytest.mark.parametrize("role", ["event_time", "target", "label_time", "key"])
-def test_column_of_any_role_that_is_missing_is_bad_input(role: str, over: Over):
-    given = over(rows()).meaning(**{role: ("gone",) if role == "key" else "gone"})
+def test_column_of_any_role_that_is_missing_is_bad_input(role: str, typed: Over):
+    given = typed(rows()).meaning(**{role: ("gone",) if role == "key" else "gone"})
     with pytest.raises(BadInput, match="no column 'gone'"):
         given.labelled()
 
@@ -427,11 +435,10 @@ PAIRS = [
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.id)
-def test_rows_are_told_apart_by_their_values_not_by_how_they_are_kept(pair: Pair, over: Over):
+def test_rows_are_told_apart_by_their_values_not_by_how_they_are_kept(pair: Pair, typed: Over):
     def hashed(value: Any) -> list[str]:
-        # The second row gives a null its type.
-        second = pair.right if value is None else value
-        return over(rows(2, v=[value, second])).meaning(key=("v",)).window().hashes[:1]
+        typed_by = pair.right if value is None else value
+        return typed(rows(2, v=[value, typed_by])).meaning(key=("v",)).window().hashes[:1]
 
     assert (hashed(pair.left) == hashed(pair.right)) is pair.same
 
@@ -491,7 +498,7 @@ def test_rows_have_the_same_hashes_in_memory_as_parquet_and_as_csv(column: str, 
 # Only files
 
 
-def files(folder: Path, source: str = "rows.parquet") -> Given:
+def files(folder: Path, source: str) -> Given:
     return Given(IbisData(folder), SPEC.model_copy(update={"source": source}), folder)
 
 
@@ -503,22 +510,139 @@ class Broken:
     says: str
 
 
+HEAD, LINE = b"at,a,kind,y,id\n", b"2026-01-01,1,k,0,1\n"
 BROKEN = [
-    Broken("empty", "rows.parquet", b"", "is empty"),
-    Broken("empty CSV", "rows.csv", b"", "is empty"),
-    Broken("no Parquet", "rows.parquet", b"at,a\n2026-01-01,1\n", "cannot be used"),
-    Broken("cut Parquet", "rows.parquet", b"PAR1" + bytes(100), "cannot be used"),
-    Broken("another kind", "rows.json", b"{}", "neither Parquet nor CSV"),
-    Broken("no text", "rows.csv", b"at,a,kind,y,id\n2026-01-01,1,\xff\xfe,0,1\n", "cannot be used"),
-    Broken("ragged", "rows.csv", b"at,a,kind,y,id\n2026-01-01,1,k,0,1\n2026-01-02,1\n", "cannot be used"),
+    Broken("empty", "rows.parquet", b"", "is empty (0 bytes)"),
+    Broken("empty CSV", "rows.csv", b"", "is empty (0 bytes)"),
+    Broken("no Parquet", "rows.parquet", HEAD + LINE, "rows.parquet cannot be used"),
+    Broken("cut Parquet", "rows.parquet", b"PAR1" + bytes(100), "rows.parquet cannot be used"),
+    Broken("another kind", "rows.json", b"{}", "is neither Parquet nor CSV (rows.json)"),
+    Broken("not UTF-8", "rows.csv", HEAD + LINE + b"2026-01-01,1,\xff\xfe,0,1\n", "rows.csv cannot be used"),
+    Broken("cut line", "rows.csv", HEAD + LINE * 99 + b"2026-01-02,1\n", "differ in their number of fields"),
+    Broken("no header", "rows.csv", LINE * 9, "has no column 'at'; it has 2026-01-01, 1, k, 0, 1_1"),
+    Broken("late nonsense in a time", "rows.csv", HEAD + LINE * 30_000 + b"soon,1,k,0,1\n", '"soon"'),
 ]
 
 
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.id)
-def test_file_that_cannot_be_read_is_bad_input_that_names_it(broken: Broken, tmp_path: Path):
+def test_file_that_cannot_be_read_is_bad_input_and_nothing_is_written(broken: Broken, tmp_path: Path):
     (tmp_path / broken.name).write_bytes(broken.content)
-    given = files(tmp_path, broken.name)
-    with pytest.raises(BadInput, match=broken.name) as caught:
-        given.window()
+    with pytest.raises(BadInput) as caught:
+        files(tmp_path, broken.name).window()
     assert broken.says in caught.value.message
-    assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
+    assert caught.value.remedy
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_file_whose_rows_are_damaged_is_unavailable_and_nothing_is_written(tmp_path: Path):
+    given = as_parquet(hourly(), tmp_path)
+    content = bytearray((tmp_path / "rows.parquet").read_bytes())
+    content[100:4000] = bytes(3900)  # pages, not the footer: it opens, and breaks in mid-read
+    (tmp_path / "rows.parquet").write_bytes(content)
+    with pytest.raises(Unavailable, match=r"rows.parquet could not be read"):
+        given.window()
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_password_in_a_refused_address_is_not_shown(tmp_path: Path):
+    with pytest.raises(BadInput, match="is an address; only files are read") as caught:
+        files(tmp_path, "postgres://user:secret@db/rows").window()
+    assert "secret" not in f"{caught.value} {caught.value.value}"
+
+
+def split(folder: Path) -> None:
+    """Ten rows in two files of a folder: a column that only the second has, and columns in another order."""
+    frame = rows().sort_values("id")
+    deep = folder / "many" / "2026"
+    deep.mkdir(parents=True)
+    frame.head(5).drop(columns="kind").to_parquet(folder / "many" / "first.parquet", index=False)
+    frame.tail(5)[["y", "kind", "a", "at", "id"]].to_parquet(deep / "second.parquet", index=False)
+
+
+@pytest.mark.parametrize("source", ["many", "many/**/*.parquet"])
+def test_files_of_a_folder_are_one_source_matched_by_column_name(source: str, tmp_path: Path):
+    split(tmp_path)
+    for hidden in (".staging.parquet", "_temporary.parquet"):
+        if source == "many":
+            (tmp_path / "many" / hidden).write_bytes(b"not yet written")
+    written = files(tmp_path, source).window()
+    assert written.ids == list(range(10))
+    assert written.frame["kind"].isna().tolist() == [True] * 5 + [False] * 5
+
+
+def test_folder_of_both_kinds_is_bad_input(tmp_path: Path):
+    split(tmp_path)
+    rows().to_csv(tmp_path / "many" / "third.csv", index=False)
+    with pytest.raises(BadInput, match="many holds both Parquet and CSV files"):
+        files(tmp_path, "many").window()
+    assert files(tmp_path, "many/*.csv").window().ref.rows == 10
+
+
+@pytest.mark.parametrize(("name", "says"), [("nothing", "holds no file"), ("notes", "is neither Parquet nor CSV")])
+def test_folder_without_data_is_bad_input(name: str, says: str, tmp_path: Path):
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "README").write_text("soon")
+    with pytest.raises(BadInput, match=f"{name} {says}"):
+        files(tmp_path, name).window()
+
+
+def test_name_that_looks_like_a_pattern_is_taken_as_it_stands(tmp_path: Path):
+    folder = tmp_path / "run [1]"
+    folder.mkdir()
+    rows().to_parquet(folder / "rows*.parquet", index=False)
+    rows(3).to_parquet(folder / "rows2.parquet", index=False)
+    given = Given(IbisData(folder), SPEC.model_copy(update={"source": "rows*.parquet"}), folder)
+    assert given.window().ids == list(range(10))
+
+
+def test_rows_that_came_since_are_seen_and_a_file_that_went_is_missed(tmp_path: Path):
+    given = as_parquet(rows(3), tmp_path)
+    assert given.window().ref.rows == 3
+    rows(5, more=range(5)).to_parquet(tmp_path / "rows.parquet", index=False)
+    assert given.window().ref.rows == 5
+    assert "more" in given.data.columns(given.spec)
+    (tmp_path / "rows.parquet").unlink()
+    with pytest.raises(BadInput, match="does not exist"):
+        given.window()
+
+
+def test_csv_column_has_the_type_of_all_its_rows(tmp_path: Path):
+    # A guess from the first twenty thousand rows would break on the last one, or read it as null.
+    numbers = [*range(30_000), 0.5]
+    given = as_csv(
+        pd.DataFrame({"at": "2026-01-01", "a": numbers, "kind": [*numbers[:-1], "x"], "y": 1, "id": 0}), tmp_path
+    )
+    told = given.data.columns(given.spec)
+    assert (told["a"], told["kind"]) == ("float64", "string")
+    assert given.window(limit=10**6).frame["a"].max() == 29_999
+
+
+def test_csv_null_is_an_empty_field_or_an_unquoted_word_for_it(tmp_path: Path):
+    values = ["", "NA", "NULL", "null", '"NA"', '"null"', "none"]
+    lines = [f"2026-01-01,{number},{value},0,{number}" for number, value in enumerate(values)]
+    (tmp_path / "rows.csv").write_text("\n".join(["at,a,kind,y,id", *lines]))
+    written = files(tmp_path, "rows.csv").window().frame.sort_values("id")
+    assert written["kind"].fillna("-").tolist() == ["-", "-", "-", "-", "NA", "null", "none"]
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_csv_may_be_separated_otherwise(separator: str, tmp_path: Path):
+    rows().to_csv(tmp_path / "rows.tsv", sep=separator, index=False)
+    assert files(tmp_path, "rows.tsv").window().ids == list(range(10))
+
+
+def test_threads_may_share_one_source(tmp_path: Path):
+    given = as_parquet(hourly(), tmp_path)
+    found: list[int] = []
+
+    def read(number: int) -> None:
+        out = tmp_path / f"{number}.parquet"
+        found.append(given.data.write_window(given.spec, None, EVER, out, 10_000).rows)
+
+    threads = [threading.Thread(target=read, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [1200] * 4

@@ -13,21 +13,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from agent.bootstrap import App, build
 from agent.services import adopt, reviews
 from agent.settings import Settings
 from agent.workspace import load_workspace
+from tests.streams import CHANGE, stream
 from tools.contracts.training import ModelVersion
 
-START = pd.Timestamp("2026-01-01")
-CHANGE = datetime(2026, 4, 1, tzinfo=UTC)
-"""From here on another column decides the label: a champion from before knows nothing of it."""
 NOW = "2026-07-01"
 
-TRAIN = '''
+TRAIN = """
 import argparse, importlib.metadata, os, sys, time
 import mlflow, pandas as pd
 from mlflow.models import infer_signature
@@ -53,7 +48,7 @@ if given.behave != "no_model":
             serialization_format="cloudpickle",
         )
 print("model logged", flush=True)
-'''
+"""
 
 PROJECT = """name: shop
 entry_points:
@@ -142,7 +137,9 @@ class Shop:
         uri = self._model_uri(rows.path)
         version = app.deps.registry.register(profile.registered_model, uri, None, {})
         app.deps.registry.set_alias(version.name, "champion", version.version)
-        adopt.adopt(app.deps, profile, version=version, training=rows, as_of=datetime(2026, 6, 1, tzinfo=UTC), by="test")
+        adopt.adopt(
+            app.deps, profile, version=version, training=rows, as_of=datetime(2026, 6, 1, tzinfo=UTC), by="test"
+        )
         return name
 
     def register_by_hand(self, name: str, since: datetime) -> str:
@@ -202,16 +199,6 @@ class Shop:
 
 
 COMMAND = (sys.executable, "-m", "agent.entrypoints.cli.app")
-
-
-def stream() -> pd.DataFrame:
-    """Rows every half hour for 181 days: `a` decides the label until the change, `b` from then on; one label in ten is wrong."""
-    generator = np.random.default_rng(7)
-    at = pd.date_range(START, periods=181 * 48, freq="30min")
-    a, b, c = generator.normal(size=(3, len(at)))
-    decides = np.where(at < pd.Timestamp(CHANGE.replace(tzinfo=None)), a, b)
-    y = ((decides > 0) ^ (generator.random(len(at)) < 0.1)).astype("int64")
-    return pd.DataFrame({"at": at, "a": a, "b": b, "c": c, "y": y})
 
 
 def _environment() -> dict[str, str]:

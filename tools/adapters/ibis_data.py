@@ -27,6 +27,7 @@ from tools.errors import BadInput
 
 _TIME = "__event"
 _BATCH = 100_000
+_SEPARATORS = set(",;\t|")
 _CSV_NULLS = ["", "NA", "NULL", "null"]
 
 
@@ -136,6 +137,13 @@ class IbisData:
         written = self._con.compiler.type_mapper.to_string
         types = {name: written(kind) for name, kind in looked.schema().items()}
         self._drop(looked)
+        if len(types) == 1 and _SEPARATORS & set(looked.columns[0]):
+            raise BadInput(
+                "a CSV file cannot be used: its lines differ in their number of fields, or in what separates them",
+                thing="data.source",
+                value=", ".join(names),
+                remedy="quote fields that hold the separator, and mend or leave out cut lines",
+            )
         return self._con.read_csv(names, types=types, **ways)
 
     def _drop(self, view: Any) -> None:

@@ -18,6 +18,7 @@ from tools.contracts.profiling import DataProfile
 from tools.errors import BadInput
 
 _TIME = "__event"
+_KNOWN = "__known"
 
 
 class MemoryData:
@@ -35,10 +36,9 @@ class MemoryData:
         return {name: str(kind) for name, kind in PyArrowSchema.to_ibis(self._source(spec).schema).items()}
 
     def time_range(self, spec: DataSpec, as_of: datetime) -> tuple[datetime, datetime, int] | None:
-        import pyarrow.compute as pc
+        from pyarrow.compute import field
 
-        table = self._timed(spec)
-        return _range(table.filter(pc.less_equal(table[_TIME], _bound(as_of))))
+        return _range(self._timed(spec).filter(field(_TIME) <= _bound(as_of)))
 
     def labelled_range(
         self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime
@@ -83,7 +83,7 @@ class MemoryData:
     # --- rows ------------------------------------------------------------------------------------------------------
 
     def _source(self, spec: DataSpec) -> Any:
-        """The frame as an Arrow table: NaN is null, categories are their values, zoned times are in UTC."""
+        """The frame as an Arrow table."""
         import pyarrow as pa
 
         if spec.source not in self.frames:
@@ -97,13 +97,7 @@ class MemoryData:
             table = pa.Table.from_pandas(self.frames[spec.source], preserve_index=False).replace_schema_metadata(None)
         except (pa.ArrowException, TypeError) as error:
             raise unusable(spec.source, error) from error
-        for number, field in enumerate(table.schema):
-            if pa.types.is_dictionary(field.type):
-                table = table.set_column(number, field.name, table[number].cast(field.type.value_type))
-            elif pa.types.is_timestamp(field.type) and field.type.tz is not None:
-                zoned = _whole_microseconds(table[number]).cast(pa.timestamp("us", "UTC"))
-                table = table.set_column(number, field.name, zoned)
-        return table
+        return pa.table({name: _simple(table[name]) for name in table.column_names})
 
     def _timed(self, spec: DataSpec) -> Any:
         table = self._source(spec)
@@ -112,16 +106,30 @@ class MemoryData:
         return table.filter(table[_TIME].is_valid())
 
     def _labelled(self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime) -> Any:
-        import pyarrow.compute as pc
+        from pyarrow.compute import field
 
         table = self._timed(spec)
         _require(table, spec, [spec.target, *([spec.label_time] if spec.label_time else [])])
         table = _between(table, start, end)
-        mature = pc.less_equal(table[_TIME], _bound(mature_event(spec, known_by)))
-        table = table.filter(pc.and_(mature, _no_nan(table[spec.target]).is_valid()))
+        table = table.filter((field(_TIME) <= _bound(mature_event(spec, known_by))) & field(spec.target).is_valid())
         if spec.label_time is None:
             return table
-        return table.filter(pc.less_equal(_utc(spec, spec.label_time, table), _bound(known_by)))
+        known = table.append_column(_KNOWN, _utc(spec, spec.label_time, table))
+        return known.filter(field(_KNOWN) <= _bound(known_by)).drop_columns(_KNOWN)
+
+
+def _simple(column: Any) -> Any:
+    """NaN as null, categories as their values, zoned times in UTC; other columns as they are."""
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_floating(kind):
+        return pa.chunked_array([pa.array(column.to_numpy(), kind, from_pandas=True)])
+    if pa.types.is_dictionary(kind):
+        return column.cast(kind.value_type)
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        return _whole_microseconds(column).cast(pa.timestamp("us", "UTC"))
+    return column
 
 
 def _require(table: Any, spec: DataSpec, names: Sequence[str]) -> None:
@@ -129,19 +137,15 @@ def _require(table: Any, spec: DataSpec, names: Sequence[str]) -> None:
 
 
 def _between(table: Any, start: datetime | None, end: datetime) -> Any:
-    import pyarrow.compute as pc
+    from pyarrow.compute import field
 
-    table = table.filter(pc.less(table[_TIME], _bound(end)))
-    return table if start is None else table.filter(pc.greater_equal(table[_TIME], _bound(start)))
+    table = table.filter(field(_TIME) < _bound(end))
+    return table if start is None else table.filter(field(_TIME) >= _bound(start))
 
 
 def _range(table: Any) -> tuple[datetime, datetime, int] | None:
-    import pyarrow.compute as pc
-
-    if table.num_rows == 0:
-        return None
-    ends = pc.min_max(table[_TIME]).as_py()
-    return aware(ends["min"]), aware(ends["max"]), table.num_rows
+    times = table[_TIME].to_pylist()
+    return (aware(min(times)), aware(max(times)), len(times)) if times else None
 
 
 def _write(table: Any, spec: DataSpec, names: list[str], path: Path, limit: int | None) -> DatasetRef:
@@ -153,7 +157,7 @@ def _write(table: Any, spec: DataSpec, names: list[str], path: Path, limit: int 
     identities = [_utc(spec, name, table) if name in times else _plain(table[name]) for name in key]
     hashes = [row_hash(values) for values in zip(*(column.to_pylist() for column in identities), strict=True)]
     chosen = pa.table(
-        {name: table[_TIME] if name == spec.event_time else _no_nan(table[name]) for name in names}
+        {name: table[_TIME] if name == spec.event_time else table[name] for name in names}
         | {ROW_HASH: pa.array(hashes, pa.string())}
     )
     sampled_from = chosen.num_rows if limit is not None and chosen.num_rows > limit else None
@@ -223,11 +227,3 @@ def _whole_microseconds(column: Any) -> Any:
     count = column.cast(pa.int64()).fill_null(0).to_numpy()
     rounded = np.sign(count) * ((np.abs(count) + 500) // 1000)
     return pa.chunked_array([pa.array(rounded, mask=column.is_null().to_numpy()).cast(pa.timestamp("us"))])
-
-
-def _no_nan(column: Any) -> Any:
-    """NaN as null; frames bring none, float columns of Arrow type may."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    return pc.if_else(pc.is_nan(column), None, column) if pa.types.is_floating(column.type) else column

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tools.adapters.subprocess_scorer import checked
 from tools.contracts.training import ScoringJob, ScoringResult, TrainingOrder, TrainingResult
 from tools.errors import RetrainingError
 
@@ -95,10 +96,12 @@ class ScriptedScorer:
         frame = pd.read_parquet(job.rows, columns=list(job.features))
         scored = pd.DataFrame(dict(model(frame)))
         common: dict[str, Any] = {"seconds": 0.0, "environment": "ours", "artifact_digest": digest}
-        if len(scored) != len(frame):
-            said = f"{job.model_uri} gave {len(scored)} predictions for {len(frame)} rows."
-            return ScoringResult(status="failed", statement=said, **common)
         Path(job.output).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         scored.to_parquet(job.output, index=False)
-        said = f"{len(frame):,} rows scored."
-        return ScoringResult(status="scored", output=job.output, rows=len(frame), statement=said, **common)
+        rows, problem = checked(Path(job.output), job)
+        if problem is not None:
+            Path(job.output).unlink()
+            return ScoringResult(status="failed", statement=f"{job.model_uri} {problem}.", **common)
+        return ScoringResult(
+            status="scored", output=job.output, rows=rows, statement=f"{rows:,} rows scored.", **common
+        )

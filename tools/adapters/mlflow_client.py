@@ -55,12 +55,19 @@ def _probe(what: str, uri: str) -> None:
     try:
         urlsplit(uri)
         url = make_url(uri) if uri.startswith(_DATABASES) else None
+        if url is None or (url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()):
+            return
+        engine = create_engine(url)
+    except ModuleNotFoundError as error:
+        raise BadInput(
+            f"the {what} at {masked(uri)} needs the Python package {error.name}, which is not installed",
+            thing=what,
+            value=masked(uri),
+            remedy=f"install {error.name} beside this program",
+        ) from error
     except (ArgumentError, ValueError) as error:
         raise _no_address(what, uri) from error
-    if url is None or (url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file()):
-        return
     with translated(what, uri):
-        engine = create_engine(url)
         try:
             inspect(engine).get_table_names()
         except OperationalError:
@@ -128,18 +135,17 @@ def _quiet() -> None:
 def translated(what: str, uri: str, missing: str | None = None) -> Iterator[None]:
     """MLflow's and the database's exceptions as ours; `missing` is said where the thing does not exist."""
     from mlflow.exceptions import MlflowException
-    from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except RetrainingError:
         raise
-    except UnsupportedModelRegistryStoreURIException as error:
-        raise _no_address(what, uri) from error
     except MlflowException as error:
         # Over the wire the code stands before the text once more.
         code, text = error.error_code, _first_line(str(error.message)).removeprefix(f"{error.error_code}: ")
+        if "unsupported URI" in text or text.startswith("Model Registry features are not supported"):
+            raise _no_address(what, uri) from error
         if code in ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"):
             raise _refused(what, uri, text) from error
         if code == "RESOURCE_DOES_NOT_EXIST" or (missing is not None and "not found" in text.lower()):
@@ -147,13 +153,6 @@ def translated(what: str, uri: str, missing: str | None = None) -> Iterator[None
         if code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS"):
             raise BadInput(f"the {what} refused: {text}", thing=what, value=masked(uri)) from error
         raise _unavailable(what, uri, text) from error
-    except ModuleNotFoundError as error:
-        raise BadInput(
-            f"the {what} at {masked(uri)} needs the Python package {error.name}, which is not installed",
-            thing=what,
-            value=masked(uri),
-            remedy=f"install {error.name} beside this program",
-        ) from error
     except (SQLAlchemyError, OSError) as error:
         # Artifacts travel outside of MLflow's own protocol: there, a refusal is an HTTP status.
         if getattr(getattr(error, "response", None), "status_code", None) in (401, 403):

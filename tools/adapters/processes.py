@@ -3,6 +3,10 @@
 
 import os
 import socket
+from typing import Final
+
+_CLOCK_SLACK: Final = 2.0
+"""Seconds. Linux derives start times from a boot time in whole seconds, which shifts as the clock is set."""
 
 
 def this_holder() -> str:
@@ -21,7 +25,7 @@ def is_alive(holder: str) -> bool | None:
         return None
     try:
         process = psutil.Process(int(pid))
-        same = abs(process.create_time() - float(started)) < 0.02
+        same = abs(process.create_time() - float(started)) < _CLOCK_SLACK
         return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

@@ -39,8 +39,6 @@ class SqlStore:
                 thing="store",
                 remedy="e.g. sqlite:///.retraining/store.db; in a password, write @ as %40, : as %3A and / as %2F",
             ) from None
-        if self._sqlite:
-            self._listen()
         self._prepare()
 
     def _open(self, url: Any) -> None:
@@ -48,15 +46,13 @@ class SqlStore:
             raise ValueError("the end of a password with an @ in it")
         self._shown = url.set(query={}).render_as_string(hide_password=True)
         self._sqlite = url.get_backend_name() == "sqlite"
-        if self._sqlite:
-            if url.database in (None, "", ":memory:"):
-                raise BadInput(
-                    f"the store {self._shown} would be another one in each thread and gone with the process",
-                    thing="store",
-                    value=self._shown,
-                    remedy="name a file, e.g. sqlite:///.retraining/store.db",
-                )
-            _owner_only(url.database)
+        if self._sqlite and url.database in (None, "", ":memory:"):
+            raise BadInput(
+                f"the store {self._shown} would be another one in each thread and gone with the process",
+                thing="store",
+                value=self._shown,
+                remedy="name a file, e.g. sqlite:///.retraining/store.db",
+            )
         try:
             self._engine = self._sa.create_engine(url, connect_args={"timeout": 30} if self._sqlite else {})
         except (ImportError, self._errors.NoSuchModuleError) as error:
@@ -66,6 +62,9 @@ class SqlStore:
                 value=self._shown,
                 remedy="install its SQLAlchemy driver",
             ) from error
+        if self._sqlite:
+            _owner_only(url.database)
+            self._listen()
 
     def _listen(self) -> None:
         """sqlite3 must not begin transactions by itself: every one of ours takes the write lock at its start."""
@@ -120,25 +119,25 @@ class SqlStore:
 
     def create_run(self, run: RunRecord) -> RunRecord:
         runs = self._t.RUNS
+        row = {
+            "run_id": run.run_id,
+            "model_id": run.model_id,
+            "idempotency_key": run.idempotency_key,
+            "created_at": run.created_at.isoformat(),
+            "record": run.to_state(),
+        }
+        by_key = self._sa.select(runs.c.record).where(runs.c.idempotency_key == run.idempotency_key)
         with self._transaction() as c:
-            if run.idempotency_key is not None:
-                found = c.execute(
-                    self._sa.select(runs.c.record).where(runs.c.idempotency_key == run.idempotency_key)
-                ).scalar()
-                if found is not None:
-                    return rules.same_request(RunRecord.model_validate(found), run)
-            row = {
-                "run_id": run.run_id,
-                "model_id": run.model_id,
-                "idempotency_key": run.idempotency_key,
-                "created_at": run.created_at.isoformat(),
-                "record": run.to_state(),
-            }
+            # Insert first: of two with the same key at once, only the table's constraint knows which came second.
             try:
-                c.execute(runs.insert().values(row))
+                with c.begin_nested():
+                    c.execute(runs.insert().values(row))
+                return run
             except self._errors.IntegrityError as error:
-                raise rules.run_exists(run) from error
-        return run
+                earlier = None if run.idempotency_key is None else c.execute(by_key).scalar()
+                if earlier is None:
+                    raise rules.run_exists(run) from error
+                return rules.same_request(RunRecord.model_validate(earlier), run)
 
     def get_run(self, run_id: str) -> RunRecord:
         with self._transaction() as c:
@@ -180,7 +179,8 @@ class SqlStore:
     def acquire(self, model_name: str, run_id: str, holder: str, ttl_seconds: float, *, preempt: bool = False) -> Lease:
         leases = self._t.LEASES
         with self._transaction() as c:
-            now, (held, last_token) = self._clock(), self._held(c, model_name)
+            held, last_token = self._held(c, model_name)
+            now = self._clock()
             lease = rules.next_lease(model_name, run_id, holder, last_token, now, ttl_seconds)
             if not preempt:
                 rules.refuse_if_held(held, lease, now, self._is_alive)

@@ -121,7 +121,7 @@ class SubprocessScorer:
         if failure is not None:
             status, said = failure
             return ScoringResult(status=status, statement=said, **common)
-        rows, problem = _checked(part, job)
+        rows, problem = checked(part, job)
         if problem is not None:
             return ScoringResult(status="failed", statement=f"{job.model_uri} {problem}.", **common)
         output = _keep(part, Path(job.output))
@@ -148,8 +148,8 @@ def _failure(job: ScoringJob, ended: Finished, part: Path) -> tuple[Any, str] | 
     return None
 
 
-def _checked(part: Path, job: ScoringJob) -> tuple[int, str | None]:
-    """Rows predicted, and what is wrong with them. The file was written where the model's code ran: it proves nothing."""
+def checked(part: Path, job: ScoringJob) -> tuple[int, str | None]:
+    """Rows predicted, and what is wrong with them. The file comes from where the model's code ran: it proves nothing."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -99,7 +99,8 @@ def run_limited(
         command: Program and arguments; no shell reads them.
         seconds: Wall-clock limit.
         memory_mb: Limit on the resident memory of the whole tree, looked at ten times a second.
-        log: File that the output (stdout and stderr together) is appended to as it comes.
+        log: File that the output (stdout and stderr together) is appended to as it comes. The command writes there
+            itself: it goes on undisturbed when this process is killed.
         progress: Called in this thread with each line, cut to 160 characters.
         started: Called with the process id before the command begins; if it raises, the command never does.
 
@@ -108,19 +109,20 @@ def run_limited(
     """
     _require_program(command[0], Path(cwd), environment)
     begun = time.monotonic()
+    output = _Pipe() if log is None else _LogFile(log)
     process = subprocess.Popen(
         [*(_GATE if started is not None else ()), *command],
         cwd=str(cwd),
         env=dict(environment),
         stdin=subprocess.DEVNULL if started is None else subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdout=output.target,
         stderr=subprocess.STDOUT,
         text=True,
         encoding="utf-8",
         errors="replace",
         start_new_session=True,
     )
-    output = _Output(process.stdout, log)
+    output.begin(process)
     tree = _Tree(process.pid)
     how: Literal["exited", "killed_by_signal", "timed_out", "out_of_memory"] = "exited"
     try:
@@ -199,24 +201,49 @@ def _open_gate(stdin: IO[str]) -> None:
 
 
 class _Output:
-    """Drains a pipe in a thread, so that a full pipe never stops the command; tells of it in the caller's."""
+    """What a command says: the last lines are kept, the news are told in the caller's thread."""
 
-    def __init__(self, pipe: IO[str] | None, log: Path | None) -> None:
-        self._pipe, self._log = pipe, log
+    target: int | IO[bytes]
+    """For the command's stdout."""
+
+    def __init__(self) -> None:
         self._last: deque[str] = deque(maxlen=TAIL)
         self._news: deque[str] = deque(maxlen=500)
-        self._thread = threading.Thread(target=self._drain, daemon=True)
-        self._thread.start()
 
     @property
     def tail(self) -> str:
         return "\n".join(list(self._last))
 
+    def begin(self, process: "subprocess.Popen[str]") -> None:
+        raise NotImplementedError
+
+    def look(self) -> None:
+        """Take in what was said since the last look."""
+
+    def finish(self) -> None:
+        raise NotImplementedError
+
     def tell(self, progress: Callable[[str], None] | None) -> None:
+        self.look()
         while self._news:
             line = self._news.popleft().strip()
             if progress is not None and line:
                 progress(line[:160])
+
+    def _take(self, line: str) -> None:
+        self._last.append(line.rstrip("\n"))
+        self._news.append(line)
+
+
+class _Pipe(_Output):
+    """Drained in a thread, so that a full pipe never stops the command; nothing is written to disk."""
+
+    target = subprocess.PIPE
+
+    def begin(self, process: "subprocess.Popen[str]") -> None:
+        self._pipe = process.stdout
+        self._thread = threading.Thread(target=self._drain, daemon=True)
+        self._thread.start()
 
     def finish(self) -> None:
         # A stray that left the session may hold the pipe open; the command itself has ended.
@@ -225,24 +252,37 @@ class _Output:
             self._pipe.close()
 
     def _drain(self) -> None:
-        out = self._open()
         while self._pipe is not None and (line := self._pipe.readline(LINE)):
-            self._last.append(line.rstrip("\n"))
-            self._news.append(line)
-            if out is not None:
-                try:
-                    out.write(line)
-                    out.flush()
-                except OSError:
-                    out = None  # a full disk must not stop the command; the tail is kept
-        if out is not None:
-            out.close()
+            self._take(line)
 
-    def _open(self) -> IO[str] | None:
-        if self._log is None:
-            return None
-        self._log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return self._log.open("a", encoding="utf-8")
+
+class _LogFile(_Output):
+    """Written by the command itself, read behind it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.target = self._writer = path.open("ab")
+        self._reader = path.open("rb")
+        self._reader.seek(0, os.SEEK_END)
+        self._rest = b""
+
+    def begin(self, process: "subprocess.Popen[str]") -> None:
+        self._writer.close()
+
+    def look(self) -> None:
+        while not self._reader.closed and (read := self._reader.read(LINE)):
+            *lines, self._rest = (self._rest + read).split(b"\n")
+            if len(self._rest) > LINE:
+                lines, self._rest = [*lines, self._rest], b""
+            for line in lines:
+                self._take(line.decode("utf-8", errors="replace"))
+
+    def finish(self) -> None:
+        self.look()
+        if self._rest:
+            self._take(self._rest.decode("utf-8", errors="replace"))
+        self._reader.close()
 
 
 class _Tree:

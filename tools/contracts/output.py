@@ -23,6 +23,10 @@ class RetrainingOutcome(PublicContract):
     """The candidate's metrics on the holdout."""
     model_uri: str | None = None
     """Added: the logged model."""
+    statement: str | None = None
+    """Added: how the training ended."""
+    log_tail: str | None = None
+    """Added: the last lines of a failed training's log."""
 
 
 class Regression(PublicContract):

@@ -21,13 +21,13 @@ class Screen:
         if self.json or lines is None:
             sys.stdout.write(json.dumps(content, indent=None if self.json else 2, ensure_ascii=False) + "\n")
         else:
-            sys.stdout.write("".join(f"{line}\n" for line in lines))
+            sys.stdout.write("".join(f"{harmless(line)}\n" for line in lines))
         sys.stdout.flush()
 
     def progress(self, text: str) -> None:
         """One line of progress, on stderr."""
         if not self.quiet:
-            sys.stderr.write(f"  · {text}\n")
+            sys.stderr.write(f"  · {harmless(text)}\n")
             sys.stderr.flush()
 
     def error(self, error: RetrainingError) -> int:
@@ -44,11 +44,16 @@ class Screen:
                 "retry": outcome.retry,
             }
             self.result({key: value for key, value in body.items() if value is not None})
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {harmless(str(error))}\n")
         return outcome.exit_code
 
 
 SCREEN = Screen()
+
+
+def harmless(text: str) -> str:
+    """Without control characters: a pipeline's log line must not steer the terminal."""
+    return "".join(c if c in "\n\t" or c.isprintable() else "�" for c in text)
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
@@ -69,6 +74,9 @@ def run_lines(output: dict[str, Any], *, ask: bool = True) -> list[str]:
         f"  training   {training['status']}"
         + (f", version {training['newModelVersion']}" if "newModelVersion" in training else ""),
     ][: 1 if rolled_back else 2]
+    if training.get("logTail"):
+        lines += wrapped(training["statement"], indent=13)
+        lines += [f"    | {line}" for line in training["logTail"].splitlines()]
     comparison = output.get("comparison")
     if comparison:
         lines += ["", *(f"  {line}" for line in _comparison_table(comparison)), ""]
