@@ -264,8 +264,8 @@ class Store(Protocol):
     def acquire(self, model_name: str, run_id: str, holder: str, ttl_seconds: float, *, preempt: bool = False) -> Lease:
         """A new lease with the next token.
 
-        Free, expired, held by the same run (also parked), or `preempt`: granted. Else raises `Conflict` that names the
-        holding run, its holder, since when, and whether it is parked.
+        Free, expired, its holder's process known to be gone, parked by the same run, or `preempt`: granted. Else raises
+        `Conflict` that names the holding run, its holder, since when, and whether it is parked.
         """
         ...
 

@@ -1,19 +1,20 @@
 """Who may move things for this model right now? A lease with a heartbeat, held for one drive of the graph."""
 
 import threading
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 from tools.contracts.run import Lease
-from tools.errors import Conflict
+from tools.errors import Conflict, Unavailable
 from tools.ports import Store
 
 
 class LeaseKeeper:
     """Acquires on entry, beats in a thread, releases on exit unless parked.
 
-    A process that is killed leaves the lease behind; it runs out, and on this machine the same run may take it over at
-    once because the recorded process is gone.
+    A process that is killed leaves the lease behind; it runs out, and on this machine any run may take it over at once
+    because the recorded process is gone.
     """
 
     def __init__(
@@ -49,7 +50,9 @@ class LeaseKeeper:
         if self._thread is not None:
             self._thread.join(timeout=5)
         if self._lease is not None and not self._parked:
-            self._store.release(self._lease)
+            # A lease that cannot be given back runs out; what went wrong before matters more.
+            with suppress(Unavailable):
+                self._store.release(self._lease)
 
     @property
     def current(self) -> Lease:
@@ -76,6 +79,10 @@ class LeaseKeeper:
 
     def _beat(self) -> None:
         while not self._stop.wait(self._ttl / 3):
-            if self._lease is None or not self._store.heartbeat(self._lease, self._ttl):
+            try:
+                kept = self._lease is not None and self._store.heartbeat(self._lease, self._ttl)
+            except Unavailable:
+                continue  # the next beat may get through; should the lease run out, its token guards every effect
+            if not kept:
                 self._kept = False
                 return

@@ -21,6 +21,8 @@ from tools.contracts.output import (
 from tools.contracts.rollout import RolloutStatus
 from tools.rollout import monitoring_rules
 
+_SERVED = ("promoted", "rolled_back", "waiting", "progressing")
+
 
 def response(
     deps: Deps,
@@ -42,7 +44,7 @@ def response(
             monitoring=_monitoring(run, findings),
             rollout=Rollout(
                 phase=stands.phase,
-                proof=stands.proof if stands.phase in ("promoted", "rolled_back", "waiting", "progressing") else None,
+                proof=stands.proof if stands.phase in _SERVED or stands.proof == "contradicted" else None,
                 weight=stands.weight if stands.started_at else None,
                 observed_weight=stands.observed_weight,
                 champion_version=None if champion is None else champion.version,

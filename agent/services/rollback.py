@@ -17,10 +17,8 @@ from tools.errors import Unavailable
 
 def roll_back(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     """All traffic and the champion alias to the way back, once; proof before and after. Refused without a proof."""
-    champion = find_champion(deps, run.profile)
-    failed = findings.candidate
-    to = _way_back(deps, run, champion, failed)
-    reason = _reason(run, findings)
+    failed, reason = findings.candidate, _reason(run, findings)
+    champion, to = _chosen(deps, run, findings, failed)
     if to is None:
         return _refused(champion, None, reason, "there is no last known good version to go back to")
     deps.progress(f"proving version {to.version} of {to.name}: loading it and scoring its golden rows")
@@ -63,6 +61,24 @@ def roll_back(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     phase = "rolled_back" if result.done else "refused"
     status = RolloutStatus(phase=phase, proof=served, weight=0, statement=result.statement)
     return {"rollback": result.to_state(), "rollout": status.to_state()}
+
+
+def _chosen(
+    deps: Deps, run: Run, findings: Findings, failed: ModelVersion | None
+) -> tuple[ModelVersion | None, ModelVersion | None]:
+    """(champion, way back), chosen once: a killed attempt that moved the alias already must not be gone back from."""
+
+    def act() -> dict[str, Any]:
+        champion = find_champion(deps, run.profile)
+        to = _way_back(deps, run, champion, failed)
+        return {"from": None if champion is None else champion.version, "to": None if to is None else to.version}
+
+    chosen = once(deps, run.run_id, f"way-back-{findings.rollout_attempt}", {}, act, lambda: None)
+
+    def version(number: Any) -> ModelVersion | None:
+        return None if number is None else deps.registry.get_version(run.profile.registered_model, number)
+
+    return version(chosen["from"]), version(chosen["to"])
 
 
 def prove(deps: Deps, run: Run, version: ModelVersion, *, served: str) -> ProofOfVersion:

@@ -124,6 +124,7 @@ def test_json_round_trips_and_is_overwritten(rig: Rig, run: str, tmp_path: Path)
     rig.tracking.log_json(run, "decision.json", content)
     fetched = rig.tracking.fetch(run, "decision.json", tmp_path / "new" / "folder")
     assert fetched == tmp_path / "new" / "folder" / "decision.json"
+    assert fetched is not None
     assert json.loads(fetched.read_text(encoding="utf-8")) == content
 
 
@@ -159,7 +160,7 @@ def test_path_that_stores_would_read_differently_is_refused(rig: Rig, run: str, 
 
 def test_file_that_does_not_exist_is_not_found(rig: Rig, run: str, tmp_path: Path):
     for file in (tmp_path / "none.html", tmp_path):
-        with pytest.raises(NotFound, match="no file .* to log"):
+        with pytest.raises(NotFound, match=r"no file .* to log"):
             rig.tracking.log_file(run, file, "reports")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agent.services import reviews
-from tests.graph.world import BETTER, NAME, PERSON, World, by, make_world
+from tests.graph.world import BETTER, NAME, PERSON, World, add_version, by, make_world
 from tests.graph.world import with_deps as seen_with
 from tools.adapters.memory_target import MemoryTarget
 from tools.adapters.memory_training import ScriptedTrainer, trained
@@ -111,8 +111,7 @@ def test_deployment_is_refused_while_the_way_back_cannot_be_proved(tmp_path: Pat
 
 
 def test_rollback_overtakes_a_waiting_run_and_voids_its_question(world: World) -> None:
-    world.profile["mode"] = "recommend"
-    asked = world.run(request={"retrainingConfig": {"validationStrategy": "latest:5d"}})
+    asked = world.run("judge", candidate_version=add_version(world, by("b")))
     number = asked["deploymentDecision"]["reviewId"]
 
     output = roll_back(world)

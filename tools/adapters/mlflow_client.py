@@ -115,12 +115,13 @@ def location_of(client: Any, registry_uri: str, model_uri: str) -> str:
 def artifact_location(tracking_uri: str, experiment: str) -> str | None:
     """Where a new experiment's files go: beside a SQLite file, else as the server says.
 
-    MLflow's own default is `mlruns` in whatever folder the process happens to be in.
+    MLflow's own default is `mlruns` in whatever folder the process happens to be in. A URI, because MLflow unquotes
+    what it takes for a path: an experiment named `../x` would leave the folder.
     """
     found = re.match(r"sqlite(?:\+\w+)?:///([^?]+)", tracking_uri)
     if found is None or found[1] == ":memory:":
         return None
-    return str(Path(found[1]).resolve().parent / "mlruns" / quote(experiment, safe=""))
+    return (Path(found[1]).resolve().parent / "mlruns" / quote(experiment, safe="")).as_uri()
 
 
 def _quiet() -> None:

@@ -6,6 +6,7 @@ import math
 import shlex
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,9 @@ class MlflowTracking:
             self._made = client_for(self._uri)
         return self._made
 
+    def _translated(self, tracking_run_id: str) -> AbstractContextManager[None]:
+        return translated("tracking server", self._uri, f"no tracking run {tracking_run_id}")
+
     def open_run(self, run_id: str, model_name: str, tags: Mapping[str, str]) -> str:
         wanted = f"tags.`{RUN_TAG}` = '{unquoted(run_id)}'"
         with translated("tracking server", self._uri):
@@ -127,30 +131,30 @@ class MlflowTracking:
 
     def log_json(self, tracking_run_id: str, path: str, content: Mapping[str, Any]) -> None:
         text = json_text(content, plain_path(path))
-        with translated("tracking server", self._uri):
+        with self._translated(tracking_run_id):
             self._client.log_text(tracking_run_id, text, path)
 
     def log_file(self, tracking_run_id: str, file: Path, folder: str) -> None:
         plain_path(f"{folder}/{existing(file).name}")
-        with translated("tracking server", self._uri):
+        with self._translated(tracking_run_id):
             self._client.log_artifact(tracking_run_id, str(file), folder)
 
     def log_metrics(self, tracking_run_id: str, metrics: Mapping[str, float]) -> None:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        with translated("tracking server", self._uri):
+        with self._translated(tracking_run_id):
             self._client.log_batch(
                 tracking_run_id, metrics=[Metric(name, value, now, 0) for name, value in finite(metrics).items()]
             )
 
     def set_tags(self, tracking_run_id: str, tags: Mapping[str, str]) -> None:
-        with translated("tracking server", self._uri):
+        with self._translated(tracking_run_id):
             for key, value in tags.items():
                 self._client.set_tag(tracking_run_id, key, value)
 
     def get_tags(self, tracking_run_id: str) -> Mapping[str, str]:
-        with translated("tracking server", self._uri, f"no tracking run {tracking_run_id}"):
+        with self._translated(tracking_run_id):
             return dict(self._client.get_run(tracking_run_id).data.tags)
 
     def fetch(self, tracking_run_id: str, path: str, folder: Path) -> Path | None:
@@ -170,7 +174,7 @@ class MlflowTracking:
             return Path(self._client.download_artifacts(tracking_run_id, path, str(folder)))
 
     def close_run(self, tracking_run_id: str, *, failed: bool = False) -> None:
-        with translated("tracking server", self._uri):
+        with self._translated(tracking_run_id):
             self._client.set_terminated(tracking_run_id, status="FAILED" if failed else "FINISHED")
 
     def where(self) -> str:

@@ -1,0 +1,147 @@
+"""Killed at any step towards the outside, resumed: the same end, one version, one move of the alias.
+
+The run is stopped before and after each call of a port that changes something, one stop a try. A stop is no exception
+of ours, so nothing on the way may tidy up after it; the next process has only store, checkpoints and the outside world.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.graph.world import NAME, World, make_world
+from tests.graph.world import with_deps as seen_with
+from tools.adapters.memory_target import MemoryTarget
+
+CHANGING = {
+    "store": {"update_run", "intend", "confirm", "record_champion", "open_review", "park", "release"},
+    "registry": {"register", "set_alias", "set_tags"},
+    "tracking": {"open_run", "log_json", "log_file", "log_metrics", "set_tags", "close_run"},
+    "trainer": {"train"},
+    "target": {"apply", "undo"},
+}
+
+
+class Killed(BaseException):
+    """As final as `kill -9`: nobody catches it."""
+
+
+class Fuse:
+    """Blows at the `at`-th changing call: before it, or right after it."""
+
+    def __init__(self, at: int = -1) -> None:
+        self.at, self.seen = at, -1
+        self.names: list[str] = []
+
+    def burn(self, name: str) -> None:
+        self.seen += 1
+        self.names.append(name)
+        if self.seen == self.at:
+            raise Killed(name)
+
+
+class Fragile:
+    """A port whose changing calls burn the fuse."""
+
+    def __init__(self, inner: Any, changing: set[str], fuse: Fuse) -> None:
+        self._inner, self._changing, self._fuse = inner, changing, fuse
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._inner, name)
+        if name not in self._changing:
+            return attribute
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._fuse.burn(f"before {name}")
+            result = attribute(*args, **kwargs)
+            self._fuse.burn(f"after {name}")
+            return result
+
+        return call
+
+
+def fragile(world: World, fuse: Fuse) -> World:
+    def wrap(port: str, inner: Any) -> Any:
+        return Fragile(inner, CHANGING[port], fuse)
+
+    deps = world.deps
+    return seen_with(
+        world,
+        store=wrap("store", deps.store),
+        registry=wrap("registry", deps.registry),
+        tracking=wrap("tracking", deps.tracking),
+        trainers={"project": wrap("trainer", deps.trainers["project"])},
+        target_of=lambda _: wrap("target", world.target),
+    )
+
+
+def deploys(folder: Path) -> World:
+    return make_world(folder, target=MemoryTarget(can_split=False, weights={"1": 100}))
+
+
+def rolls_back(folder: Path) -> World:
+    world = deploys(folder)
+    world.run()
+    world.registry.alias_moves.clear()
+    world.registry.registrations.clear()
+    world.target.calls.clear()
+    return world
+
+
+SCENARIOS: dict[str, tuple[Callable[[Path], World], str]] = {
+    "deploy": (deploys, "retrain"),
+    "rollback": (rolls_back, "rollback"),
+}
+
+
+def go(world: World, kind: str) -> dict[str, Any]:
+    reason = {"reason": "odd prices"} if kind == "rollback" else {}
+    return world.run(kind, **reason)  # type: ignore[arg-type]
+
+
+def traces(world: World) -> dict[str, Any]:
+    """What a run left outside; the same for a run that was never killed."""
+    return {
+        "champion": world.champion,
+        "moves": world.moves,
+        "versions": [v.version for v in world.registry.list_versions(NAME)],
+        "registered": len(world.registry.registrations),
+        "history": [(e.version, e.previous, e.how) for e in world.store.champions(NAME)],
+        "weights": world.target.weights,
+        "statuses": sorted(run.status for run in world.store.list_runs()),
+        "lease": world.store.current_lease(NAME),
+        "tracked": sorted(run.status for run in world.tracking.runs.values()),
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_run_killed_anywhere_and_resumed_ends_as_if_it_had_never_been_killed(tmp_path: Path, scenario: str) -> None:
+    make, kind = SCENARIOS[scenario]
+    whole, fuse = make(tmp_path / "whole"), Fuse()
+    go(fragile(whole, fuse), kind)
+    expected, points = traces(whole), list(fuse.names)
+    assert len(points) > 20
+    never_began: list[str] = []
+
+    for at, point in enumerate(points):
+        world = make(tmp_path / str(at))
+        with pytest.raises(Killed):
+            go(fragile(world, Fuse(at)), kind)
+        # The process is gone, its lease is not: whoever comes next sees that nobody holds it any more.
+        run_id = max(run.run_id for run in world.store.list_runs())
+        if world.store.get_run(run_id).status == "finished":
+            continue
+        if not _has_checkpoint(world, run_id):
+            never_began.append(point)
+            continue
+        world.runs.resume(run_id)
+
+        assert traces(world) == expected, f"killed {point} ({at})"
+
+    assert set(never_began) <= {"before update_run", "after update_run", "before open_run", "after open_run"}
+
+
+def _has_checkpoint(world: World, run_id: str) -> bool:
+    return world.checkpoints.get_tuple({"configurable": {"thread_id": run_id}}) is not None
