@@ -28,6 +28,8 @@ class RunState(TypedDict, total=False):
     tracking_run_id: str
     champion: dict[str, Any] | None
     """ModelVersion, as found at the start; re-read before any alias moves."""
+    overtaken: str
+    """Rollback only: the run that held the model; it is over once the way back is taken."""
     staleness: dict[str, Any]
     trigger: dict[str, Any]
     """TriggerVerdict, from check_staleness."""
@@ -89,6 +91,7 @@ def run_of(state: RunState) -> Run:
 class Findings:
     """Everything found out so far; absent means that its node has not run."""
 
+    overtaken: str | None = None
     staleness: StalenessReport | None = None
     trigger: TriggerVerdict | None = None
     data: PreparedData | None = None
@@ -122,6 +125,7 @@ def findings_of(state: RunState) -> Findings:
         return None if value is None else kind.model_validate(value)
 
     return Findings(
+        overtaken=state.get("overtaken"),
         staleness=read("staleness", StalenessReport),
         trigger=read("trigger", TriggerVerdict),
         data=read("data", PreparedData),

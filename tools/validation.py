@@ -3,10 +3,12 @@
 The window and the holdout are each held against the reference (the champion's training rows). A world that moves is not
 broken: ranges are widened by half their width, shares need a rise beyond their own sampling error, and a column that was
 constant may begin to vary (a warning). What is broken blocks: a column gone or of another type, a unit changed, nulls, infinities,
-one class only. Without a reference the comparing checks are `could_not_check` as warnings: there is nothing to protect yet.
+labels of one class only, or of shares or a type that they never had. Without a reference the comparing checks are
+`could_not_check` as warnings: there is nothing to protect yet.
 """
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from math import sqrt
 from typing import Final, Literal
 
@@ -17,6 +19,16 @@ from tools.contracts.training import ModelSignature
 
 UNIT_FACTOR: Final = 8.0
 """A median that many times larger or smaller, with its spread, is a changed unit rather than a moved world."""
+UNDONE: Final = 5.0
+"""A conversion explains a change when undoing it brings the column that many times nearer to what it was."""
+CONVERSIONS: Final[dict[str, Callable[[float], float]]] = {
+    "Fahrenheit to Celsius": lambda celsius: celsius * 1.8 + 32,
+    "Celsius to Fahrenheit": lambda fahrenheit: (fahrenheit - 32) / 1.8,
+}
+"""Changes of unit that shift as well as scale, by how they are undone. They only warn: a summer that follows a winter looks the
+same."""
+LABEL_SHIFT: Final = 0.25
+"""Share of the labels that may move from one class to another: beyond it, and its error, something coded them anew."""
 SIGMAS: Final = 4.0
 """Standard errors that a share must rise beyond its bound."""
 DEPENDENCE: Final = 8.0
@@ -50,6 +62,8 @@ def validate(
         *_volume(spec, window, labelled_rows),
         *_duplicates(spec, window),
         *_labels(data, task, holdout),
+        *_label_change(data, task, reference, window, spec, "window"),
+        *_label_change(data, task, reference, holdout, spec, "holdout"),
     ]
     for name in data.features:
         checks += _column(name, reference, window, spec, "window")
@@ -146,6 +160,44 @@ def _labels(data: DataSpec, task: Task, holdout: DataProfile) -> Iterator[Check]
         )
 
 
+def _label_change(
+    data: DataSpec, task: Task, reference: DataProfile | None, current: DataProfile, spec: ValidationSpec, where: str
+) -> Iterator[Check]:
+    """Labels coded anew would judge every model but the champion well, for that one learned the old ones."""
+    name, n = data.target, current.rows
+    then, now = None if reference is None else reference.column(name), current.column(name)
+    if now is not None and now.infinite:
+        yield _infinite(name, now, n, where)
+    if then is None or now is None or "empty" in (then.family, now.family):
+        return
+    if then.family != now.family:
+        yield _another_type(name, then, now, n, where)
+    elif task == "regression":
+        yield from _numeric(name, then, now, n, spec, where)
+    else:
+        before, after = _class_shares(then), _class_shares(now)
+        moved = sum(abs(before.get(label, 0.0) - after.get(label, 0.0)) for label in before.keys() | after.keys()) / 2
+        bound = LABEL_SHIFT + _error(0.5, n) / 2
+        yield Check(
+            name="label_share",
+            subject=name,
+            result="pass" if moved <= bound else "fail",
+            value=moved,
+            threshold=bound,
+            n=n,
+            statement=f"{moved:.0%} of the labels in the {where} are of another class than in the champion's training rows"
+            f" (up to {bound:.0%} is accepted).",
+        )
+
+
+def _class_shares(labels: ColumnProfile) -> Mapping[str, float]:
+    """Share of each label; of numbers, to a hundredth."""
+    if labels.family != "numeric":
+        return labels.categories
+    counts = Counter(f"{value:g}" for value in labels.quantiles)
+    return {label: count / len(labels.quantiles) for label, count in counts.items()}
+
+
 def _column(
     name: str, reference: DataProfile | None, current: DataProfile, spec: ValidationSpec, where: str
 ) -> Iterator[Check]:
@@ -155,9 +207,7 @@ def _column(
     then = None if reference is None else reference.column(name)
     n = current.rows
     if now.infinite:
-        yield _fail(
-            "range", name, float(now.infinite), 0.0, n, f"{name} has {now.infinite} infinite values in the {where}."
-        )
+        yield _infinite(name, now, n, where)
     if then is None or reference is None:
         if now.family == "empty":
             yield _fail("nulls", name, 1.0, 1.0, n, f"{name} has only nulls in the {where}.")
@@ -173,13 +223,7 @@ def _column(
     if "empty" in (then.family, now.family):
         return
     if then.family != now.family:
-        yield Check(
-            name="schema",
-            subject=name,
-            result="fail",
-            n=n,
-            statement=f"{name} was {then.family} in the champion's training rows and is {now.family} in the {where}.",
-        )
+        yield _another_type(name, then, now, n, where)
     elif now.family == "numeric":
         yield from _numeric(name, then, now, n, spec, where)
     elif now.family == "categorical":
@@ -209,14 +253,18 @@ def _numeric(
     low, high = then.quantiles[0], then.quantiles[-1]
     width = high - low
     if width == 0:
-        if now.distinct > 1:
-            text = f"{name} was constant in the champion's training rows and varies in the {where}."
+        if now.distinct > 1 or now.quantiles[0] != low:
+            text = f"{name} was always {low:.4g} in the champion's training rows and is not in the {where}."
             yield Check(name="range", subject=name, result="fail", severity="warn", n=n, statement=text)
         return
     factor = _factor(then, now)
     if factor is not None:
         text = f"{name} is about {factor:,.3g} times what it was in the champion's training rows ({where}): a changed unit?"
         yield _fail("unit", name, factor, UNIT_FACTOR, n, text)
+    conversion = _conversion(then, now)
+    if conversion is not None:
+        text = f"{name} is what it was in the champion's training rows, turned from {conversion} ({where}), or the season changed."
+        yield Check(name="unit", subject=name, result="fail", severity="warn", n=n, statement=text)
     if name in spec.skip_range:
         return
     outside = sum(1 for q in now.quantiles if q < low - width / 2 or q > high + width / 2) / len(now.quantiles)
@@ -251,9 +299,26 @@ def _factor(then: ColumnProfile, now: ColumnProfile) -> float | None:
     return by_middle if agree and far else None
 
 
+def _conversion(then: ColumnProfile, now: ColumnProfile) -> str | None:
+    """Which of the `CONVERSIONS` was applied, where undoing it makes the column what it was."""
+    spread = then.quantiles[90] - then.quantiles[10]
+
+    def distance(undo: Callable[[float], float]) -> float:
+        return sum(abs(undo(now.quantiles[q]) - then.quantiles[q]) for q in range(10, 100, 10)) / 9
+
+    raw = distance(float)
+    if raw <= spread / 4:
+        return None
+    return next((name for name, undo in CONVERSIONS.items() if distance(undo) * UNDONE < raw), None)
+
+
 def _categories(
     name: str, then: ColumnProfile, now: ColumnProfile, n: int, spec: ValidationSpec, where: str
 ) -> Iterator[Check]:
+    if then.distinct > len(then.categories):
+        text = f"{name} had {then.distinct:,} categories in the champion's training rows, too many to keep: new ones are not told."
+        yield Check(name="categories", subject=name, result="could_not_check", severity="warn", n=n, statement=text)
+        return
     new = {value: share for value, share in now.categories.items() if value not in then.categories}
     share = sum(new.values())
     bound = spec.max_new_categories + _error(0.0, n)
@@ -278,17 +343,31 @@ def _error(share: float, n: int) -> float:
     return SIGMAS * sqrt(p * (1 - p) / rows)
 
 
+def _infinite(name: str, now: ColumnProfile, n: int, where: str) -> Check:
+    text = f"{name} has {now.infinite} infinite values in the {where}."
+    return _fail("range", name, float(now.infinite), 0.0, n, text)
+
+
+def _another_type(name: str, then: ColumnProfile, now: ColumnProfile, n: int, where: str) -> Check:
+    text = f"{name} was {then.family} in the champion's training rows and is {now.family} in the {where}."
+    return Check(name="schema", subject=name, result="fail", n=n, statement=text)
+
+
 def _fail(name: str, subject: str, value: float, threshold: float, n: int, statement: str) -> Check:
     return Check(name=name, subject=subject, result="fail", value=value, threshold=threshold, n=n, statement=statement)
 
 
 def _unique(checks: list[Check]) -> tuple[Check, ...]:
     """One check a name and subject: the worst of window and holdout."""
-    rank: dict[str, int] = {"fail": 0, "could_not_check": 1, "pass": 2}
+    ranks: dict[str, int] = {"fail": 0, "could_not_check": 1, "pass": 2}
+
+    def rank(check: Check) -> tuple[int, bool]:
+        return ranks[check.result], check.severity != "block"
+
     kept: dict[tuple[str, str], Check] = {}
     for check in checks:
         key = (check.name, check.subject)
-        if key not in kept or rank[check.result] < rank[kept[key].result]:
+        if key not in kept or rank(check) < rank(kept[key]):
             kept[key] = check
     return tuple(kept.values())
 

@@ -31,18 +31,25 @@ def find_champion(deps: Deps, profile: Profile) -> ModelVersion | None:
 
 
 def last_known_good(deps: Deps, profile: Profile, champion: ModelVersion | None) -> ModelVersion | None:
-    """The version to go back to from `champion`: by alias, else the newest earlier champion of the history."""
+    """The version to go back to from `champion`: by alias, else the newest earlier champion of the history.
+
+    A version that was rolled back from, and not deployed again since, is no good one.
+    """
     name = profile.registered_model
-    marked = deps.registry.by_alias(name, profile.champion.last_known_good_alias)
     current = None if champion is None else champion.version
+    marked = deps.registry.by_alias(name, profile.champion.last_known_good_alias)
     if marked is not None and marked.version != current:
         return marked
+    seen, distrusted = {current}, set[str | None]()
     for event in deps.store.champions(name):
-        if event.version != current:
+        if event.version not in seen and event.version not in distrusted:
             try:
                 return deps.registry.get_version(name, event.version)
             except NotFound:
-                continue
+                pass
+        seen.add(event.version)
+        if event.how == "rolled_back" and event.previous not in seen:
+            distrusted.add(event.previous)
     return None
 
 

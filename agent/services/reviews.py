@@ -119,8 +119,11 @@ def answer(deps: Deps, review_id: int, verdict: Answer, reason: str, by: str | N
             value=review_id,
             remedy=f"`retrain runs show {review.run_id}` tells what became of it",
         )
-    if person not in review.approvers:
-        known = ", ".join(review.approvers) or "nobody"
+    # Whoever may approve must have been named when it was asked, and still be: a revocation counts at once.
+    today = deps.load_profile(review.model_id).review.approvers
+    approvers = [name for name in review.approvers if name in today]
+    if person not in approvers:
+        known = ", ".join(approvers) or "nobody"
         raise NotAllowed(
             f"{person!r} may not answer review {review_id} of {review.model_id!r}; approvers: {known}",
             thing="approver",

@@ -25,6 +25,8 @@ def roll_back(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     before = prove(deps, run, to, served="unproved")
     if not before.holds:
         return _refused(champion, to, reason, before.statement, before)
+    if findings.overtaken is not None:
+        _end_overtaken(deps, findings.overtaken, f"a rollback (run {run.run_id}) took the model")
     served = _serve(deps, run, to)
     if champion is None or champion.version != to.version:
         move_champion(
@@ -107,6 +109,18 @@ def request_for(version: ModelVersion, weight: int, previous: str | None, key: s
         previous_version=previous,
         idempotency_key=key,
     )
+
+
+def _end_overtaken(deps: Deps, run_id: str, why: str) -> None:
+    """The run that held the model is over: what it asked or meant to do no longer holds."""
+    if run_id == (None if deps.lease is None else deps.lease.current.run_id):
+        return
+    if deps.store.get_run(run_id).status == "finished":
+        return
+    deps.store.update_run(run_id, status="aborted", error=why, parked_for=None, wake_at=None)
+    for review in deps.store.list_reviews():
+        if review.run_id == run_id:
+            deps.store.close_review(review.id, "void")
 
 
 def _serve(deps: Deps, run: Run, to: ModelVersion) -> Any:

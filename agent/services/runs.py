@@ -12,14 +12,16 @@ from langgraph.types import Command
 from agent.deps import Deps
 from agent.graph import build_graph
 from agent.services import outputs, reviews
-from agent.services.champion import find_champion, require_movable
+from agent.services.champion import find_champion
 from agent.services.leases import LeaseKeeper
-from agent.services.trust import require_known_store
+from agent.services.preflight import require_sound
 from agent.state import STATE_VERSION, RunState, findings_of, run_of
-from tools.contracts.profile import Profile
 from tools.contracts.request import RunOrder
 from tools.contracts.run import RunRecord
-from tools.errors import BadInput, BrokenInvariant, Conflict, NotFound, RetrainingError
+from tools.errors import BrokenInvariant, Conflict, NotFound, RetrainingError
+
+_FROM_THE_START = object()
+"""Killed before its first checkpoint: the recorded order is all there is, and all that is needed."""
 
 
 class Runs:
@@ -37,8 +39,7 @@ class Runs:
         """
         deps = self._deps
         profile = deps.load_profile(order.request.model_id)
-        require_movable(profile)
-        require_known_store(deps, profile)
+        require_sound(deps, profile, order)
         self._end_overdue_review(profile.registered_model)
         run_id, now = deps.new_id(), deps.clock()
         record = deps.store.create_run(
@@ -50,16 +51,21 @@ class Runs:
                 status="running",
                 requested_by=order.requested_by,
                 idempotency_key=order.request.idempotency_key,
+                order=order.to_state(),
                 created_at=now,
                 updated_at=now,
             )
         )
         if record.run_id != run_id:
-            return self.show(record.run_id)
+            return record.output if record.output is not None else self.resume(record.run_id)
+        deps.progress(f"run {run_id} of {profile.id}")
+        before = deps.store.current_lease(profile.registered_model)
         with self._holding(record, new=True, preempt=order.kind == "rollback") as held:
-            return self._drive(held, record, self._first_state(held, record, order, profile))
+            return self._drive(held, record, self._first_state(held, record, None if before is None else before.run_id))
 
-    def _first_state(self, deps: Deps, record: RunRecord, order: RunOrder, profile: Profile) -> RunState:
+    def _first_state(self, deps: Deps, record: RunRecord, overtaken: str | None = None) -> RunState:
+        order = RunOrder.model_validate(record.order)
+        profile = deps.load_profile(order.request.model_id)
         run_id, name = record.run_id, profile.registered_model
         tags = {"retraining.kind": order.kind, "retraining.store": deps.store.identity()}
         tracking_run = deps.tracking.open_run(run_id, name, tags)
@@ -75,14 +81,9 @@ class Runs:
         }
         if order.kind == "judge" and order.candidate_version is not None:
             given = deps.registry.get_version(name, order.candidate_version)
-            if champion is not None and champion.version == given.version:
-                raise BadInput(
-                    f"version {given.version} of {given.name!r} is the champion itself",
-                    thing="candidate",
-                    value=given.version,
-                    remedy="name another version: `retrain history` lists what was champion when",
-                )
             state |= {"candidate": given.to_state(), "candidate_uri": given.model_uri}
+        if order.kind == "rollback" and overtaken is not None:
+            state["overtaken"] = overtaken
         return state
 
     def resume(self, run_id: str) -> dict[str, Any]:
@@ -103,7 +104,7 @@ class Runs:
             )
         given = self._next_input(record)
         with self._holding(record) as held:
-            return self._drive(held, record, given)
+            return self._drive(held, record, self._first_state(held, record) if given is _FROM_THE_START else given)
 
     def show(self, run_id: str) -> dict[str, Any]:
         """The run's latest public JSON, from the store."""
@@ -122,7 +123,6 @@ class Runs:
     def _holding(self, record: RunRecord, *, new: bool = False, preempt: bool = False) -> Iterator[Deps]:
         """The lease for one drive. A fault inside marks the run failed, unless somebody ended it meanwhile."""
         store, run_id = self._deps.store, record.run_id
-        before = store.current_lease(record.model_name)
         keeper = LeaseKeeper(
             store, record.model_name, run_id, self._holder, ttl_seconds=self._lease_seconds, preempt=preempt
         )
@@ -131,24 +131,16 @@ class Runs:
                 if store.get_run(run_id).updated_at != record.updated_at:
                     raise Conflict(f"another process went on with run {run_id} meanwhile", thing="run", value=run_id)
                 store.update_run(run_id, status="running", parked_for=None, wake_at=None, error=None)
-                if preempt and before is not None and before.run_id != run_id:
-                    self._abort(before.run_id, f"a rollback (run {run_id}) took the model")
                 yield replace(self._deps, lease=keeper)
         except RetrainingError as error:
             # A resumed run that could not have its lease stays what it was.
             if (new or keeper.held) and store.get_run(run_id).status == "running":
                 store.update_run(run_id, status="failed", error=error.message)
             raise
-
-    def _abort(self, run_id: str, why: str) -> None:
-        """A run that was overtaken is over: what it asked or meant to do no longer holds."""
-        store = self._deps.store
-        if store.get_run(run_id).status == "finished":
-            return
-        store.update_run(run_id, status="aborted", error=why, parked_for=None, wake_at=None)
-        for review in store.list_reviews():
-            if review.run_id == run_id:
-                store.close_review(review.id, "void")
+        except KeyboardInterrupt:
+            store.update_run(run_id, status="failed", error="interrupted")
+            self._deps.progress(f"interrupted; `retrain run --resume {run_id}` goes on with it")
+            raise
 
     def _end_overdue_review(self, model_name: str) -> None:
         """A question that nobody answered in time must not hold its model for ever."""
@@ -168,14 +160,8 @@ class Runs:
         """None re-enters a killed node; a parked one is woken once its answer or its hour has come."""
         snapshot = self._app.get_state(self._config(record.run_id))
         version = snapshot.values.get("state_version")
-        if not snapshot.values:
-            self._deps.store.update_run(record.run_id, status="failed", error="stopped before its first step")
-            raise Conflict(
-                f"run {record.run_id} was stopped before its first step",
-                thing="run",
-                value=record.run_id,
-                remedy="start it anew: nothing had been done",
-            )
+        if not snapshot.values and record.order is not None:
+            return _FROM_THE_START
         if version != STATE_VERSION:
             raise Conflict(
                 f"run {record.run_id} was left by state version {version}; this program knows {STATE_VERSION}",

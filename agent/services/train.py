@@ -8,7 +8,7 @@ from agent.services.effects import Result, once
 from agent.state import Findings, Run
 from tools.contracts.evidence import Fold, PreparedData
 from tools.contracts.training import ModelVersion, TrainingOrder, TrainingResult
-from tools.errors import BadInput, BrokenInvariant
+from tools.errors import BrokenInvariant
 
 KEY_TAG = "retraining.key"
 
@@ -18,11 +18,7 @@ def train(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     data = _data(findings)
     how = run.profile.training
     if how is None:
-        raise BadInput(
-            f"profile {run.profile.id!r} says nothing about training",
-            thing="training",
-            remedy="add a `training:` section, or hand in a version with `retrain judge`",
-        )
+        raise BrokenInvariant("training was reached without a training section", thing="training")
     trainer = deps.trainers[how.kind]
     models: list[str] = []
     result: TrainingResult | None = None

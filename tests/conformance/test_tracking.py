@@ -297,6 +297,7 @@ def test_where_can_be_opened_or_pasted_and_has_no_password(uri: str, shown: str)
         ("http://[broken", BadInput, "is no address of a tracking server"),
         ("sqlite:///{folder}/text.db", BadInput, r"the tracking server at .*text\.db cannot be read: file is not a"),
         ("sqlite:///{folder}", Unavailable, "did not answer"),
+        ("sqlite:///{folder}/text.db/mlflow.db", Unavailable, "did not answer"),
         ("mssql+pymssql://user:s3cret@host/x", BadInput, "needs the Python package pymssql, which is not installed"),
     ],
 )

@@ -189,6 +189,22 @@ def test_labels_that_are_not_mature_are_neither_trained_on_nor_judged_on(tmp_pat
     assert training["at"].max() <= start - pd.Timedelta(days=10)
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"retrainingConfig": {"dataWindow": "90 moons"}},
+        {"retrainingConfig": {"validationStrategy": "newest"}},
+        {"deploymentCriteria": {"guardrailMetrics": ["beauty"]}},
+    ],
+)
+def test_request_that_could_only_fail_later_leaves_no_run_behind(world: World, request_: Any) -> None:
+    with pytest.raises(BadInput):
+        world.run(request=request_)
+
+    assert world.store.list_runs() == []
+    assert not world.touched
+
+
 # --- training and scoring that go wrong
 
 

@@ -112,6 +112,17 @@ def test_answer_that_is_not_allowed_leaves_the_question_open(
     assert answer(world, number, "approve")["rollout"]["phase"] == "promoted"
 
 
+def test_approver_who_was_removed_since_may_not_answer(world: World) -> None:
+    _, number = ask(world)
+    world.profile["review"] = {"approvers": ["grace"]}
+
+    for person in (PERSON, "grace"):
+        with pytest.raises(NotAllowed, match="approvers: nobody"):
+            answer(world, number, "approve", by=person)
+
+    assert not world.touched
+
+
 def test_reviewer_is_the_os_user_where_no_door_says_otherwise(world: World) -> None:
     _, number = ask(world)
 

@@ -11,7 +11,7 @@ from tests.graph.world import with_deps as seen_with
 from tools.adapters.memory_target import MemoryTarget
 from tools.adapters.memory_training import ScriptedTrainer, trained
 from tools.contracts.training import TrainingResult
-from tools.errors import Conflict, NotFound
+from tools.errors import Conflict, NotAllowed, NotFound
 
 
 def roll_back(world: World, **changes: Any) -> dict[str, Any]:
@@ -63,6 +63,8 @@ def test_endpoint_that_serves_something_else_is_not_called_rolled_back(tmp_path:
 def test_named_version_is_taken_and_an_unknown_one_refused(world: World) -> None:
     with pytest.raises(NotFound):
         roll_back(world, rollback_to="9")
+    with pytest.raises(Conflict, match="champion already"):
+        roll_back(world, rollback_to="2")
     assert world.champion == "2"
 
     assert roll_back(world, rollback_to="1")["rollout"]["championVersion"] == "1"
@@ -89,10 +91,36 @@ def test_version_that_cannot_be_proved_is_not_gone_back_to(world: World, spoil: 
 def test_without_any_earlier_champion_there_is_nothing_to_go_back_to(tmp_path: Path) -> None:
     world = make_world(tmp_path)
 
-    output = roll_back(world)
+    with pytest.raises(Conflict, match="no last known good version"):
+        roll_back(world)
 
-    assert output["rollout"]["phase"] == "refused"
-    assert "no last known good version" in output["rollout"]["statement"]
+    assert world.store.list_runs() == []
+
+
+def test_version_that_was_rolled_back_from_is_no_way_back(world: World) -> None:
+    roll_back(world)
+
+    with pytest.raises(Conflict, match=r"no last known good version to go back to \(version 1 is champion\)"):
+        roll_back(world)
+
+    assert world.champion == "1"
+
+
+def test_version_deployed_again_after_a_rollback_can_be_gone_back_from_and_to(world: World) -> None:
+    roll_back(world)
+    world.run("judge", candidate_version="2")
+    assert world.champion == "2"
+
+    assert roll_back(world)["rollout"]["championVersion"] == "1"
+
+
+def test_rollback_in_mode_observe_is_not_allowed(world: World) -> None:
+    world.profile["mode"] = "observe"
+
+    with pytest.raises(NotAllowed, match="mode observe"):
+        roll_back(world)
+
+    assert world.champion == "2"
 
 
 def test_deployment_is_refused_while_the_way_back_cannot_be_proved(tmp_path: Path) -> None:
@@ -125,6 +153,22 @@ def test_rollback_overtakes_a_waiting_run_and_voids_its_question(world: World) -
     with pytest.raises(Conflict, match="aborted"):
         world.runs.resume(asked["runId"])
     assert world.champion == "1"
+
+
+@pytest.mark.parametrize("to", ["9", "1"])
+def test_rollback_that_is_refused_leaves_the_waiting_question_open(world: World, to: str) -> None:
+    asked = world.run("judge", candidate_version=add_version(world, by("b")))
+    number = asked["deploymentDecision"]["reviewId"]
+    world.scorer.digests[f"models:/{NAME}/1"] = "other"
+
+    try:
+        assert roll_back(world, rollback_to=to)["rollout"]["phase"] == "refused"
+    except NotFound:
+        assert to == "9"
+
+    assert world.store.get_review(number).status == "open"
+    reviews.answer(world.deps, number, "reject", "after all", PERSON)
+    assert world.runs.resume(asked["runId"])["status"] == "finished"
 
 
 def test_rollback_overtakes_a_run_in_flight_whose_next_effect_is_refused(world: World) -> None:

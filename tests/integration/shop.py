@@ -108,7 +108,6 @@ class Shop:
         (folder / "train.py").write_text(TRAIN)
         (folder / "retraining.yaml").write_text("tracking_uri: sqlite:///mlflow.db\n")
         stream().to_parquet(folder / "rows.parquet", index=False)
-        self._first: ModelVersion | None = None
 
     def profile(self, name: str, **changes: Any) -> str:
         """Write a profile; returns its name, which is also the registered model's unless `registered` is given."""
@@ -159,16 +158,16 @@ class Shop:
         found = self.app().deps.registry.by_alias(name, "champion")
         return None if found is None else found.version
 
-    def retrain(self, *arguments: str, given: str | None = None, seconds: float = 180) -> Result:
-        """`retrain ARGUMENTS` in a process of its own."""
+    def retrain(self, *arguments: str, given: str | None = None, folder: Path | None = None) -> Result:
+        """`retrain ARGUMENTS` in a process of its own, in the workspace or in `folder`."""
         done = subprocess.run(
             [*COMMAND, *arguments],
-            cwd=self.folder,
+            cwd=folder or self.folder,
             env=_environment(),
-            input=given,
+            input=given or "",
             capture_output=True,
             text=True,
-            timeout=seconds,
+            timeout=240,
             check=False,
         )
         return Result(done.returncode, done.stdout, done.stderr)
@@ -186,7 +185,7 @@ class Shop:
         )
 
     def _model_uri(self, rows: str) -> str:
-        """Logged by the same pipeline, outside of any run of ours; once for all models that ask for the same rows."""
+        """Logged by the same pipeline, outside of any run of ours."""
         code = "import mlflow, sys; [print(m.model_uri) for m in mlflow.search_logged_models(output_format='list')[:1]]"
         env = _environment() | {"MLFLOW_TRACKING_URI": f"sqlite:///{self.folder}/mlflow.db"}
         arguments = ["--training-data", rows, "--target", "y", "--features", "a,b,c", "--event-time", "at"]

@@ -65,11 +65,6 @@ def _family(known: Any) -> Family:
         return "datetime"
     if isinstance(known.dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(known):
         return "categorical"
-    first = known.iloc[0]
-    return "categorical" if isinstance(first, str) else "numeric" if _decimal(first) else "other"
-
-
-def _decimal(value: Any) -> bool:
-    import decimal
-
-    return isinstance(value, decimal.Decimal)
+    # What has no type of its own beside nulls: flags with a gap among them, decimals.
+    objects: dict[str, Family] = {"boolean": "boolean", "string": "categorical", "decimal": "numeric"}
+    return objects.get(pd.api.types.infer_dtype(known), "other")

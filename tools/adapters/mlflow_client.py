@@ -55,7 +55,7 @@ def _probe(what: str, uri: str) -> None:
     try:
         urlsplit(uri)
         url = make_url(uri) if uri.startswith(_DATABASES) else None
-        if url is None or (url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()):
+        if url is None:
             return
         engine = create_engine(url)
     except ModuleNotFoundError as error:
@@ -69,6 +69,8 @@ def _probe(what: str, uri: str) -> None:
         raise _no_address(what, uri) from error
     with translated(what, uri):
         try:
+            if url.get_backend_name() == "sqlite" and url.database:
+                Path(url.database).parent.mkdir(parents=True, exist_ok=True)
             inspect(engine).get_table_names()
         except OperationalError:
             raise

@@ -21,6 +21,8 @@ class RunRecord(Contract):
     status: RunStatus
     requested_by: str
     idempotency_key: str | None = None
+    order: dict[str, Any] | None = None
+    """RunOrder; absent in records of older programs."""
     created_at: UtcDatetime
     updated_at: UtcDatetime
     wake_at: UtcDatetime | None = None
