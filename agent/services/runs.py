@@ -2,7 +2,7 @@
 """How does a run begin, park, wake and end? One drive of the graph under one lease."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -135,7 +135,10 @@ class Runs:
         except RetrainingError as error:
             # A resumed run that could not have its lease stays what it was.
             if (new or keeper.held) and store.get_run(run_id).status == "running":
-                store.update_run(run_id, status="failed", error=error.message)
+                ended = store.update_run(run_id, status="failed", error=error.message)
+                if ended.tracking_run_id is not None:
+                    with suppress(RetrainingError):
+                        self._deps.tracking.close_run(ended.tracking_run_id, failed=True)
             raise
         except KeyboardInterrupt:
             store.update_run(run_id, status="failed", error="interrupted")

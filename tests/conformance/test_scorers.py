@@ -244,6 +244,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future
         yield {case.id: pool.submit(score, case) for case in CASES}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_whatever_a_model_does_is_a_result_that_says_so(case: Case, ended: dict[str, Future[Ended]]):
     found = ended[case.id].result()
@@ -253,6 +254,7 @@ def test_whatever_a_model_does_is_a_result_that_says_so(case: Case, ended: dict[
     assert not (found.folder / "out").exists()
 
 
+@pytest.mark.slow
 def test_model_sees_its_features_in_order_and_no_secret_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     secrets = {"AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_TOKEN", "OPENAI_API_KEY", "DB_URL"}
     for name in (*secrets, "MLFLOW_TRACKING_URI"):
@@ -297,6 +299,7 @@ def test_folder_without_a_model_or_with_a_link_out_of_it_is_not_opened(models: d
     assert [real(tmp_path).digest(str(model)) for model in (empty, linked)] == [None, None]
 
 
+@pytest.mark.slow
 def test_one_model_has_one_digest_whichever_way_it_is_named(mlflow_file: str, models: dict[str, str], tmp_path: Path):
     client = client_for(mlflow_file)
     experiment = client.create_experiment("scorers", artifact_location=str(tmp_path / "artifacts"))

@@ -44,7 +44,7 @@ class Stream:
     """An example's rows under its own profile; each set is profiled once."""
 
     profile: Profile
-    frame: pd.DataFrame
+    frame: Any
     folder: Path
 
     def __post_init__(self) -> None:
@@ -96,7 +96,7 @@ class Stream:
         champion_at, as_of = ORDINARY[self.profile.registered_model]
         return self.at(as_of), self.at(champion_at).training
 
-    def damaged(self, damage: Callable[[pd.DataFrame], pd.DataFrame]) -> "tuple[Stream, Window, DataProfile]":
+    def damaged(self, damage: Callable[[Any], Any]) -> "tuple[Stream, Window, DataProfile]":
         """The ordinary run again, after something happened to its latest rows, the holdout's."""
         healthy, reference = self.ordinary
         _, as_of = ORDINARY[self.profile.registered_model]
@@ -256,7 +256,14 @@ DAMAGES = [
     Damage("infinities", "electricity", "nsw_price", some_infinite, "range", "28 infinite values in the window"),
     Damage("infinities", "weather", "temperature", some_infinite, "range", "infinite values in the window"),
     Damage("infinite labels", "flights_delay", "arr_delay", some_infinite, "range", "infinite values in the window"),
-    Damage("new categories", "flights_late", "carrier", half_new, "categories", "50.0% of the holdout has categories"),
+    Damage(
+        "new categories",
+        "flights_late",
+        "carrier",
+        half_new,
+        "categories",
+        "% of the holdout has categories the champion never saw (ZZ)",
+    ),
     Damage(
         "minutes become seconds", "flights_delay", "arr_delay", lambda v: v * 60, "range", "of the holdout lies outside"
     ),
@@ -282,7 +289,7 @@ def test_damage_of_the_latest_rows_is_refused_by_the_check_that_it_is_for(damage
 
 
 def report_of(damage: Damage, streams: dict[str, Stream]) -> ValidationReport:
-    def change(rows: pd.DataFrame) -> pd.DataFrame:
+    def change(rows: Any) -> Any:
         return rows.assign(**{damage.column: damage.change(rows[damage.column])})
 
     broken, rows, reference = streams[damage.stream].damaged(change)
@@ -295,19 +302,12 @@ def test_stream_without_damage_passes_every_check(name: str, streams: dict[str, 
     healthy, rows, reference = streams[name].damaged(lambda rows: rows)
     report = healthy.report(rows, reference)
     assert (report.verdict, blocking(report)) == ("pass", {})
-    assert {check.name for check in report.checks} >= {
-        "schema",
-        "volume",
-        "duplicates",
-        "label_share",
-        "nulls",
-        "range",
-    }
+    assert {check.name for check in report.checks} >= {"schema", "volume", "duplicates", "nulls", "range"}
     assert "could_not_check" not in {check.result for check in report.checks}
 
 
 def test_two_changes_of_the_demo_are_both_refused(streams: dict[str, Stream]):
-    def change(rows: pd.DataFrame) -> pd.DataFrame:
+    def change(rows: Any) -> Any:
         return rows.assign(nsw_demand=rows["nsw_demand"] * 1000, vic_demand=thirds(rows["vic_demand"]))
 
     broken, rows, reference = streams["electricity"].damaged(change)

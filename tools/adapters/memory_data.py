@@ -144,8 +144,8 @@ def _between(table: Any, start: datetime | None, end: datetime) -> Any:
 
 
 def _range(table: Any) -> tuple[datetime, datetime, int] | None:
-    times = table[_TIME].to_pylist()
-    return (aware(min(times)), aware(max(times)), len(times)) if times else None
+    times = table[_TIME].to_numpy()
+    return (aware(times.min().item()), aware(times.max().item()), len(times)) if len(times) else None
 
 
 def _write(table: Any, spec: DataSpec, names: list[str], path: Path, limit: int | None) -> DatasetRef:

@@ -25,18 +25,24 @@ def masked(text: str) -> str:
     return _PARAMETER.sub(r"\1***", _TOKEN.sub(r"\1***@", _PASSWORD.sub(r"\1***@", text)))
 
 
+_OWN_SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # Standard output is ours: JSON, often.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+SET_BY_US: set[str] = set()
+"""Variables that this process gave itself: a pipeline that uploads a large model must not inherit our haste."""
+
+
 def client_for(tracking_uri: str, registry_uri: str | None = None) -> Any:
     """An MlflowClient that gives up within seconds instead of minutes, and asks nobody outside."""
-    for name, value in (
-        ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"),
-        ("MLFLOW_HTTP_REQUEST_TIMEOUT", "10"),
-        ("MLFLOW_DISABLE_TELEMETRY", "true"),
-        ("DO_NOT_TRACK", "1"),
-        ("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"),
-        # Standard output is ours: JSON, often.
-        ("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"),
-    ):
-        os.environ.setdefault(name, value)
+    for name, value in _OWN_SETTINGS.items():
+        if os.environ.setdefault(name, value) == value:
+            SET_BY_US.add(name)
     _quiet()
     from mlflow import MlflowClient
 

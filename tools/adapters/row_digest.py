@@ -18,7 +18,8 @@ NULL = "\\N"
 MILLIONTHS = 1e6
 LARGEST = 1e37
 """In millionths: from here on a number stands as it prints."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - times are compared as naive ones in UTC
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def row_hash(values: Iterable[object]) -> str:
@@ -28,10 +29,10 @@ def row_hash(values: Iterable[object]) -> str:
 
 def _text(value: object) -> str:
     if isinstance(value, datetime):
-        time = value.replace(tzinfo=UTC) if value.tzinfo is None else value
-        return str((time - _EPOCH) // timedelta(microseconds=1))
+        time = value if value.tzinfo is None else value.astimezone(UTC).replace(tzinfo=None)
+        return str((time - _EPOCH) // _MICROSECOND)
     if isinstance(value, date):
-        return str((value - _EPOCH.date()) // timedelta(microseconds=1))
+        return str((value - _EPOCH.date()) // _MICROSECOND)
     if isinstance(value, int):
         return f"{int(value)}000000" if value else "0"
     if isinstance(value, float | Decimal):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
+from tools.adapters.mlflow_client import SET_BY_US
 from tools.errors import BadInput
 
 TAIL = 30
@@ -65,7 +66,11 @@ def pipeline_environment(extra: Mapping[str, str]) -> dict[str, str]:
 
     def kept(name: str, value: str) -> bool:
         own = _PIPELINE_OWN.search(name) is not None
-        return name not in _NOT_INHERITED and (own or not (_SECRET.search(name) or _LOGIN_IN_URL.search(value)))
+        return (
+            name not in _NOT_INHERITED
+            and name not in SET_BY_US
+            and (own or not (_SECRET.search(name) or _LOGIN_IN_URL.search(value)))
+        )
 
     found = {name: value for name, value in os.environ.items() if kept(name, value)}
     return _with_our_python(found) | {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONUNBUFFERED": "1"} | dict(extra)

@@ -1,5 +1,6 @@
 """A model's profile: everything the agent must know about one model. Written in YAML, see docs/profile.md."""
 
+import re
 from datetime import timedelta
 from typing import Annotated, Literal
 
@@ -22,6 +23,17 @@ class ChampionRule(Contract):
     """Alias name, `key=value` of a version tag, stage name, or version number."""
     last_known_good_alias: str = "last-known-good"
     """Alias the orchestrator keeps on the version to go back to."""
+
+    @model_validator(mode="after")
+    def _no_alias_of_the_registrys_own(self) -> "ChampionRule":
+        """`latest` is whatever was registered last, so every candidate would be champion at once; `v3` is version 3."""
+        aliases = (self.last_known_good_alias, *((self.value,) if self.by == "alias" else ()))
+        for alias in aliases:
+            if re.fullmatch(r"latest|v\d+", alias, re.IGNORECASE):
+                raise ValueError(
+                    f"{alias!r} is an alias of the registry's own and cannot be moved; take a name such as champion"
+                )
+        return self
 
 
 class DataSpec(Contract):
