@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import PurePath
 from typing import Any, cast
 
 from pydantic import ValidationError
@@ -28,10 +29,15 @@ class Problem:
     value: object = None
     has_value: bool = True
 
-    def __str__(self) -> str:
+    @property
+    def fault(self) -> str:
+        """Everything but the remedy."""
         place = f"{self.where}: " if self.where else ""
         shown = f" = {show(self.value)}" if self.has_value else ""
-        return f"{place}{self.field}{shown}: {self.what} ({self.remedy})"
+        return f"{place}{self.field}{shown}: {self.what}"
+
+    def __str__(self) -> str:
+        return f"{self.fault} ({self.remedy})"
 
 
 def show(value: object) -> str:
@@ -40,20 +46,22 @@ def show(value: object) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
-def refuse(subject: str, problems: Sequence[Problem], remedy: str | None = None) -> BadInput:
+def refuse(subject: str, problems: Sequence[Problem]) -> BadInput:
     """All problems as one error, in the order given; the caller raises it.
+
+    One problem's remedy is the error's; of several, each stands beside its problem and the error names the files.
 
     Args:
         subject: What is at fault, e.g. `profile 'flights'`.
         problems: At least one.
-        remedy: What to do about all of them; the first problem's own where absent.
     """
     first = problems[0]
     if len(problems) == 1:
-        message = f"{subject}: {first}"
-    else:
-        message = f"{subject} has {len(problems)} problems:\n" + "\n".join(f"  {problem}" for problem in problems)
-    return BadInput(message, thing=first.field, value=first.value, remedy=remedy or first.remedy)
+        return BadInput(f"{subject}: {first.fault}", thing=first.field, value=first.value, remedy=first.remedy)
+    message = f"{subject} has {len(problems)} problems:\n" + "\n".join(f"  {problem}" for problem in problems)
+    files = dict.fromkeys(PurePath(problem.where.rpartition(":")[0]).name for problem in problems if problem.where)
+    remedy = f"mend {' and '.join(files)} where named, then try again" if files else "mend each as said beside it"
+    return BadInput(message, thing=first.field, value=first.value, remedy=remedy)
 
 
 def dotted(path: Iterable[str | int]) -> str:
@@ -161,8 +169,8 @@ _WANTED = {
     "dict": "a mapping of names to values",
     "model": "a mapping of fields to values",
     "model_attributes": "a mapping of fields to values",
-    "datetime": "a time such as 2013-06-01T00:00:00Z",
-    "datetime_from_date": "a time such as 2013-06-01T00:00:00Z",
+    "datetime": "a time such as 2013-06-01 or 2013-06-01T12:00:00Z",
+    "datetime_from_date": "a time such as 2013-06-01 or 2013-06-01T12:00:00Z",
     "time_delta": "a duration such as 14d or PT30M",
 }
 

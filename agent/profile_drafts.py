@@ -115,7 +115,7 @@ def _emit(fields: Mapping[str, Any], comments: Mapping[str, str], path: tuple[st
     for name, value in fields.items():
         here = (*path, name)
         note = " ".join(comments.get(".".join(here), "").split())
-        key = _inline(name)
+        key = inline(name)
         if isinstance(value, Mapping) and value:
             if note:
                 lines.append(f"{indent}# {note}")
@@ -125,14 +125,14 @@ def _emit(fields: Mapping[str, Any], comments: Mapping[str, str], path: tuple[st
             if note:
                 lines.append(f"{indent}# {note}")
             lines.append(f"{indent}{key}:")
-            lines.extend(f"{indent}  - {_inline(item)}" for item in cast("list[Any]", value))
+            lines.extend(f"{indent}  - {inline(item)}" for item in cast("list[Any]", value))
         else:
             tail = f"  # {note}" if note else ""
-            lines.append(f"{indent}{key}: {_inline(value)}{tail}")
+            lines.append(f"{indent}{key}: {inline(value)}{tail}")
 
 
-def _inline(value: Any) -> str:
-    """One value in flow style, quoted where it must be."""
+def inline(value: Any) -> str:
+    """One value as YAML in flow style, quoted where it must be: `null`, `[a, b]`, `'7'`."""
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**9, sort_keys=False)
     return text.removesuffix("\n").removesuffix("...").rstrip("\n")
 

@@ -1,19 +1,23 @@
 """How does what stands in a profile's YAML become what its contract wants, field by field?
 
 Done before Pydantic sees it: durations in the short form, text that YAML reads as a number, and names nobody knows.
+Done beside it: what is text to the contract and has a meaning all the same, windows, strategies and metrics.
 """
 
 import re
 import types
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel
 
 from agent.problems import Path_, Problem, dotted, nearest
+from tools.contracts.profile import Task
+from tools.contracts.request import Direction
 from tools.errors import BadInput
-from tools.windows import parse_duration
+from tools.metrics import find_metric
+from tools.windows import parse_duration, parse_strategy, parse_window
 
 _ZERO = re.compile(r"P?T?0+\s?[A-Za-z]+")
 PLACEHOLDER = "FILL_IN"
@@ -113,3 +117,53 @@ def _kind_of(model: type[BaseModel]) -> object:
     if field is None or get_origin(field.annotation) is not Literal:
         return None
     return get_args(field.annotation)[0]
+
+
+def meaningless(data: Mapping[str, Any]) -> Iterator[tuple[Path_, Problem]]:
+    """Windows, strategies and metrics of a (converted) profile that nobody can read, each with its path."""
+    for name, parse in (("data_window", _some_window), ("validation_strategy", parse_strategy)):
+        text = data.get(name)
+        if isinstance(text, str):
+            try:
+                parse(text)
+            except BadInput as error:
+                yield (name,), Problem(name, "cannot be used", error.remedy or "see docs/windows.md", value=text)
+    metrics = data.get("metrics")
+    if isinstance(metrics, Mapping):
+        yield from _bad_metrics(cast("Mapping[str, Any]", metrics), data.get("task"))
+
+
+def _some_window(text: str) -> None:
+    """Read at the end of time: whether it fits the run's as-of is the run's to say."""
+    parse_window(text, datetime.max.replace(tzinfo=UTC))
+
+
+def _bad_metrics(metrics: Mapping[str, Any], task: Any) -> Iterator[tuple[Path_, Problem]]:
+    known_task = task if task in get_args(Task) else None
+    guardrails = metrics.get("guardrails")
+    named: list[tuple[Path_, Any]] = [(("metrics", "primary"), metrics.get("primary"))]
+    if isinstance(guardrails, list):
+        named += [(("metrics", "guardrails", i), spec) for i, spec in enumerate(cast("list[Any]", guardrails))]
+    seen: set[str] = set()
+    for path, given in named:
+        # A guardrail may be its name alone.
+        at = path if isinstance(given, str) else (*path, "name")
+        spec: Mapping[str, Any] = cast("Mapping[str, Any]", given) if isinstance(given, Mapping) else {"name": given}
+        name, direction = spec.get("name"), spec.get("direction")
+        if not isinstance(name, str) or (isinstance(given, str) and path[-1] == "primary"):
+            continue
+        try:
+            found = find_metric(name, known_task, direction if direction in get_args(Direction) else None)
+        except BadInput as error:
+            yield _metric_problem(path, at, name, error)
+            continue
+        if path[-1] != "primary":
+            if found.name in seen:
+                yield at, Problem(dotted(at), "is a guardrail already", "name it once", value=name)
+            seen.add(found.name)
+
+
+def _metric_problem(path: Path_, at: Path_, name: str, error: BadInput) -> tuple[Path_, Problem]:
+    here = (*path, "direction") if error.thing == "direction" else at
+    what = error.message.removeprefix(f"metric {name!r} ") if error.message.startswith("metric") else "is no metric"
+    return here, Problem(dotted(here), what, error.remedy or "name a metric", value=error.value)

@@ -5,15 +5,15 @@ replaced, and a part whose `kind` differs is replaced whole, since the fields of
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ValidationError
 
 from agent.marked_yaml import Document, read
 from agent.problems import Path_, Problem, dotted, explain, field_errors, nearest, refuse, snake
-from agent.profile_fields import Conversion
+from agent.profile_fields import Conversion, meaningless
 from agent.workspace import Workspace
 from tools.contracts.profile import Profile
 from tools.errors import BadInput, NotFound
@@ -33,7 +33,7 @@ class LoadedProfile:
 
 @dataclass(frozen=True)
 class ProfileEntry:
-    """What a glance at a profile's file tells. `fault` is set where it cannot even be read."""
+    """What a glance at a profile's file tells. `fault` says why it cannot be used, as far as was looked."""
 
     id: str
     path: Path
@@ -41,11 +41,21 @@ class ProfileEntry:
     fault: str | None = None
 
 
-def list_profiles(workspace: Workspace) -> tuple[ProfileEntry, ...]:
-    """Every profile of the workspace, sorted by id, without checking them."""
+@dataclass(frozen=True)
+class ProfileMatch:
+    """The profile that a name means, and what of it bears that name."""
+
+    id: str
+    path: Path
+    by: Literal["id", "registered_model"]
+
+
+def list_profiles(workspace: Workspace, *, check: bool = False) -> tuple[ProfileEntry, ...]:
+    """Every profile of the workspace, sorted by id. Without `check`, a fault is only that the file cannot be read."""
     defaults = _defaults(workspace)
     inherited = None if defaults is None else defaults.data.get("registered_model")
-    return tuple(_glance(path, inherited) for path in _files(workspace))
+    entries = tuple(_glance(path, inherited) for path in _files(workspace))
+    return tuple(_checked(workspace, entry) for entry in entries) if check else entries
 
 
 def load_profile(workspace: Workspace, model_id: str) -> LoadedProfile:
@@ -59,29 +69,10 @@ def load_profile(workspace: Workspace, model_id: str) -> LoadedProfile:
         NotFound: No profile by that name; names the nearest.
         BadInput: Two profiles share the registered model, or files are at fault: all faults at once.
     """
-    path = _find(workspace, model_id)
-    own, defaults = read(path), _defaults(workspace)
-    merged = _Merged()
-    if defaults is not None:
-        merged.lay(defaults)
-    merged.lay(own)
-    merged.data.setdefault("id", path.stem)
-    conversion = Conversion(merged.texts)
-    converted = conversion.model(Profile, merged.data)
-    problems = [_placed(merged, own, at, problem) for at, problem in conversion.problems]
-    if merged.data["id"] != path.stem and merged.text(("id",)) != path.stem:
-        what, remedy = f"differs from the file's name {path.stem!r}", f"write `id: {path.stem}`, or leave id out"
-        problems.append(Problem("id", what, remedy, merged.where(("id",), own), merged.data["id"]))
-    known_bad = {at for at, _ in conversion.problems}
-    profile: Profile | None = None
-    try:
-        profile = Profile.model_validate(converted)
-    except ValidationError as error:
-        for at, item in field_errors(error, converted, rename_missing=snake):
-            if not _covered(at, known_bad):
-                problems.append(_from_pydantic(merged, own, at, item))
+    path = find_profile(workspace, model_id).path
+    profile, merged, problems = _read(workspace, path)
     if profile is None or problems:
-        raise refuse(f"profile {path.stem!r}", problems, f"mend {path.name} where named, then try again")
+        raise refuse(f"profile {path.stem!r}", problems)
     return LoadedProfile(profile, {dotted(at): merged.where(at, None) for at, _ in _leaves(profile)}, path)
 
 
@@ -113,15 +104,16 @@ def _glance(path: Path, inherited: object) -> ProfileEntry:
     return ProfileEntry(path.stem, path, None if name is None else str(name))
 
 
-def _find(workspace: Workspace, model_id: str) -> Path:
+def find_profile(workspace: Workspace, model_id: str) -> ProfileMatch:
+    """The profile that `model_id` means, unchecked; arguments and errors as of `load_profile`."""
     files = {path.stem: path for path in _files(workspace)}
     # The id wins: it is the only way to name one of two profiles for the same registered model.
     if model_id in files:
-        return files[model_id]
+        return ProfileMatch(model_id, files[model_id], "id")
     entries = list_profiles(workspace)
     found = [entry for entry in entries if entry.registered_model == model_id]
     if len(found) == 1:
-        return found[0].path
+        return ProfileMatch(found[0].id, found[0].path, "registered_model")
     if found:
         ids = ", ".join(entry.id for entry in found)
         raise BadInput(
@@ -138,6 +130,17 @@ def _find(workspace: Workspace, model_id: str) -> Path:
     )
 
 
+def _checked(workspace: Workspace, entry: ProfileEntry) -> ProfileEntry:
+    if entry.fault is not None:
+        return entry
+    _, _, problems = _read(workspace, entry.path)
+    if not problems:
+        return entry
+    first = problems[0]
+    number = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return replace(entry, fault=f"{number}: {first.field} {first.what}" + (" …" if len(problems) > 1 else ""))
+
+
 def _unknown_remedy(workspace: Workspace, model_id: str, entries: Sequence[ProfileEntry]) -> str:
     names = [name for entry in entries for name in (entry.id, entry.registered_model) if name]
     broken = [entry.path.name for entry in entries if entry.fault]
@@ -149,6 +152,34 @@ def _unknown_remedy(workspace: Workspace, model_id: str, entries: Sequence[Profi
     if not names:
         return f"write {workspace.profiles_dir / 'NAME.yaml'}, or let `retrain init` write it from the registry"
     return f"known: {', '.join(entry.id for entry in entries)}; or let `retrain init` write a profile for it"
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+
+def _read(workspace: Workspace, path: Path) -> tuple[Profile | None, "_Merged", list[Problem]]:
+    """The profile where there are no problems, what it was made from, and everything that is wrong with it."""
+    own, defaults = read(path), _defaults(workspace)
+    merged = _Merged()
+    if defaults is not None:
+        merged.lay(defaults)
+    merged.lay(own)
+    merged.data.setdefault("id", path.stem)
+    conversion = Conversion(merged.texts)
+    converted = conversion.model(Profile, merged.data)
+    found = [*conversion.problems, *meaningless(converted)]
+    problems = [_placed(merged, own, at, problem) for at, problem in found]
+    if merged.data["id"] != path.stem and merged.text(("id",)) != path.stem:
+        what, remedy = f"differs from the file's name {path.stem!r}", f"write `id: {path.stem}`, or leave id out"
+        problems.append(Problem("id", what, remedy, merged.where(("id",), own), merged.data["id"]))
+    known_bad = {at for at, _ in found}
+    try:
+        return Profile.model_validate(converted), merged, problems
+    except ValidationError as error:
+        for at, item in field_errors(error, converted, rename_missing=snake):
+            if not _covered(at, known_bad):
+                problems.append(_from_pydantic(merged, own, at, item))
+        return None, merged, problems
 
 
 # --- merging -----------------------------------------------------------------------------------------------------

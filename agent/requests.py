@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.alias_generators import to_camel
 
 from agent.problems import Path_, Problem, dotted, explain, field_errors, nearest, numbers_in, refuse
+from tools.contracts.base import SCHEMA_VERSION
 from tools.contracts.request import (
     BaselineModel,
     DeploymentCriteria,
@@ -36,13 +37,14 @@ def parse_request(text: str | Mapping[str, Any]) -> tuple[RetrainingRequest, tup
         BadInput: Not JSON (line and column named), or fields at fault: all of them, each with camelCase path, value
             and remedy.
     """
-    data = _from_json(text) if isinstance(text, str) else dict(text)
+    data = _in_utc(_from_json(text) if isinstance(text, str) else dict(text))
     problems = [
         Problem(dotted(path), "is not a finite number", "give a finite number, or leave the field out", value=value)
         for path, value in numbers_in(data)
         if not math.isfinite(value)
     ]
     problems += _given_twice(RetrainingRequest, data, ())
+    problems += _unknown_version(data)
     if problems:
         raise refuse(_SUBJECT, problems)
     try:
@@ -79,7 +81,7 @@ def request_from_flags(
         "trigger": trigger,
         "dataWindow": window,
         "validationStrategy": strategy,
-        "asOf": None if as_of is None else _time(as_of).isoformat(),
+        "asOf": as_of,
     }
     criteria = {
         "minImprovement": min_improvement,
@@ -143,6 +145,25 @@ def _plain(value: object) -> str:
     raise TypeError(f"a value of type {type(value).__name__}")
 
 
+def _in_utc(data: dict[str, Any]) -> dict[str, Any]:
+    """`asOf` with a zone: a time without one is UTC, a date is its midnight. What is no time is left to the contract."""
+    for part in ("retrainingConfig", "retraining_config"):
+        config = data.get(part)
+        if isinstance(config, Mapping):
+            fields = cast("Mapping[str, Any]", config)
+            times = {name: _zoned(fields[name]) for name in ("asOf", "as_of") if name in fields}
+            data = {**data, part: {**fields, **times}}
+    return data
+
+
+def _zoned(value: Any) -> Any:
+    try:
+        time = datetime.fromisoformat(value.isoformat() if isinstance(value, date) else value)
+    except (TypeError, ValueError):
+        return value
+    return value if time.tzinfo else time.replace(tzinfo=UTC).isoformat()
+
+
 # --- names -------------------------------------------------------------------------------------------------------
 
 
@@ -181,6 +202,15 @@ def _given_twice(model: type[BaseModel], data: Mapping[str, Any], path: Path_) -
     return problems
 
 
+def _unknown_version(data: Mapping[str, Any]) -> Iterator[Problem]:
+    """Within a major version, what we do not know may be ignored; another one may mean something else by what we do."""
+    for name in ("schemaVersion", "schema_version"):
+        value = data.get(name)
+        if isinstance(value, str) and value.partition(".")[0] != SCHEMA_VERSION.partition(".")[0]:
+            remedy = f"send {SCHEMA_VERSION}, or leave it out"
+            yield Problem(name, f"is no version that this program speaks ({SCHEMA_VERSION})", remedy, value=value)
+
+
 def _unknown(model: type[BaseModel], data: Mapping[str, Any], path: Path_) -> Iterator[str]:
     for part, values, at in ((model, data, path), *_parts(data, path)):
         known = [to_camel(field) for field in part.model_fields]
@@ -206,21 +236,6 @@ def _problem(path: Path_, item: Any) -> Problem:
 
 def _present(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _time(value: datetime | str) -> datetime:
-    if isinstance(value, str):
-        try:
-            parsed = datetime.fromisoformat(value)
-        except ValueError:
-            raise BadInput(
-                f"asOf = {value!r}: is not a time",
-                thing="asOf",
-                value=value,
-                remedy="write e.g. 2013-06-01 or 2013-06-01T12:00:00Z",
-            ) from None
-        value = parsed
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 def _guardrail(text: str) -> dict[str, Any] | str:

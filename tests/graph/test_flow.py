@@ -394,7 +394,7 @@ def test_canary_steps_up_while_healthy_and_ends_proved(tmp_path: Path) -> None:
         output = world.runs.resume(output["runId"])
 
     assert (output["rollout"]["phase"], output["rollout"]["proof"]) == ("promoted", "proved")
-    weights = [call.weight for call in target.calls if call.action == "apply"]
+    weights = [call.weight or 0 for call in target.calls if call.action == "apply"]
     assert weights == sorted(weights)
     assert weights[-1] == 100
     assert world.moves == [("1", "2")]

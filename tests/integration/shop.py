@@ -79,7 +79,7 @@ metrics:
   primary: {{name: accuracy, min_improvement: 0.02}}
   guardrails: [{{name: log_loss, margin: 0.05}}]
 training: {{kind: project, uri: ., time_limit: {time_limit}, parameters: {{behave: {behave}}}}}
-triggers: {{recent: 20d}}
+triggers: {{recent: 20d, drift: {drift}}}
 review: {{approvers: {approvers}, expires_after: 7d}}
 """
 
@@ -108,6 +108,7 @@ class Shop:
         (folder / "train.py").write_text(TRAIN)
         (folder / "retraining.yaml").write_text("tracking_uri: sqlite:///mlflow.db\n")
         stream().to_parquet(folder / "rows.parquet", index=False)
+        self._uris: dict[datetime | None, str] = {}
 
     def profile(self, name: str, **changes: Any) -> str:
         """Write a profile; returns its name, which is also the registered model's unless `registered` is given."""
@@ -117,6 +118,7 @@ class Shop:
             "source": "rows.parquet",
             "behave": "well",
             "time_limit": "120s",
+            "drift": "null",  # its report takes seconds of imports
             "approvers": [reviews.os_user()],
         }
         (self.folder / "profiles" / f"{name}.yaml").write_text(PROFILE.format(**(given | changes)))
@@ -133,7 +135,7 @@ class Shop:
         rows = app.deps.data.write_labelled(
             profile.data, None, CHANGE, CHANGE, app.deps.run_dir(f"first-{name}") / "training.parquet"
         )
-        uri = self._model_uri(rows.path)
+        uri = self._model_uri(rows.path, None)
         version = app.deps.registry.register(profile.registered_model, uri, None, {})
         app.deps.registry.set_alias(version.name, "champion", version.version)
         adopt.adopt(
@@ -149,7 +151,7 @@ class Shop:
         rows = app.deps.data.write_labelled(
             profile.data, since, until, until, app.deps.run_dir(f"hand-{name}") / "training.parquet"
         )
-        return app.deps.registry.register(profile.registered_model, self._model_uri(rows.path), None, {}).version
+        return app.deps.registry.register(profile.registered_model, self._model_uri(rows.path, since), None, {}).version
 
     def versions(self, name: str) -> list[ModelVersion]:
         return list(self.app().deps.registry.list_versions(name))
@@ -184,8 +186,10 @@ class Shop:
             text=True,
         )
 
-    def _model_uri(self, rows: str) -> str:
-        """Logged by the same pipeline, outside of any run of ours."""
+    def _model_uri(self, rows: str, since: datetime | None) -> str:
+        """Logged by the same pipeline, outside of any run of ours; once for all models: their rows are the same."""
+        if since in self._uris:
+            return self._uris[since]
         code = "import mlflow, sys; [print(m.model_uri) for m in mlflow.search_logged_models(output_format='list')[:1]]"
         env = _environment() | {"MLFLOW_TRACKING_URI": f"sqlite:///{self.folder}/mlflow.db"}
         arguments = ["--training-data", rows, "--target", "y", "--features", "a,b,c", "--event-time", "at"]
@@ -194,7 +198,8 @@ class Shop:
         found = subprocess.run(
             [sys.executable, "-c", code], cwd=self.folder, env=env, capture_output=True, text=True, check=True
         )
-        return found.stdout.strip().splitlines()[-1]
+        self._uris[since] = found.stdout.strip().splitlines()[-1]
+        return self._uris[since]
 
 
 COMMAND = (sys.executable, "-m", "agent.entrypoints.cli.app")

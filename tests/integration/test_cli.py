@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def model(shop: Shop) -> str:
     """A model with a champion, in mode observe."""
-    return shop.with_champion("prices.eu.hourly", mode="observe")
+    return shop.with_champion("prices.eu.hourly", mode="observe", drift="{}")
 
 
 def refused(result: Result, code: int, *said: str) -> None:

@@ -16,7 +16,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done (whatever was decided) · 2 bad input · 3 not found · 4 busy or already done · "
-    "5 not allowed · 6 unavailable · 7 timed out · 70 broken invariant · 130 interrupted · with --exit-code: 10 reject, 11 manual_review.",
+    "5 not allowed · 6 unavailable · 7 timed out · 70 broken invariant · 130 interrupted · "
+    "with --exit-code: 10 reject, 11 manual_review.",
 )
 app.command("run")(runs.run)
 app.command("judge")(runs.judge)

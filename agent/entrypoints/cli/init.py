@@ -1,12 +1,13 @@
 """`retrain init`: a workspace, profiles drafted from the registry, and adopting what is in production."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from agent.entrypoints.cli.options import AsOf, Json, Quiet, Workspace, open_app
-from agent.entrypoints.cli.render import SCREEN
+from agent.entrypoints.cli.options import AsOf, Json, Quiet, Workspace, open_app, tell_match
+from agent.entrypoints.cli.render import SCREEN, hint, wrapped
 
 _FILE = """# A workspace: where tracking, registry and run store live. Relative paths start at this file's folder.
 tracking_uri: {tracking}
@@ -34,6 +35,13 @@ def init(
     workspace: Workspace = None,
 ) -> None:
     """Write retraining.yaml where there is none, and profiles from the models in the registry."""
+    from tools.errors import BadInput
+
+    if all_models and (model is not None or adopt):
+        other = repr(model) if model is not None else "--adopt"
+        raise BadInput(
+            f"--all and {other} exclude each other", thing="--all", value=other, remedy="name one model, or take --all"
+        )
     done: list[str] = []
     if workspace is None and not (Path.cwd() / "retraining.yaml").exists():
         done += _make_workspace(Path.cwd(), tracking_uri)
@@ -42,10 +50,10 @@ def init(
         from agent.requests import request_from_flags
         from agent.services.adopt import adopt as take
         from agent.services.reviews import os_user
-        from tools.errors import BadInput
 
         if model is None:
             raise BadInput("--adopt needs a profile", thing="model", remedy="`retrain init PROFILE --adopt`")
+        tell_match(opened.workspace, model)
         when = request_from_flags(model, as_of=as_of).retraining_config.as_of
         taken = take(opened.deps, opened.deps.load_profile(model), as_of=when, by=os_user())
         rows = "training rows unknown" if taken.training_rows is None else f"{taken.training_rows:,} training rows"
@@ -54,7 +62,7 @@ def init(
         done += _draft(opened.workspace.profiles_dir, opened.deps, [model] if model else None)
     if not done:
         done.append("nothing to do: name a model, or --all")
-    SCREEN.result(done, done)
+    SCREEN.result(done, [line for text in done for line in wrapped(text, indent=0, hanging=2)])
 
 
 def _make_workspace(folder: Path, tracking_uri: str | None) -> list[str]:
@@ -78,7 +86,9 @@ def _draft(folder: Path, deps: object, names: list[str] | None) -> list[str]:
 
     assert isinstance(deps, Deps)
     done: list[str] = []
-    for name in names or deps.registry.list_models():
+    known = deps.registry.list_models()
+    for name in known if names is None else names:
+        _require_known(name, known)
         versions = deps.registry.list_versions(name)
         champion = next((v for v in versions if "champion" in v.aliases), versions[0] if versions else None)
         aliases = () if champion is None else champion.aliases
@@ -87,7 +97,20 @@ def _draft(folder: Path, deps: object, names: list[str] | None) -> list[str]:
         path = folder / f"{profile_id(name)}.yaml"
         try:
             write_profile(path, draft_profile(name, signature, alias))
-            done.append(f"wrote {path}: fill in what is marked, then `retrain init {profile_id(name)} --adopt`")
-        except Conflict as kept:
-            done.append(f"kept {path}: {kept.message}")
+            adopt = hint(f"init {profile_id(name)} --adopt")
+            done.append(f"wrote {path}: fill in what is marked, then `{adopt}`")
+        except Conflict:
+            done.append(f"kept {path}: it is there already")
     return done or ["the registry has no models"]
+
+
+def _require_known(name: str, known: Sequence[str]) -> None:
+    from agent.problems import nearest
+    from tools.errors import NotFound
+
+    if name in known:
+        return
+    meant = nearest(name, known)
+    some = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
+    remedy = f"did you mean {meant!r}?" if meant else f"the registry has: {some}" if known else "it has no models"
+    raise NotFound(f"the registry has no model {name!r}", thing="model", value=name, remedy=remedy)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.entrypoints.cli.options import Json, Workspace
-from agent.entrypoints.cli.render import SCREEN, table
+from agent.entrypoints.cli.options import Json, Workspace, tell_match
+from agent.entrypoints.cli.render import SCREEN, hint, table
 
 if TYPE_CHECKING:
     from agent.workspace import Workspace as Space
@@ -16,16 +16,16 @@ app = typer.Typer(help="Profiles of this workspace.", no_args_is_help=True, rich
 
 @app.command("list")
 def list_all(json: Json = False, workspace: Workspace = None) -> None:
-    """Profile ids."""
+    """Profile ids, and what is wrong with those that cannot be used."""
     from agent.profiles import list_profiles
 
-    found = list_profiles(_space(workspace))
+    found = list_profiles(_space(workspace), check=True)
     rows = [[entry.id, entry.registered_model, entry.fault] for entry in found]
     SCREEN.result(
         [{"id": e.id, "registeredModel": e.registered_model, "fault": e.fault} for e in found],
         table(["profile", "registered model", "fault"], rows)
         if rows
-        else ["no profiles yet: `retrain init --all` drafts them from the registry"],
+        else [f"no profiles yet: `{hint('init --all')}` drafts them from the registry"],
     )
 
 
@@ -37,14 +37,24 @@ def show(
     workspace: Workspace = None,
 ) -> None:
     """The profile as a run would see it."""
+    from agent.profile_drafts import inline
     from agent.profiles import load_profile
     from agent.profiles import resolved as resolve
 
-    loaded = load_profile(_space(workspace), model)
-    rows = resolve(loaded) if resolved else [(field, value, "") for field, value, _ in resolve(loaded)]
-    headers = ["field", "value", "from"] if resolved else ["field", "value", ""]
-    content = [{"field": f, "value": str(v), "from": w} for f, v, w in rows] if resolved else loaded.profile.to_state()
-    SCREEN.result(content, table(headers, rows))
+    space = _space(workspace)
+    tell_match(space, model)
+    loaded = load_profile(space, model)
+    fields = resolve(loaded)
+    if not resolved:
+        SCREEN.result(loaded.profile.to_state(), table(["field", "value"], [[f, inline(v)] for f, v, _ in fields]))
+        return
+    SCREEN.result(
+        [{"field": field, "value": value, "from": place} for field, value, place in fields],
+        table(
+            ["field", "value", "from"],
+            [[field, inline(value), place.removeprefix(f"{space.root}/")] for field, value, place in fields],
+        ),
+    )
 
 
 def _space(workspace: Path | None) -> "Space":

@@ -1,12 +1,16 @@
 """`retrain review list|show|approve|canary|reject`. The reviewer is the OS user, never an option."""
 
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from agent.entrypoints.cli.options import Json, Quiet, Workspace, open_app
-from agent.entrypoints.cli.render import SCREEN, run_lines, table, wrapped
+from agent.entrypoints.cli.render import SCREEN, labelled, run_lines, shortened, table, wrapped
+
+if TYPE_CHECKING:
+    from tools.contracts.run import Review, RunRecord
 
 app = typer.Typer(help="Questions to people.", no_args_is_help=True, rich_markup_mode=None)
 Id = Annotated[int, typer.Argument(help="Review number.")]
@@ -21,15 +25,29 @@ def list_reviews(
 ) -> None:
     """Open questions."""
     found = open_app(workspace).deps.store.list_reviews(open_only=not everything)
-    rows = [
-        [r.id, r.model_id, r.status, r.offered, f"{r.expires_at:%Y-%m-%d %H:%M}", ", ".join(r.approvers)] for r in found
-    ]
-    SCREEN.result(
-        [review.to_json_dict() for review in found],
-        table(["review", "model", "status", "approve means", "expires (UTC)", "approvers"], rows)
-        if rows
-        else ["no open reviews"],
-    )
+    if not found:
+        lines = ["no reviews yet" if everything else "no open reviews"]
+    elif everything:
+        headers = ["review", "model", "status", "offered", "answer", "by", "when (UTC)", "why"]
+        rows = [[r.id, r.model_id, r.status, r.offered, *_answer_cells(r)] for r in found]
+        lines = table(headers, rows)
+    else:
+        headers = ["review", "model", "status", "approve means", "expires (UTC)", "approvers"]
+        rows = [
+            [r.id, r.model_id, r.status, r.offered, _minute(r.expires_at), ", ".join(r.approvers) or "nobody"]
+            for r in found
+        ]
+        lines = table(headers, rows)
+    SCREEN.result([review.to_json_dict() for review in found], lines)
+
+
+def _answer_cells(review: "Review") -> list[str | None]:
+    when = None if review.answered_at is None else _minute(review.answered_at)
+    return [review.answer, review.answered_by, when, shortened(review.reason or "")]
+
+
+def _minute(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M}"
 
 
 @app.command("show")
@@ -38,24 +56,44 @@ def show(review: Id, json: Json = False, workspace: Workspace = None) -> None:
     opened = open_app(workspace)
     found = opened.deps.store.get_review(review)
     record = opened.deps.store.get_run(found.run_id)
-    request = found.payload["action_requests"][0]
-    allowed = found.payload["review_configs"][0]["allowed_decisions"]
     lines = [
         f"Review {found.id} ({found.status}), run {found.run_id}",
-        f"  {request['description']}",
-        f"  asked by {found.requested_by}, approvers: {', '.join(found.approvers) or 'nobody'}; "
-        f"open until {found.expires_at:%Y-%m-%d %H:%M} UTC, then the champion stays",
-        f"  approve -> {found.offered.replace('_', ' ')}"
-        + ("; canary -> a canary first" if "edit" in allowed else "")
-        + "; reject -> the champion stays",
+        *wrapped(found.payload["action_requests"][0]["description"]),
+        *wrapped(f"asked by {found.requested_by}, approvers: {', '.join(found.approvers) or 'nobody'}"),
+        *(_choices(found, opened.deps.clock()) if found.status == "open" else _ending(found, record)),
     ]
-    if found.answer is not None:
-        lines.append(f"  answered: {found.answer} by {found.answered_by}: {found.reason}")
     if record.output is not None:
-        lines += [*run_lines(record.output, ask=False), ""]
+        lines += [*run_lines(record.output, ask=False, status=record.status), ""]
         for item in record.output.get("evidence", []):
             lines += wrapped(f"[{item['id']}] {item['statement']}", hanging=len(item["id"]) + 3)
     SCREEN.result(found.to_json_dict(), lines)
+
+
+def _choices(review: "Review", now: datetime) -> list[str]:
+    """What can be answered, and until when."""
+    if review.expires_at <= now:
+        return wrapped(f"ran out on {_minute(review.expires_at)} UTC without an answer: the champion stays")
+    allowed = review.payload["review_configs"][0]["allowed_decisions"]
+    return wrapped(
+        f"open until {_minute(review.expires_at)} UTC, then the champion stays\n"
+        f"approve -> {review.offered.replace('_', ' ')}"
+        + ("; canary -> a canary first" if "edit" in allowed else "")
+        + "; reject -> the champion stays"
+    )
+
+
+def _ending(review: "Review", record: "RunRecord") -> list[str]:
+    """How a review that is not open was closed."""
+    if review.answer is not None and review.answered_at is not None:
+        return labelled(
+            "  answered   ",
+            f"{review.answer} by {review.answered_by} on {_minute(review.answered_at)} UTC "
+            f"({review.offered.replace('_', ' ')} was offered): {review.reason}",
+        )
+    if review.status == "expired":
+        return labelled("  expired    ", f"nobody answered until {_minute(review.expires_at)} UTC: the champion stays")
+    why = f": {record.error}" if record.error else ", or it asked anew"
+    return labelled("  void       ", f"the run is {record.status}{why}; no answer counts any more")
 
 
 @app.command()

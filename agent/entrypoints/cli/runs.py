@@ -1,13 +1,20 @@
 """`retrain run`, `judge`, `check`, `rollback` and `runs list|show`."""
 
+import json as json_module
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.entrypoints.cli.options import AsOf, ExitCode, Json, Quiet, Workspace, open_app
-from agent.entrypoints.cli.render import SCREEN, run_lines, table
+from agent.entrypoints.cli.options import AsOf, ExitCode, Json, Quiet, Workspace, open_app, tell_match
+from agent.entrypoints.cli.render import SCREEN, hint, labelled, run_lines, table, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.bootstrap import App
+    from tools.contracts.run import RunRecord
 
 app = typer.Typer(help="Runs so far.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -63,7 +70,9 @@ def run(
             ),
             (),
         )
-    opened = open_app(workspace)
+    for warning in warnings:
+        SCREEN.progress(warning)
+    opened = open_app(workspace, parsed.model_id)
     _finish(opened.runs.start(opened.order("retrain", parsed, warnings)), exit_code)
 
 
@@ -94,7 +103,7 @@ def judge(
         min_improvement=min_improvement,
         guardrails=tuple(guardrail or ()),
     )
-    opened = open_app(workspace)
+    opened = open_app(workspace, model)
     _finish(opened.runs.start(opened.order("judge", parsed, candidate_version=candidate)), exit_code)
 
 
@@ -111,18 +120,19 @@ def check(
     """Is the champion stale, and would the trigger fire? Touches nothing."""
     from agent.requests import request_from_flags
 
-    opened = open_app(workspace)
     parsed = request_from_flags(model, trigger=trigger, as_of=as_of)
+    opened = open_app(workspace, model)
     report, verdict = opened.check(opened.order("retrain", parsed))
     rows = [[s.rule, s.subject, s.outcome, s.statement] for s in report.signals]
+    fires = "fires" if verdict.proceed else "does not fire"
     SCREEN.result(
         {"staleness": report.to_json_dict(), "trigger": verdict.to_json_dict()},
         [
-            f"{model}: {report.verdict}. {report.statement}",
+            *wrapped(f"{model}: {report.verdict}. {report.statement}", indent=0),
             "",
             *table(["rule", "about", "outcome", "finding"], rows),
             "",
-            f"trigger {trigger}: {'fires' if verdict.proceed else 'does not fire'} ({verdict.code}). {verdict.statement}",
+            *wrapped(f"trigger {trigger}: {fires} ({verdict.code}). {verdict.statement}", indent=0),
             f"recommendation: {report.recommendation}",
         ],
     )
@@ -142,7 +152,7 @@ def rollback(
 
     if not reason.strip():
         raise BadInput("a rollback needs a reason", thing="reason", value=reason, remedy='--reason "…"')
-    opened = open_app(workspace)
+    opened = open_app(workspace, model)
     order = opened.order("rollback", request_from_flags(model), rollback_to=to, reason=reason)
     output = opened.runs.start(order)
     SCREEN.result(output, run_lines(output))
@@ -158,15 +168,30 @@ def list_runs(
     workspace: Workspace = None,
 ) -> None:
     """Newest first."""
-    found = open_app(workspace).deps.store.list_runs(model, limit)
-    rows = [
-        [r.run_id, r.model_id, r.kind, r.status, r.decision, f"{r.created_at:%Y-%m-%d %H:%M}", r.requested_by]
-        for r in found
-    ]
-    SCREEN.result(
-        [record.to_json_dict() for record in found],
-        table(["run", "model", "kind", "status", "decision", "started (UTC)", "by"], rows) if rows else ["no runs yet"],
-    )
+    found = _runs_of(open_app(workspace), model, limit)
+    rows = [[r.run_id, r.model_id, r.kind, r.status, r.decision, _phase(r), r.requested_by] for r in found]
+    # An id begins with the UTC time of its start; a column of its own would not fit.
+    headers = ["run (rDATE-TIME, UTC)", "model", "kind", "status", "decision", "rollout", "by"]
+    SCREEN.result([record.to_json_dict() for record in found], table(headers, rows) if rows else ["no runs yet"])
+
+
+def _runs_of(opened: "App", model: str | None, limit: int) -> "Sequence[RunRecord]":
+    """By profile id, else by registered model; a name that neither runs nor profiles know is not found."""
+    store = opened.deps.store
+    found = store.list_runs(model, limit)
+    if found or model is None:
+        return found
+    # The store lists by profile only; this is a look back, not a query.
+    found = [record for record in store.list_runs(limit=1000) if record.model_name == model][:limit]
+    if not found:
+        tell_match(opened.workspace, model)
+    return found
+
+
+def _phase(record: "RunRecord") -> str | None:
+    """What became of the decision, in words that can be folded."""
+    phase = (record.output or {}).get("rollout", {}).get("phase")
+    return None if phase is None else str(phase).replace("_", " ")
 
 
 @app.command("show")
@@ -174,11 +199,26 @@ def show(run_id: Annotated[str, typer.Argument()], json: Json = False, workspace
     """A run's latest result, and its side effects."""
     opened = open_app(workspace)
     record, effects = opened.deps.store.get_run(run_id), opened.deps.store.effects(run_id)
-    lines = run_lines(record.output) if record.output else [f"{run_id}: {record.status}"]
+    lines = _record_lines(opened, record) if record.output else [f"{run_id}: {record.status}"]
     if record.error:
-        lines.append(f"  error      {record.error}")
-    lines += ["", *(f"  effect     {e.name}: {e.status} {e.result or e.intent}" for e in effects)]
+        lines += labelled("  error      ", record.error)
+    lines.append("")
+    for effect in effects:
+        content = json_module.dumps(effect.result or effect.intent, ensure_ascii=False)
+        lines += labelled("  effect     ", f"{effect.name}: {effect.status} {content}")
     SCREEN.result({"run": record.to_json_dict(), "effects": [e.to_json_dict() for e in effects]}, lines)
+
+
+def _record_lines(opened: "App", record: "RunRecord") -> list[str]:
+    """The output as it was, and what is asked as it stands now: an answered review asks nobody."""
+    output = record.output or {}
+    number = output["deploymentDecision"].get("reviewId")
+    review = None if number is None else opened.deps.store.get_review(number)
+    waits = review is None or review.status == "open"
+    lines = run_lines(output, ask=waits, status=record.status)
+    if record.status == "parked" and review is not None and not waits:
+        lines += ["", f"  Review {review.id} is {review.status}: {hint(f'run --resume {record.run_id}')} goes on"]
+    return lines
 
 
 def _text(request: Path | None) -> str:

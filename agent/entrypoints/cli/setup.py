@@ -1,12 +1,17 @@
 """`retrain schema`, `doctor` and `demo`."""
 
+from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent.entrypoints.cli.options import Json, Quiet, Workspace, open_app
-from agent.entrypoints.cli.render import SCREEN, table
+from agent.entrypoints.cli.render import SCREEN, labelled, screen_width
+
+if TYPE_CHECKING:
+    from agent.services.doctor import Finding
 
 
 def schema(
@@ -33,11 +38,27 @@ def doctor(
     """What is missing before any run: permissions, signature, server support, environments."""
     from agent.services.doctor import examine
 
-    findings = examine(open_app(workspace), model)
-    rows = [[f.result, f.about, f.statement, f.remedy] for f in findings]
-    SCREEN.result([f.to_json_dict() for f in findings], table(["result", "about", "finding", "remedy"], rows))
+    findings = examine(open_app(workspace, model), model)
+    SCREEN.result([f.to_json_dict() for f in findings], _finding_lines(findings))
     if any(finding.result == "missing" for finding in findings):
         raise typer.Exit(2)
+
+
+def _finding_lines(findings: "Iterable[Finding]") -> list[str]:
+    """One profile after the other; a remedy on a line of its own where it does not fit behind its finding."""
+    lines: list[str] = []
+    for subject, group in groupby(findings, key=lambda finding: finding.about.partition(": ")[0]):
+        is_profile = subject.startswith("profile ")
+        if is_profile:
+            lines += ["", subject]
+        for finding in group:
+            topic = (finding.about.partition(": ")[2] or "profile") if is_profile else subject
+            label = f"{finding.result:<7}  {topic:<10}  "
+            text = f"{finding.statement} → {finding.remedy}" if finding.remedy else finding.statement
+            if finding.remedy and (len(label) + len(text) > screen_width() or "\n" in text):
+                text = f"{finding.statement}\n→ {finding.remedy}"
+            lines += labelled(label, text)
+    return lines
 
 
 def demo(
