@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ from typing import Any, Final
 from agent.bootstrap import App, bootstrap
 from agent.entrypoints.cli.render import Screen, run_lines
 from agent.services import adopt, reviews
+from tools.contracts.evidence import DatasetRef
 from tools.contracts.training import TrainingOrder
 from tools.errors import BadInput, NotFound, Unavailable
 
@@ -41,12 +43,12 @@ def play(folder: Path, screen: Screen) -> None:
         NotFound: the examples are not beside the package. BadInput: the folder holds something that is not a demo.
     """
     started = time.monotonic()
-    _lay_out(folder)
+    lay_out(folder)
     app = bootstrap(environ=os.environ, start=folder, workspace=folder, progress=screen.progress)
     say = _Narrator(screen)
 
     say.head("0. What is there already", "A champion, trained on the first six months and registered by somebody.")
-    version = _first_champion(app)
+    version = make_champion(app, first_model(app))
     say.lines([f"  electricity version {version} is @champion, trained on data up to {FIRST_MONTHS_END:%Y-%m-%d}"])
 
     say.head(
@@ -87,7 +89,8 @@ class _Narrator:
         self._screen.result(None, lines)
 
 
-def _lay_out(folder: Path) -> None:
+def lay_out(folder: Path) -> None:
+    """The electricity example as a fresh workspace in mode act, and a profile of the source that will be damaged."""
     if not (EXAMPLE / "electricity.parquet").exists():
         raise NotFound(
             f"the electricity example is not at {EXAMPLE}",
@@ -114,9 +117,18 @@ def _lay_out(folder: Path) -> None:
     (folder / "profiles" / "electricity_damaged.yaml").write_text(damaged, encoding="utf-8")
 
 
-def _first_champion(app: App) -> str:
-    """Train with the example's own pipeline, register, set the alias: what the demo finds in place."""
-    deps, profile = app.deps, app.deps.load_profile("electricity")
+@dataclass(frozen=True)
+class FirstModel:
+    """What an engineer logged by hand, on the first six months."""
+
+    training: DatasetRef
+    uri: str
+    tracking_run_id: str | None
+
+
+def first_model(app: App, model_id: str = "electricity") -> FirstModel:
+    """Train with the example's own pipeline; log, and no more."""
+    deps, profile = app.deps, app.deps.load_profile(model_id)
     folder = deps.run_dir("first-champion")
     rows = deps.data.write_labelled(profile.data, None, FIRST_MONTHS_END, FIRST_MONTHS_END, folder / "training.parquet")
     if profile.training is None:
@@ -139,10 +151,16 @@ def _first_champion(app: App) -> str:
     result = deps.trainers[profile.training.kind].train(order, deps.progress)
     if result.model_uri is None:
         raise Unavailable(f"the first champion could not be trained: {result.statement}\n{result.log_tail}")
-    version = deps.registry.register(profile.registered_model, result.model_uri, result.tracking_run_id, {})
+    return FirstModel(rows, result.model_uri, result.tracking_run_id)
+
+
+def make_champion(app: App, model: FirstModel, model_id: str = "electricity") -> str:
+    """Register the model, set the alias, adopt it: what the demo finds in place. Returns the version."""
+    deps, profile = app.deps, app.deps.load_profile(model_id)
+    version = deps.registry.register(profile.registered_model, model.uri, model.tracking_run_id, {})
     deps.registry.set_alias(version.name, profile.champion.value, version.version)
     later = datetime.fromisoformat(IMPROVE_AT).replace(tzinfo=UTC)
-    adopt.adopt(deps, profile, version=version, training=rows, as_of=later, by=reviews.os_user())
+    adopt.adopt(deps, profile, version=version, training=model.training, as_of=later, by=reviews.os_user())
     return version.version
 
 

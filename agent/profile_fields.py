@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from agent.problems import Path_, Problem, dotted, nearest
 from tools.contracts.profile import Task
-from tools.contracts.request import Direction
+from tools.contracts.request import Direction, GuardrailSpec
 from tools.errors import BadInput
 from tools.metrics import find_metric
 from tools.windows import parse_duration, parse_strategy, parse_window
@@ -57,6 +57,8 @@ class Conversion:
         if value == PLACEHOLDER:
             self._note(path, "is still to be filled in", "write the value", value)
             return value
+        if GuardrailSpec in options and isinstance(value, str):
+            return {"name": value}
         if timedelta in options:
             return self._duration(value, path)
         if isinstance(value, bool) and bool not in options and (int in options or float in options):
@@ -146,24 +148,23 @@ def _bad_metrics(metrics: Mapping[str, Any], task: Any) -> Iterator[tuple[Path_,
         named += [(("metrics", "guardrails", i), spec) for i, spec in enumerate(cast("list[Any]", guardrails))]
     seen: set[str] = set()
     for path, given in named:
-        # A guardrail may be its name alone.
-        at = path if isinstance(given, str) else (*path, "name")
-        spec: Mapping[str, Any] = cast("Mapping[str, Any]", given) if isinstance(given, Mapping) else {"name": given}
+        spec: Mapping[str, Any] = cast("Mapping[str, Any]", given) if isinstance(given, Mapping) else {}
         name, direction = spec.get("name"), spec.get("direction")
-        if not isinstance(name, str) or (isinstance(given, str) and path[-1] == "primary"):
+        if not isinstance(name, str) or name == PLACEHOLDER:
             continue
         try:
             found = find_metric(name, known_task, direction if direction in get_args(Direction) else None)
         except BadInput as error:
-            yield _metric_problem(path, at, name, error)
+            yield _metric_problem(path, name, error)
             continue
+        at = (*path, "name")
+        if found.name in seen:
+            yield at, Problem(dotted(at), "is a guardrail already", "name it once", value=name)
         if path[-1] != "primary":
-            if found.name in seen:
-                yield at, Problem(dotted(at), "is a guardrail already", "name it once", value=name)
             seen.add(found.name)
 
 
-def _metric_problem(path: Path_, at: Path_, name: str, error: BadInput) -> tuple[Path_, Problem]:
-    here = (*path, "direction") if error.thing == "direction" else at
+def _metric_problem(path: Path_, name: str, error: BadInput) -> tuple[Path_, Problem]:
+    here = (*path, "direction" if error.thing == "direction" else "name")
     what = error.message.removeprefix(f"metric {name!r} ") if error.message.startswith("metric") else "is no metric"
     return here, Problem(dotted(here), what, error.remedy or "name a metric", value=error.value)

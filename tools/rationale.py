@@ -160,7 +160,8 @@ def _uncertain(policy: PolicyResult, evidence: Sequence[EvidenceItem], told: set
     if len(fresh) > _MOST_DOUBTS:
         rest = ", ".join(item.id for item in fresh[_MOST_DOUBTS:])
         facts.append(f"Also open is what stands under [{rest}].")
-    return " ".join([certainty, "This is uncertain.", *facts])
+    opening = "Left open, without bearing on it." if policy.certainty == "clear" else "This is uncertain."
+    return " ".join([certainty, opening, *facts])
 
 
 def _items_of(reason: Reason, evidence: Sequence[EvidenceItem]) -> list[EvidenceItem]:

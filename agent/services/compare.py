@@ -1,5 +1,6 @@
 """Is the candidate better than the champion on the same rows, and what puts the answer in doubt?"""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +125,8 @@ def _triples(data: PreparedData, scores: list[_Score]) -> list[tuple[str, str, s
 @dataclass(frozen=True)
 class _Overlap:
     report: Contamination
-    hashes: set[str]
+    hashes: tuple[set[str], ...]
+    """A set a fold: what its two models were trained on."""
 
 
 def _contamination(deps: Deps, run: Run, findings: Findings, data: PreparedData) -> _Overlap:
@@ -139,17 +141,21 @@ def _contamination(deps: Deps, run: Run, findings: Findings, data: PreparedData)
         return None if path is None else frames.row_hashes(path)
 
     champion = known(run.champion)
-    candidate = (
-        known(findings.candidate) if run.order.kind == "judge" else frames.row_hashes(data.folds[-1].training.path)
-    )
+    judged = known(findings.candidate) if run.order.kind == "judge" else None
+    candidates = [judged if run.order.kind == "judge" else frames.row_hashes(fold.training.path) for fold in data.folds]
 
-    def rows(hashes: set[str] | None) -> int | None:
-        return None if hashes is None else sum(frames.overlap(fold.holdout.path, hashes) for fold in data.folds)
+    def rows(models: Sequence[set[str] | None]) -> int | None:
+        """Holdout rows that stand in the training rows of the model that is judged on them."""
+        counts = [
+            None if hashes is None else frames.overlap(fold.holdout.path, hashes)
+            for fold, hashes in zip(data.folds, models, strict=True)
+        ]
+        return None if None in counts else sum(count or 0 for count in counts)
 
     def word(count: int | None) -> Literal["clean", "overlaps", "could_not_check"]:
         return "could_not_check" if count is None else "overlaps" if count else "clean"
 
-    on_champion, on_candidate = rows(champion), rows(candidate)
+    on_champion, on_candidate = rows([champion] * len(data.folds)), rows(candidates)
     return _Overlap(
         Contamination(
             candidate=word(on_candidate),
@@ -157,7 +163,7 @@ def _contamination(deps: Deps, run: Run, findings: Findings, data: PreparedData)
             candidate_rows=on_candidate,
             champion_rows=on_champion,
         ),
-        (champion or set()) | (candidate or set()),
+        tuple((champion or set()) | (candidate or set()) for candidate in candidates),
     )
 
 

@@ -17,7 +17,7 @@ def rows_of(profile: Profile, rows: str, scored: str, out: Path) -> PairedRows:
         target=profile.data.target,
         task=profile.task,
         slices=(),
-        drop=set(),
+        drop=[set()],
         scored_out=out,
     )
 

@@ -1,11 +1,13 @@
 """The whole machine, every branch. Beside every "nothing was deployed" stands the twin that deploys."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from agent.services import adopt
 from tests.graph.world import (
     BETTER,
     BROKEN,
@@ -22,6 +24,7 @@ from tests.graph.world import (
     make_world,
 )
 from tests.graph.world import with_deps as seen_with
+from tests.streams import NOW
 from tools.adapters.memory_peers import ScriptedDriftDetective, ScriptedModelEvaluator
 from tools.adapters.memory_target import MemoryTarget
 from tools.adapters.memory_training import ScriptedTrainer, trained
@@ -205,6 +208,29 @@ def test_request_that_could_only_fail_later_leaves_no_run_behind(world: World, r
     assert not world.touched
 
 
+def test_rolling_origin_trains_a_model_a_fold_and_registers_only_the_last(world: World) -> None:
+    output = world.run(request={"retrainingConfig": {"validationStrategy": "rolling:3x10d"}})
+
+    run_id = output["runId"]
+    assert [order.key for order in world.trainer.started] == [f"{run_id}.1", f"{run_id}.2", run_id]
+    ends = [order.window_end for order in world.trainer.started]
+    assert ends == sorted(ends)
+    assert output["comparison"]["holdoutRows"] == 3 * 10 * 12
+    assert (ended(output)[0], len(world.registry.registrations)) == ("deploy", 1)
+
+
+def test_fixed_holdout_is_judged_on_whole_and_nothing_of_its_time_is_trained_on(world: World) -> None:
+    fixed = ROWS[ROWS["at"].between("2026-06-05", "2026-06-20")]
+    world.data.frames["june"] = fixed
+
+    output = world.run(request={"retrainingConfig": {"validationStrategy": "fixed:june"}})
+
+    training = pd.read_parquet(world.deps.run_dir(output["runId"]) / "training-1.parquet")
+    assert output["comparison"]["holdoutRows"] == len(fixed)
+    assert training["at"].max() < fixed["at"].min()
+    assert ended(output)[0] == "deploy"
+
+
 # --- training and scoring that go wrong
 
 
@@ -296,6 +322,24 @@ def test_judge_trains_nothing_and_asks_where_training_rows_are_unknown(world: Wo
     assert output["comparison"]["verdicts"]["accuracy"] == "improved"
     assert world.trainer.started == []
     assert not world.touched
+
+
+def test_judge_of_a_version_that_saw_the_holdout_drops_those_rows_and_says_so(world: World) -> None:
+    version = add_version(world, by("b"))
+    profile, start = world.deps.load_profile("prices"), NOW - timedelta(days=60)
+    until = NOW - timedelta(days=20)  # five days into the holdout
+    rows = world.data.write_labelled(profile.data, start, until, until, world.deps.run_dir("hand") / "rows.parquet")
+    made = world.registry.get_version(NAME, version)
+    adopt.adopt(world.deps, profile, version=made, training=rows, as_of=NOW, by="test")
+
+    output = world.run("judge", candidate_version=version)
+
+    judged = pd.read_parquet(world.deps.run_dir(output["runId"]) / "holdout-1.parquet")
+    seen = judged["at"].isin(pd.read_parquet(rows.path)["at"]).sum()
+    assert seen > 40
+    assert output["comparison"]["holdoutRows"] == len(judged) - seen
+    overlap = [item for item in output["evidence"] if "contamination" in item["key"]]
+    assert f"{seen}" in overlap[0]["statement"]
 
 
 @pytest.mark.parametrize(("version", "kind"), [("1", BadInput), ("7", NotFound)])

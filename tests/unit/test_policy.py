@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tools.comparison import verdict_of
 from tools.contracts.comparison import ComparisonResult, Contamination, Criterion, MetricComparison
 from tools.contracts.decision import BOLDNESS, PolicyResult
-from tools.contracts.evidence import Check, ValidationReport
+from tools.contracts.evidence import Check, TriggerVerdict, ValidationReport
 from tools.evidence import collect
 from tools.policy import POLICY_VERSION, PolicyInput, apply_model_vote, decide
 
@@ -360,3 +360,25 @@ def test_order_of_metrics_does_not_matter(inputs: PolicyInput, seed: Any):
 @given(inputs=any_input())
 def test_a_stored_input_replays_to_the_same_result(inputs: PolicyInput):
     assert decide(PolicyInput.model_validate(inputs.to_state())) == decide(inputs)
+
+
+# --- the trigger -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", ["fresh", "cool_down", "could_not_measure", "not_configured"])
+def test_trigger_that_does_not_proceed_is_a_clear_reject_with_its_own_code(code: str) -> None:
+    trigger = TriggerVerdict(proceed=False, insists=False, code=code, statement="Nothing calls for it.")
+
+    assert told(an_input(trigger=trigger)) == ("reject", "clear", (code,))
+
+
+def test_rollback_that_seems_better_than_retraining_is_a_persons_to_decide() -> None:
+    trigger = TriggerVerdict(proceed=False, insists=False, code="roll_back_instead", statement="It got worse at once.")
+
+    assert told(an_input(trigger=trigger)) == ("manual_review", "ambiguous", ("roll_back_instead",))
+
+
+def test_trigger_that_proceeds_changes_nothing() -> None:
+    trigger = TriggerVerdict(proceed=True, insists=True, code="insists", statement="A person asked for it.")
+
+    assert decide(an_input(trigger=trigger)) == decide(an_input())

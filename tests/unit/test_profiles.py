@@ -8,9 +8,10 @@ import pytest
 from pydantic import BaseModel
 
 from agent.profile_drafts import draft_profile, profile_id, render_profile, write_profile
-from agent.profiles import list_profiles, load_profile, resolved
+from agent.profiles import ProfileMatch, find_profile, list_profiles, load_profile, resolved
 from agent.workspace import Workspace
 from tools.contracts.profile import ExternalTraining, Profile
+from tools.contracts.request import GuardrailSpec
 from tools.contracts.training import ColumnSpec, ModelSignature
 from tools.errors import BadInput, Conflict, NotFound
 
@@ -190,7 +191,7 @@ def test_every_fault_is_reported_at_once_with_file_line_field_value_and_remedy(w
 @pytest.mark.parametrize(
     ("extra", "says"),
     [
-        ("training: {uri: x}\n", ":10: training: says not which kind it is (add `kind`)"),
+        ("training: {uri: x}\n", ":10: training: says not which kind it is\n  remedy: add `kind`"),
         ("training: {kind: spark, uri: x}\n", "training: is of an unknown kind"),
         (
             "training: {kind: project, ury: x}\n",
@@ -223,7 +224,97 @@ def test_a_misspelt_guardrail_field_is_no_silent_default(workspace: Workspace) -
 def test_a_fault_in_the_defaults_is_placed_there(workspace: Workspace) -> None:
     path = _put(workspace, "defaults", "# for all\nmode: acting\n")
 
-    assert f"{path}:2: mode = 'acting'" in _faults(workspace, "fraud", MINIMAL)
+    assert _faults(workspace, "fraud", MINIMAL).splitlines() == [
+        f"profile 'fraud': {path}:2: mode = 'acting': is not a known value",
+        "  remedy: use one of 'observe', 'recommend' or 'act'",
+    ]
+
+
+def test_files_to_be_mended_are_those_with_the_faults(workspace: Workspace) -> None:
+    _put(workspace, "defaults", "mode: acting\nrollout: {risk: some}\n")
+
+    assert _faults(workspace, "fraud", MINIMAL).endswith("remedy: mend defaults.yaml where named, then try again")
+    assert "mend fraud.yaml and defaults.yaml where" in _faults(workspace, "fraud", MINIMAL + "moode: act\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "says", "remedy"),
+    [
+        (("", "data_window: ninety\n"), "fraud.yaml:10: data_window = 'ninety': cannot be used", "write 90d"),
+        (("", "data_window: 90\n"), "fraud.yaml:10: data_window = '90': cannot be used", "write 90d"),
+        (
+            ("", "data_window: 2013-06-01/2013-01-01\n"),
+            "data_window = '2013-06-01/2013-01-01': cannot be used",
+            "the start must lie before the end",
+        ),
+        (
+            ("", "validation_strategy: newest\n"),
+            "fraud.yaml:10: validation_strategy = 'newest': cannot be used",
+            "write latest:20%",
+        ),
+        (
+            ("name: accuracy", "name: rmse"),
+            "fraud.yaml:9: metrics.primary.name = 'rmse': is for regression, the model is for classification",
+            "use one of: accuracy",
+        ),
+        (
+            ("", "  guardrails: [recall, sharpe]\n"),
+            "fraud.yaml:10: metrics.guardrails[1].name = 'sharpe': is no metric",
+            "use one of: accuracy",
+        ),
+        (
+            ("name: accuracy", "name: accuracy, direction: lower"),
+            "metrics.primary.direction = 'lower': is better when higher, not when lower",
+            "write direction: higher",
+        ),
+        (
+            ("", "  guardrails: [f1, {name: f1_score}]\n"),
+            "metrics.guardrails[1].name = 'f1_score': is a guardrail already",
+            "name it once",
+        ),
+    ],
+)
+def test_what_is_text_and_means_nothing_is_refused_with_its_line(
+    workspace: Workspace, change: tuple[str, str], says: str, remedy: str
+) -> None:
+    old, new = change
+
+    said = _faults(workspace, "fraud", MINIMAL.replace(old, new) if old else MINIMAL + new)
+
+    message, *rest = said.splitlines()
+    assert says in message
+    assert rest[0].startswith(f"  remedy: {remedy}")
+
+
+def test_meaningless_text_is_reported_beside_the_other_faults(workspace: Workspace) -> None:
+    said = _faults(workspace, "fraud", MINIMAL + "data_window: ninety\nmode: acting\n")
+
+    assert said.startswith("profile 'fraud' has 2 problems:")
+    assert "data_window = 'ninety'" in said
+    assert "mode = 'acting'" in said
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("validation_strategy", "fixed:holdout.parquet"),
+        ("validation_strategy", "rolling:3x14d"),
+        ("data_window", "2013-01-01/2999-01-01"),
+        ("data_window", "P3M"),
+    ],
+)
+def test_windows_and_strategies_are_only_read_on_loading(workspace: Workspace, field: str, text: str) -> None:
+    _put(workspace, "fraud", MINIMAL + f"{field}: {text}\n")
+
+    assert getattr(load_profile(workspace, "fraud").profile, field) == text
+
+
+def test_a_guardrail_may_be_its_name_alone(workspace: Workspace) -> None:
+    _put(workspace, "fraud", MINIMAL + "  guardrails: [recall, {name: f1, margin: 0.02}]\n")
+
+    guardrails = load_profile(workspace, "fraud").profile.metrics.guardrails
+
+    assert guardrails == (GuardrailSpec(name="recall"), GuardrailSpec(name="f1", margin=0.02))
 
 
 def test_profiles_are_listed_with_the_broken_ones_marked(workspace: Workspace) -> None:
@@ -234,6 +325,27 @@ def test_profiles_are_listed_with_the_broken_ones_marked(workspace: Workspace) -
     found = [(entry.id, entry.registered_model, entry.fault is None) for entry in list_profiles(workspace)]
 
     assert found == [("broken", None, False), ("fraud", "main.fraud.detector", True)]
+
+
+def test_a_checked_list_says_what_is_wrong_with_each(workspace: Workspace) -> None:
+    _put(workspace, "drafted", MINIMAL.replace("label", "FILL_IN").replace("at\n", "FILL_IN\n"))
+    _put(workspace, "fraud", MINIMAL)
+    _put(workspace, "short", MINIMAL.replace("  target: label\n", ""))
+
+    found = {entry.id: entry.fault for entry in list_profiles(workspace, check=True)}
+
+    assert found == {
+        "drafted": "2 problems: data.event_time is still to be filled in …",
+        "fraud": None,
+        "short": "1 problem: data.target is missing",
+    }
+
+
+def test_a_match_tells_whether_id_or_registered_model_bears_the_name(workspace: Workspace) -> None:
+    path = _put(workspace, "fraud", MINIMAL)
+
+    assert find_profile(workspace, "fraud") == ProfileMatch("fraud", path, "id")
+    assert find_profile(workspace, "main.fraud.detector") == ProfileMatch("fraud", path, "registered_model")
 
 
 def test_a_draft_asks_for_what_the_registry_cannot_know(workspace: Workspace) -> None:

@@ -1,7 +1,7 @@
 """Is a request read strictly where it speaks, and leniently where it says more than we know?"""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -133,9 +133,11 @@ def test_an_unknown_trigger_lists_the_known_ones() -> None:
         ({"baselineModel": []}, "baselineModel = []: must be a mapping"),
         ({"retrainingConfig": {"dataWindow": 90}}, "retrainingConfig.dataWindow = 90: must be text"),
         (
-            {"retrainingConfig": {"asOf": "2013-06-01T00:00:00"}},
-            "retrainingConfig.asOf = '2013-06-01T00:00:00': has no time",
+            {"retrainingConfig": {"asOf": "yesterday"}},
+            "retrainingConfig.asOf = 'yesterday': must be a time such as 2013-06-01",
         ),
+        ({"schemaVersion": "2.0"}, "schemaVersion = '2.0': is no version that this program speaks (1.0)"),
+        ({"schema_version": "one"}, "schema_version = 'one': is no version that this program speaks (1.0)"),
         ({"modelId": ""}, "modelId = '': is empty"),
         ({"modelId": " fraud"}, "modelId = ' fraud': has spaces around it"),
         ({"model_id": "x"}, "modelId = 'fraud': is also given as model_id"),
@@ -146,11 +148,42 @@ def test_a_field_at_fault_is_named_with_value_and_what_is_wanted(changes: dict[s
     assert says in _refused(_with(**changes))
 
 
-def test_all_missing_fields_are_named_at_once() -> None:
-    said = _refused({})
+def test_all_missing_fields_are_named_at_once_each_with_its_own_remedy() -> None:
+    assert _refused({}).splitlines() == [
+        "request has 2 problems:",
+        "  modelId: is missing (add it)",
+        "  retrainingConfig: is missing (add it)",
+        "  remedy: mend each as said beside it",
+    ]
 
-    assert "modelId: is missing" in said
-    assert "retrainingConfig: is missing" in said
+
+def test_remedy_of_a_single_fault_is_said_once() -> None:
+    said = _refused(_with(modelId="")).splitlines()
+
+    assert said == ["request: modelId = '': is empty", "  remedy: give at least one entry"]
+
+
+@pytest.mark.parametrize(
+    ("given", "means"),
+    [
+        ("2013-06-01", datetime(2013, 6, 1, tzinfo=UTC)),
+        ("2013-06-01T12:00:00", datetime(2013, 6, 1, 12, tzinfo=UTC)),
+        ("2013-06-01T12:00:00Z", datetime(2013, 6, 1, 12, tzinfo=UTC)),
+        ("2013-06-01T12:00:00+02:00", datetime(2013, 6, 1, 10, tzinfo=UTC)),
+        (date(2013, 6, 1), datetime(2013, 6, 1, tzinfo=UTC)),
+        (datetime(2013, 6, 1, 12), datetime(2013, 6, 1, 12, tzinfo=UTC)),  # noqa: DTZ001
+    ],
+)
+def test_as_of_without_a_zone_is_utc_in_json_and_in_flags_alike(given: Any, means: datetime) -> None:
+    in_json = parse_request(_with(retrainingConfig={"asOf": given}))[0].retraining_config.as_of
+    in_flags = request_from_flags("fraud", as_of=given).retraining_config.as_of
+
+    assert (in_json, in_flags) == (means, means)
+
+
+@pytest.mark.parametrize("version", ["1", "1.0", "1.7"])
+def test_another_minor_version_is_understood(version: str) -> None:
+    assert parse_request(_with(schemaVersion=version))[0].schema_version == version
 
 
 def test_flags_make_the_request_that_json_would() -> None:
@@ -188,7 +221,7 @@ def test_no_flags_but_a_model_leave_everything_to_the_profile() -> None:
     ("flags", "says"),
     [
         ({"trigger": "sometimes"}, "retrainingConfig.trigger"),
-        ({"as_of": "yesterday"}, "asOf = 'yesterday': is not a time"),
+        ({"as_of": "yesterday"}, "retrainingConfig.asOf = 'yesterday': must be a time"),
         ({"guardrails": ["f1=lots"]}, "guardrail 'f1=lots' is not readable"),
         ({"guardrails": ["f1=nan"]}, "guardrail 'f1=nan' is not readable"),
         ({"min_improvement": float("nan")}, "deploymentCriteria.minImprovement = nan: is not a finite number"),

@@ -94,7 +94,7 @@ def test_all_faults_are_named_at_once_with_line_value_and_remedy(tmp_path: Path)
         f"  {where}:1: traking_uri = 'x': is no field of a workspace (did you mean tracking_uri?)",
         f"  {where}:1: tracking_uri: is missing "
         "(add e.g. `tracking_uri: sqlite:///mlflow.db` or your MLflow server's address)",
-        "  remedy: did you mean tracking_uri?",
+        "  remedy: mend retraining.yaml where named, then try again",
     ]
 
 

@@ -57,14 +57,14 @@ def paired_rows(
     target: str,
     task: Task,
     slices: Sequence[str],
-    drop: set[str],
+    drop: Sequence[set[str]],
     scored_out: Path,
 ) -> PairedRows:
     """Rows of one or more holdouts with both models' predictions, in time order.
 
     Args:
         holdouts: (holdout rows, champion's predictions, candidate's predictions) Parquet paths, row by row.
-        drop: row-key hashes that one of the models was trained on; those rows are left out.
+        drop: for each holdout the row-key hashes that one of its two models was trained on; those rows are left out.
         scored_out: where the rows kept are written with target, slices and the candidate's predictions, for the
             model-evaluator.
 
@@ -74,7 +74,7 @@ def paired_rows(
     import pandas as pd
 
     frames: list[Any] = []
-    for rows, champion, candidate in holdouts:
+    for (rows, champion, candidate), trained_on in zip(holdouts, drop, strict=True):
         frame = _read(rows)
         for side, path in (("champion", champion), ("candidate", candidate)):
             scored = _read(path)
@@ -83,9 +83,8 @@ def paired_rows(
                     f"the {side} gave {len(scored)} predictions for {len(frame)} rows", thing=side, value=len(scored)
                 )
             frame = frame.join(scored.add_prefix(f"__{side}:"))
-        frames.append(frame)
-    whole = pd.concat(frames, ignore_index=True)
-    kept = (whole[~whole[ROW_HASH].isin(list(drop))] if drop else whole).reset_index(drop=True)
+        frames.append(frame[~frame[ROW_HASH].isin(list(trained_on))] if trained_on else frame)
+    kept = pd.concat(frames, ignore_index=True)
 
     def side_of(name: str) -> dict[str, Any]:
         prefix = f"__{name}:"

@@ -132,6 +132,34 @@ def artifact_location(tracking_uri: str, experiment: str) -> str | None:
     return (Path(found[1]).resolve().parent / "mlruns" / quote(experiment, safe="")).as_uri()
 
 
+def experiment_id(client: Any, tracking_uri: str, name: str) -> str:
+    """The experiment of that name, made where there is none.
+
+    Raises:
+        BadInput: It was deleted.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is not None and found.lifecycle_stage == "deleted":
+        raise BadInput(
+            f"the experiment {name!r} was deleted",
+            thing="experiment",
+            value=name,
+            remedy="restore it, or delete it for good (`mlflow gc`)",
+        )
+    if found is not None:
+        return found.experiment_id
+    try:
+        return client.create_experiment(name, artifact_location=artifact_location(tracking_uri, name))
+    except MlflowException as error:
+        # Another process was quicker.
+        found = client.get_experiment_by_name(name)
+        if error.error_code == "RESOURCE_ALREADY_EXISTS" and found is not None:
+            return found.experiment_id
+        raise
+
+
 def _quiet() -> None:
     """MLflow and alembic narrate their first use; that is no progress of ours."""
     import logging

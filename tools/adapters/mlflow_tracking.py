@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from tools.adapters.mlflow_client import artifact_location, client_for, masked, translated
+from tools.adapters.mlflow_client import client_for, experiment_id, masked, translated
 from tools.errors import BadInput, NotFound
 
 RUN_TAG = "retraining.run_id"
@@ -96,7 +96,7 @@ class MlflowTracking:
     def open_run(self, run_id: str, model_name: str, tags: Mapping[str, str]) -> str:
         wanted = f"tags.`{RUN_TAG}` = '{unquoted(run_id)}'"
         with translated("tracking server", self._uri):
-            experiment = self._experiment(f"{self._prefix}/{model_name}")
+            experiment = experiment_id(self._client, self._uri, f"{self._prefix}/{model_name}")
             found = self._client.search_runs([experiment], wanted, max_results=1)
             if found:
                 tracking_run = found[0].info.run_id
@@ -106,28 +106,6 @@ class MlflowTracking:
                 return tracking_run
             made = self._client.create_run(experiment, tags={RUN_TAG: run_id, **tags}, run_name=run_id)
             return made.info.run_id
-
-    def _experiment(self, name: str) -> str:
-        from mlflow.exceptions import MlflowException
-
-        found = self._client.get_experiment_by_name(name)
-        if found is not None and found.lifecycle_stage == "deleted":
-            raise BadInput(
-                f"the experiment {name!r} was deleted",
-                thing="experiment",
-                value=name,
-                remedy="restore it, or delete it for good (`mlflow gc`)",
-            )
-        if found is not None:
-            return found.experiment_id
-        try:
-            return self._client.create_experiment(name, artifact_location=artifact_location(self._uri, name))
-        except MlflowException as error:
-            # Another process was quicker.
-            found = self._client.get_experiment_by_name(name)
-            if error.error_code == "RESOURCE_ALREADY_EXISTS" and found is not None:
-                return found.experiment_id
-            raise
 
     def log_json(self, tracking_run_id: str, path: str, content: Mapping[str, Any]) -> None:
         text = json_text(content, plain_path(path))

@@ -7,7 +7,7 @@ import os
 import socket
 from typing import Any
 
-from tools.adapters.mlflow_client import artifact_location, client_for, translated
+from tools.adapters.mlflow_client import client_for, experiment_id, translated
 from tools.adapters.processes import is_alive
 from tools.adapters.subprocesses import end_group, group_members
 from tools.contracts.training import TrainingOrder, TrainingResult
@@ -60,27 +60,7 @@ class TrainingRuns:
             tags["retraining.training_start"] = order.window_start.isoformat()
             tags["retraining.training_end"] = order.window_end.isoformat()
         with translated("tracking server", self._uri):
-            return self.client.create_run(self._experiment(name), tags=tags, run_name=order.key)
-
-    def _experiment(self, name: str) -> str:
-        from mlflow.exceptions import MlflowException
-
-        found = self.client.get_experiment_by_name(name)
-        if found is not None and found.lifecycle_stage == "deleted":
-            raise BadInput(
-                f"the experiment {name!r} was deleted",
-                thing="experiment",
-                value=name,
-                remedy="restore it, or delete it for good (`mlflow gc`)",
-            )
-        if found is not None:
-            return found.experiment_id
-        try:
-            return self.client.create_experiment(name, artifact_location=artifact_location(self._uri, name))
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-            return self.client.get_experiment_by_name(name).experiment_id  # somebody made it this very moment
+            return self.client.create_run(experiment_id(self.client, self._uri, name), tags=tags, run_name=order.key)
 
     def model_of(self, run: Any) -> str | None:
         """URI of the model that the run logged, or None. Of several: the one named `model`, else the newest."""

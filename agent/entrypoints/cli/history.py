@@ -18,7 +18,7 @@ def history(
     profile = opened.deps.load_profile(model)
     events = opened.deps.store.champions(profile.registered_model)
     rows = [
-        [f"{e.at:%Y-%m-%d %H:%M:%S}", e.version, e.previous, e.how, e.by, e.run_id, shortened(e.reason, 120)] for e in events
+        [f"{e.at:%Y-%m-%d %H:%M:%S}", e.version, e.previous, e.how, e.by, e.run_id, shortened(e.reason)] for e in events
     ]
     SCREEN.result(
         [event.to_json_dict() for event in events],

@@ -187,12 +187,12 @@ def _headline(output: dict[str, Any], decision: dict[str, Any], rollout: dict[st
 
 def wrapped(text: str, *, indent: int = 2, hanging: int = 0) -> list[str]:
     """Paragraphs folded to the terminal, at most 110 columns; all lines but the first go in by `hanging` more."""
-    first, rest = " " * indent, " " * (indent + hanging)
-    return [
-        line
-        for paragraph in pointed(text).strip().splitlines()
-        for line in _fold(paragraph, screen_width(), first, rest)
-    ]
+    lines: list[str] = []
+    for paragraph in pointed(text).strip().splitlines():
+        own = len(paragraph) - len(paragraph.lstrip())
+        first, rest = " " * (indent + own), " " * (indent + own + hanging)
+        lines += _fold(paragraph.strip(), screen_width(), first, rest)
+    return lines
 
 
 def labelled(label: str, text: str) -> list[str]:

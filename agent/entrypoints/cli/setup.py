@@ -70,4 +70,5 @@ def demo(
     """Four runs on the electricity stream: improve, refuse bad data, go back, ask."""
     from agent.demo import play
 
+    SCREEN.workspace = folder
     play(folder, SCREEN)
