@@ -108,6 +108,14 @@ def test_error_is_json_too_where_json_was_asked_for(shop: Shop, model: str) -> N
     assert result.json["remedy"]
 
 
+def test_wrong_usage_is_json_too_and_costs_exit_code_2(shop: Shop) -> None:
+    machine, person = shop.retrain("run", "--sideways", "--json"), shop.retrain("run", "--sideways")
+
+    assert (machine.code, machine.json["exitCode"]) == (2, 2)
+    assert (person.code, person.out) == (2, "")
+    assert "No such option" in person.err
+
+
 # --- servers, files and people that are not as they should be
 
 

@@ -3,10 +3,11 @@
 import sys
 
 import typer
+from typer.exceptions import TyperException
 
 from agent.entrypoints.cli import history, init, profiles, reviews, runs, setup
 from agent.entrypoints.cli.render import SCREEN
-from tools.errors import RetrainingError
+from tools.errors import BadInput, RetrainingError
 
 app = typer.Typer(
     name="retrain",
@@ -20,27 +21,40 @@ app = typer.Typer(
     "with --exit-code: 10 reject, 11 manual_review.",
 )
 app.command("run")(runs.run)
-app.command("judge")(runs.judge)
-app.command("check")(runs.check)
+app.command("judge", short_help="Is a version made elsewhere better?")(runs.judge)
+app.command("check", short_help="Is the champion stale? Touches nothing.")(runs.check)
 app.add_typer(reviews.app, name="review")
-app.command("rollback")(runs.rollback)
+app.command("rollback", short_help="Back to the last known good version, proved.")(runs.rollback)
 app.add_typer(runs.app, name="runs")
 app.command("history")(history.history)
-app.command("init")(init.init)
+app.command("init", short_help="Write retraining.yaml and draft profiles.")(init.init)
 app.add_typer(profiles.app, name="profile")
 app.command("schema")(setup.schema)
-app.command("doctor")(setup.doctor)
-app.command("demo")(setup.demo)
+app.command("doctor", short_help="What is missing before a run?")(setup.doctor)
+app.command("demo", short_help="Improve, refuse, go back, ask: on real data.")(setup.demo)
 
 
 def main() -> None:
     """Entry point of `retrain` and `retraining-orchestrator`."""
     try:
-        app()
+        code = app(standalone_mode=False)
     except RetrainingError as error:
         sys.exit(SCREEN.error(error))
+    except TyperException as error:
+        sys.exit(_usage(error))
     except BrokenPipeError:
         sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage(error: TyperException) -> int:
+    """Options and commands that do not exist: as typer says it, or as JSON where that was asked for."""
+    if "--json" not in sys.argv:
+        error.show()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] only the base class lacks it
+        return error.exit_code
+    SCREEN.json = True
+    remedy = "`retrain COMMAND --help` lists what there is"
+    return SCREEN.error(BadInput(error.format_message(), thing="command line", remedy=remedy))
 
 
 if __name__ == "__main__":
