@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from agent.settings import Settings, read_settings
 from evals.language.cases import Case, cases
-from evals.language.lies import LIES, Lie
+from evals.language.lies import HARMLESS, LIES, Lie
 from evals.report import Row, arguments, publish, share
 from prompts.loader import load
 from tools.adapters.openai_rationale import OpenAIWriter
@@ -24,21 +24,22 @@ NO_MODEL = "No model is configured (OPENAI_BASE_URL and RETRAIN_LLM_MODEL): its 
 
 
 def template(found: Sequence[Case]) -> Row:
-    """The share of the template's texts that have no fault."""
+    """The share of the template's texts that have no fault. One that has misses the target, whatever n."""
     passed = sum(not _faults(_text(case), case) for case in found)
-    return _all("the template's text passes", passed, len(found))
+    measured = share("the template's text passes", passed, len(found))
+    return replace(measured, target="all", met=passed == len(found))
 
 
-def caught(found: Sequence[Case], lies: Mapping[str, Lie], seed: int) -> list[Row]:
-    """By kind, the share of lies that the checker saw; one lie a text, where it has a place for it."""
+def faulted(told: str, found: Sequence[Case], lies: Mapping[str, Lie], seed: int) -> list[Row]:
+    """By kind of change, the share of texts with a fault; one change a text, where it has a place for it."""
     rows: list[Row] = []
     true = [_text(case) for case in found]
     for kind, lie in lies.items():
-        told = [lie(true[n], case, random.Random(f"{seed}/{n}")) for n, case in enumerate(found)]
-        lying = [(text, case) for text, case in zip(told, found, strict=True) if text is not None]
+        texts = [lie(true[n], case, random.Random(f"{seed}/{n}")) for n, case in enumerate(found)]
+        lying = [(text, case) for text, case in zip(texts, found, strict=True) if text is not None]
         if lying:
             hits = sum(bool(_faults(text, case)) for text, case in lying)
-            rows.append(_all(f"caught: {kind}", hits, len(lying)))
+            rows.append(share(f"{told}: {kind}", hits, len(lying)))
     return rows
 
 
@@ -69,11 +70,6 @@ def _faults(text: str, case: Case) -> tuple[str, ...]:
     return check(text, case.policy, case.evidence, (case.model_id,))
 
 
-def _all(name: str, hits: int, n: int) -> Row:
-    """A share that should be 1: one miss misses it, whatever n."""
-    return replace(share(name, hits, n), target="all", met=hits == n)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs what was asked; exit code 1 when a target was missed."""
     parser = arguments(__doc__ or "")
@@ -82,7 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=20240229, help="of cases and lies")
     asked = parser.parse_args(argv)
     found = list(cases(25 if asked.quick else asked.cases, asked.seed))
-    rows = [template(found), *caught(found, LIES, asked.seed)]
+    rows = [template(found), *faulted("caught", found, LIES, asked.seed)]
+    rows += faulted("false alarm", found, HARMLESS, asked.seed)
     settings = read_settings(os.environ)
     if settings.openai_base_url and settings.llm_model:
         rows += by_model(found[: 2 if asked.quick else asked.model_cases], settings)

@@ -76,7 +76,7 @@ def citation_of_another(text: str, case: Case, g: random.Random) -> str | None:
 
 
 def flip(word: str, other: str) -> Lie:
-    """A word of direction in a sentence with a citation becomes its opposite."""
+    """A word in a sentence with a citation becomes another one."""
 
     def planted(text: str, case: Case, g: random.Random) -> str | None:
         return _changed(text, g, lambda sentence: _spans(rf"\b{word}\b", sentence), lambda _: other)
@@ -99,6 +99,13 @@ LIES: Final[Mapping[str, Lie]] = {
     "direction: holds, told as has lost": flip("holds", "has lost"),
     "direction: drifted, told as did not drift": flip("drifted", "did not drift"),
 }
+
+HARMLESS: Final[Mapping[str, Lie]] = {
+    "'against' told as 'versus'": flip("against", "versus"),
+    "'rows' told as 'records'": flip("rows", "records"),
+    "'days old' told as 'days of age'": flip("days old", "days of age"),
+}
+"""No lies: the same fact in other words. What the checker says of these it says wrongly."""
 
 
 def _facts(text: str) -> list[str]:

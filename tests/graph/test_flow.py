@@ -213,7 +213,7 @@ def test_rolling_origin_trains_a_model_a_fold_and_registers_only_the_last(world:
 
     run_id = output["runId"]
     assert [order.key for order in world.trainer.started] == [f"{run_id}.1", f"{run_id}.2", run_id]
-    ends = [order.window_end for order in world.trainer.started]
+    ends = [str(order.window_end) for order in world.trainer.started]
     assert ends == sorted(ends)
     assert output["comparison"]["holdoutRows"] == 3 * 10 * 12
     assert (ended(output)[0], len(world.registry.registrations)) == ("deploy", 1)
