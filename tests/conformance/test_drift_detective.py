@@ -290,11 +290,14 @@ def test_html_report_is_written_for_columns_that_would_break_evidently(tmp_path:
         gone=None,
     )
     reference = rows(1_000, 1, empty=np.ones(1_000), gone=np.ones(1_000))
-    request = ask(saved(tmp_path, "a", reference), saved(tmp_path, "b", nasty))
+    thresholds = DriftThresholds(data_drift=0.37)
+    request = ask(saved(tmp_path, "a", reference), saved(tmp_path, "b", nasty), thresholds=thresholds)
     reply = local(html=True).detect(request, tmp_path / "reports").payload
     path = tmp_path / "reports" / "drift.html"
     assert reply.report_path == str(path)
-    assert "<html" in path.read_text(encoding="utf-8")[:5_000].lower()
+    page = path.read_text(encoding="utf-8")
+    assert "<html" in page[:5_000].lower()
+    assert "detection threshold is 0.37" in page
     assert "report_missing" not in [a.type for a in reply.alerts]
 
 

@@ -76,7 +76,7 @@ class LocalDriftDetective:
         current = self._read(config.current_data_window, "currentDataWindow", config.features)
         names = config.features or tuple(n for n in reference.column_names if not n.startswith("__"))
         columns = _measure(reference, current, names, least)
-        report_path, note = self._report(reference, current, names, report_folder / REPORT_NAME, least)
+        report_path, note = self._report(reference, current, names, report_folder / REPORT_NAME, least, share)
         return Envelope[DriftReply](
             schema_version=SCHEMA_VERSION,
             run_id=request.run_id,
@@ -118,12 +118,12 @@ class LocalDriftDetective:
             ) from error
 
     def _report(
-        self, reference: "pa.Table", current: "pa.Table", names: Sequence[str], path: Path, least: float
+        self, reference: "pa.Table", current: "pa.Table", names: Sequence[str], path: Path, least: float, share: float
     ) -> tuple[str | None, str]:
         if not self._html:
             return None, ""
         try:
-            evidently_report.write_report(_frame(reference), _frame(current), path, names, threshold=least)
+            evidently_report.write_report(_frame(reference), _frame(current), path, names, threshold=least, share=share)
         except Unavailable as failure:
             return None, f"There is no HTML report: {failure.message}."
         return str(path), ""

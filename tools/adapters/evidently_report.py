@@ -27,6 +27,7 @@ def write_report(
     columns: Sequence[str],
     *,
     threshold: float = 0.15,
+    share: float = 0.5,
     max_rows: int = MAX_ROWS,
 ) -> tuple[str, ...]:
     """Writes the report to `path` and returns the columns in it.
@@ -37,6 +38,7 @@ def write_report(
         path: HTML file; its folder is made.
         columns: Wanted in the report; those that cannot be compared are left out.
         threshold: Jensen-Shannon distance from which Evidently colours a column.
+        share: Share of drifted columns from which it calls the data set drifted.
         max_rows: Rows a window, taken evenly.
 
     Raises:
@@ -51,7 +53,7 @@ def write_report(
         with warnings.catch_warnings():
             # Evidently's own deprecations and a constant column's correlation: nothing the user could mend.
             warnings.simplefilter("ignore")
-            _render(ref, cur, path, numeric, other, threshold)
+            _render(ref, cur, path, numeric, other, threshold, share)
     except Exception as error:
         raise Unavailable(
             f"Evidently could not write the drift report: {type(error).__name__}: {error}",
@@ -69,6 +71,7 @@ def _render(
     numeric: list[str],
     other: list[str],
     threshold: float,
+    share: float,
 ) -> None:
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
@@ -76,6 +79,7 @@ def _render(
     definition = DataDefinition(numerical_columns=numeric, categorical_columns=other)
     preset = DataDriftPreset(
         columns=[*numeric, *other],
+        drift_share=share,
         num_method=METHOD,
         cat_method=METHOD,
         num_threshold=threshold,
