@@ -141,9 +141,12 @@ def build(
 def _checkpointer(work_dir: Path, saver: Any) -> Any:
     import sqlite3
 
+    from tools.adapters.sqlite_files import LOCK_SECONDS, write_ahead
+
     path = work_dir / "checkpoints.db"
     path.touch(mode=0o600, exist_ok=True)
-    connection = sqlite3.connect(path, check_same_thread=False, timeout=30)
+    connection = sqlite3.connect(path, check_same_thread=False, timeout=LOCK_SECONDS)
+    write_ahead(connection)
     return saver(connection)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from tools.adapters import store_rules as rules
 from tools.adapters.processes import is_alive as process_is_alive
+from tools.adapters.sqlite_files import write_ahead
 from tools.contracts.run import ChampionEvent, EffectRecord, Lease, Review, RunRecord
 from tools.errors import BadInput, Conflict, Unavailable
 from tools.ports import Clock
@@ -73,8 +74,7 @@ class SqlStore:
         @sa.event.listens_for(self._engine, "connect")
         def _connect(connection: Any, _: Any) -> None:
             connection.isolation_level = None
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA busy_timeout=30000")
+            write_ahead(connection)
 
         @sa.event.listens_for(self._engine, "begin")
         def _begin(connection: Any) -> None:
