@@ -21,7 +21,7 @@ class WorkspaceFile(Contract):
     """What may stand in `retraining.yaml`. Relative paths start at the file's folder."""
 
     tracking_uri: str = Field(min_length=1)
-    """MLflow tracking server: `https://…`, `sqlite:///mlflow.db`, `databricks` or a folder."""
+    """MLflow tracking server: `https://…`, `sqlite:///mlflow.db` or `databricks`."""
     registry_uri: str | None = None
     """Model registry; the tracking server where absent."""
     store: str = "sqlite:///.retraining/store.db"
