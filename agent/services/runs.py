@@ -132,17 +132,16 @@ class Runs:
                     raise Conflict(f"another process went on with run {run_id} meanwhile", thing="run", value=run_id)
                 store.update_run(run_id, status="running", parked_for=None, wake_at=None, error=None)
                 yield replace(self._deps, lease=keeper)
-        except RetrainingError as error:
-            # A resumed run that could not have its lease stays what it was.
+        except (RetrainingError, KeyboardInterrupt) as error:
+            # A resumed run that could not have its lease stays what it was, and an ended one stays ended.
             if (new or keeper.held) and store.get_run(run_id).status == "running":
-                ended = store.update_run(run_id, status="failed", error=error.message)
+                why = error.message if isinstance(error, RetrainingError) else "interrupted"
+                ended = store.update_run(run_id, status="failed", error=why)
                 if ended.tracking_run_id is not None:
                     with suppress(RetrainingError):
                         self._deps.tracking.close_run(ended.tracking_run_id, failed=True)
-            raise
-        except KeyboardInterrupt:
-            store.update_run(run_id, status="failed", error="interrupted")
-            self._deps.progress(f"interrupted; `retrain run --resume {run_id}` goes on with it")
+            if isinstance(error, KeyboardInterrupt):
+                self._deps.progress(f"interrupted; `retrain run --resume {run_id}` goes on with it")
             raise
 
     def _end_overdue_review(self, model_name: str) -> None:

@@ -423,6 +423,19 @@ def test_checkpoint_of_an_unknown_state_version_is_refused(tmp_path: Path, monke
     assert not world.touched
 
 
+def test_interrupted_run_says_so_gives_its_lease_back_and_can_be_resumed(world: World) -> None:
+    def interrupted(_: Any) -> TrainingResult:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        seen_with(world, trainers={"project": ScriptedTrainer(interrupted)}).run()
+    (run,) = world.store.list_runs()
+    assert (run.status, run.error, world.store.current_lease(NAME)) == ("failed", "interrupted", None)
+
+    assert ended(world.runs.resume(run.run_id)) == ("deploy", "trained", "promoted")
+    assert world.moves == [("1", "2")]
+
+
 # --- rollout
 
 

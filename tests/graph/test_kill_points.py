@@ -123,6 +123,7 @@ def test_run_killed_anywhere_and_resumed_ends_as_if_it_had_never_been_killed(tmp
     go(fragile(whole, fuse), kind)
     expected, points = traces(whole), list(fuse.names)
     assert len(points) > 20
+    resumed = 0
 
     for at, point in enumerate(points):
         world = make(tmp_path / str(at))
@@ -133,5 +134,8 @@ def test_run_killed_anywhere_and_resumed_ends_as_if_it_had_never_been_killed(tmp
         if unfinished is None:
             continue  # killed before there was a run, or after its end
         world.runs.resume(unfinished.run_id)
+        resumed += 1
 
         assert traces(world) == expected, f"killed {point} ({at})"
+
+    assert resumed > len(points) / 2

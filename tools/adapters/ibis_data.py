@@ -93,16 +93,15 @@ class IbisData:
         limit: int | None = None,
     ) -> DatasetRef:
         with self._lock, reading(spec.source):
-            wanted = [spec.event_time, *spec.key, *spec.features, *extra_columns, spec.target]
+            wanted = written_columns(spec, extra_columns)
             table = self._labelled(spec, start, end, known_by)
             self._require(table, spec, wanted)
-            return self._write(table, spec, list(dict.fromkeys(wanted)), path, limit)
+            return self._write(table, spec, wanted, path, limit)
 
     def write_window(self, spec: DataSpec, start: datetime | None, end: datetime, path: Path, limit: int) -> DatasetRef:
         with self._lock, reading(spec.source):
             table = self._between(self._timed(spec), start, end)
-            declared = [spec.event_time, *spec.key, *spec.features, spec.target]
-            there = [name for name in dict.fromkeys(declared) if name in table.columns]
+            there = [name for name in written_columns(spec) if name in table.columns]
             return self._write(table, spec, there, path, limit)
 
     def count(self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime) -> tuple[int, int]:
@@ -226,6 +225,11 @@ def mature_event(spec: DataSpec, known_by: datetime) -> datetime:
         return known_by - spec.label_maturity
     except OverflowError:
         return datetime.min.replace(tzinfo=UTC)
+
+
+def written_columns(spec: DataSpec, extra: Sequence[str] = ()) -> list[str]:
+    """The columns of a data set, each once, in the order they are written."""
+    return list(dict.fromkeys([spec.event_time, *spec.key, *spec.features, *extra, spec.target]))
 
 
 def key_columns(spec: DataSpec, there: Sequence[str]) -> list[str]:

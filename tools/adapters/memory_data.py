@@ -9,7 +9,7 @@ from typing import Any
 from tools.adapters.data_files import closest
 from tools.adapters.data_profile import profile_parquet
 from tools.adapters.ibis_columns import aware, naive, no_time, unusable
-from tools.adapters.ibis_data import key_columns, mature_event, require_columns
+from tools.adapters.ibis_data import key_columns, mature_event, require_columns, written_columns
 from tools.adapters.mlflow_client import masked
 from tools.adapters.row_digest import ROW_HASH, row_hash, set_digest
 from tools.contracts.evidence import DatasetRef
@@ -62,15 +62,14 @@ class MemoryData:
         extra_columns: Sequence[str] = (),
         limit: int | None = None,
     ) -> DatasetRef:
-        wanted = [spec.event_time, *spec.key, *spec.features, *extra_columns, spec.target]
+        wanted = written_columns(spec, extra_columns)
         table = self._labelled(spec, start, end, known_by)
         _require(table, spec, wanted)
-        return _write(table, spec, list(dict.fromkeys(wanted)), path, limit)
+        return _write(table, spec, wanted, path, limit)
 
     def write_window(self, spec: DataSpec, start: datetime | None, end: datetime, path: Path, limit: int) -> DatasetRef:
         table = _between(self._timed(spec), start, end)
-        declared = [spec.event_time, *spec.key, *spec.features, spec.target]
-        there = [name for name in dict.fromkeys(declared) if name in table.column_names]
+        there = [name for name in written_columns(spec) if name in table.column_names]
         return _write(table, spec, there, path, limit)
 
     def count(self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime) -> tuple[int, int]:

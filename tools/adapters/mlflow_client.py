@@ -41,7 +41,8 @@ SET_BY_US: set[str] = set()
 def client_for(tracking_uri: str, registry_uri: str | None = None) -> Any:
     """An MlflowClient that gives up within seconds instead of minutes, and asks nobody outside."""
     for name, value in _OWN_SETTINGS.items():
-        if os.environ.setdefault(name, value) == value:
+        if name not in os.environ:
+            os.environ[name] = value
             SET_BY_US.add(name)
     _quiet()
     from mlflow import MlflowClient
