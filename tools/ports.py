@@ -1,12 +1,13 @@
 """The outside world, as small Protocols. Each has a real adapter and an in-memory one, and one conformance suite."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from tools.contracts.decision import PolicyResult, Rationale
-from tools.contracts.evidence import DatasetRef, EvidenceItem
+from tools.contracts.evidence import DatasetRef, Effort, EvidenceItem
 from tools.contracts.peers import (
     DeploymentReply,
     DeploymentRequest,
@@ -17,7 +18,7 @@ from tools.contracts.peers import (
     EvaluationRequest,
 )
 from tools.contracts.profile import DataSpec
-from tools.contracts.profiling import DataProfile
+from tools.contracts.profiling import DataProfile, Overlap, WindowSummary
 from tools.contracts.run import ChampionEvent, EffectRecord, Lease, Review, RunRecord
 from tools.contracts.training import (
     ModelSignature,
@@ -159,11 +160,40 @@ class DataSource(Protocol):
         """
         ...
 
-    def write_window(self, spec: DataSpec, start: datetime | None, end: datetime, path: Path, limit: int) -> DatasetRef:
+    def write_window(
+        self,
+        spec: DataSpec,
+        start: datetime | None,
+        end: datetime,
+        path: Path,
+        limit: int,
+        *,
+        known_by: datetime | None = None,
+        extra_columns: Sequence[str] = (),
+    ) -> DatasetRef:
         """All rows in [start, end), labelled or not, at most `limit`, spread evenly.
 
-        Writes whichever of the declared columns exist: a vanished column is the validator's to find.
+        Writes whichever of the declared columns exist: a vanished column is the validator's to find. With `known_by` also
+        `__mature` (boolean): whether the row has a label that was final then.
         """
+        ...
+
+    def summary(
+        self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime, columns: Sequence[str]
+    ) -> WindowSummary:
+        """Exact counts over all rows in [start, end), however many: nothing comes into memory but the counts."""
+        ...
+
+    def overlap(self, holdout: Path, trained_on: Path) -> Overlap:
+        """Rows of `holdout` whose row hash stands in `trained_on`; both Parquet files with `__row_hash`."""
+        ...
+
+    def effort(self) -> Effort:
+        """Queries sent and rows brought into memory by this thread since it was last asked; asking starts anew."""
+        ...
+
+    def budget(self, *, queries: int, seconds: int) -> AbstractContextManager[None]:
+        """Within it, this thread may send so many queries, each of so many seconds; beyond it `TimedOut` is raised."""
         ...
 
     def count(self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime) -> tuple[int, int]:

@@ -28,6 +28,15 @@ class DatasetRef(Contract):
     """Rows the file was sampled from, where it is a sample."""
 
 
+class Effort(Contract):
+    """What looking cost: queries sent to the engine, and rows that came into memory."""
+
+    queries: int = 0
+    rows_in_memory: int = 0
+    sampled_from: int | None = None
+    """Rows the sample stands for, where not all were looked at."""
+
+
 class Fold(Contract):
     """One training set and the holdout behind it. No training row is later than the holdout's start."""
 
@@ -47,9 +56,20 @@ class PreparedData(Contract):
     """Rows of the window without a mature label: neither negative nor in a holdout."""
     late_labels: int = 0
     """Rows before a holdout whose label became known after its start: not trained on."""
+    effort: Effort | None = None
+    """Queries and rows that preparing cost."""
 
 
-Rule = Literal["age", "freshness", "drift", "performance"]
+Rule = Literal[
+    "age",
+    "freshness",
+    "drift",
+    "prediction_drift",
+    "label_drift",
+    "performance",
+    "estimated_performance",
+    "label_delay",
+]
 Recommendation = Literal["retrain", "wait_for_labels", "fix_data", "roll_back", "keep_watching"]
 
 
@@ -66,6 +86,17 @@ class Signal(Contract):
     threshold: float | None = None
     n: int | None = None
     """Sample size of the current window."""
+    n_reference: int | None = None
+    """Sample size of what it is compared with."""
+    p_value: float | None = None
+    """Corrected over columns; held against a level corrected over nights."""
+    method: str = ""
+    weight: float | None = None
+    """Share of the champion's importance that a column has, 0 to 1, where the model gives one."""
+    since: UtcDatetime | None = None
+    """Start of the first block of the current window from which the change stays."""
+    reliable: bool | None = None
+    """Estimates only: whether they were better than 'as last measured' where labels could tell."""
     unit: str = ""
     """`days`, `share`, `distance` or the metric's name."""
     statement: str
@@ -80,6 +111,8 @@ class StalenessReport(Contract):
     signals: tuple[Signal, ...]
     recommendation: Recommendation
     statement: str
+    effort: Effort | None = None
+    """Queries and rows that the whole report cost."""
 
 
 class TriggerVerdict(Contract):
@@ -97,7 +130,8 @@ class Check(Contract):
     """One data validation check."""
 
     name: str
-    """`schema`, `volume`, `nulls`, `range`, `categories`, `duplicates`, `label_share`, `contamination`, …"""
+    """`schema`, `volume`, `freshness`, `nulls`, `range`, `categories`, `duplicates`, `label_share`, `label_noise`,
+    `target_leakage`, `time_leakage`, `contamination`, `skew`, `pandera`, …"""
     subject: str = "data set"
     """Column, or `data set`."""
     result: Literal["pass", "fail", "could_not_check"]
@@ -105,6 +139,12 @@ class Check(Contract):
     value: float | None = None
     threshold: float | None = None
     n: int | None = None
+    counts: dict[str, int] = {}
+    """What was counted, by name: `rows`, `failing`, `overlapping`, …"""
+    examples: tuple[dict[str, str], ...] = ()
+    """At most five failing rows as printed: the row's hash and event time, and values of columns marked public only."""
+    effort: Effort | None = None
+    """What it cost to look."""
     statement: str
 
 

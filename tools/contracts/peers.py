@@ -18,6 +18,33 @@ class MonitoringConfig(PublicContract):
     current_data_window: str | None = None
     """Path of the current rows."""
     features: tuple[str, ...] | None = None
+    baseline_data: str | None = None
+    """Added: path of rows that the champion never trained on, with labels and its predictions: the reference for
+    predictions, labels and performance. Columns as in `currentDataWindow`."""
+    event_time: str | None = None
+    """Added: time column of all files; absent: changes are not dated."""
+    target: str | None = None
+    """Added: label column of `currentDataWindow` and `baselineData`."""
+    task: Literal["classification", "regression"] | None = None
+    """Added."""
+    text: tuple[str, ...] = ()
+    """Added: features that hold free text."""
+    importance: dict[str, float] | None = None
+    """Added: feature to its share of the champion's importance."""
+    checks_a_year: int | None = None
+    """Added: how often this check is repeated."""
+    performance: "PerformanceClaim | None" = None
+    """Added: what the caller measured on labels; concept drift is told from it."""
+
+
+class PerformanceClaim(PublicContract):
+    """Added: the champion's primary metric now against then."""
+
+    metric: str
+    outcome: str
+    """`ok`, `bad`, `could_not_tell` or `could_not_measure`."""
+    statement: str
+    since: UtcDatetime | None = None
 
 
 class DriftThresholds(PublicContract):
@@ -49,6 +76,12 @@ class FeatureDrift(PublicContract):
     """Added: name of the test or distance."""
     reference_rows: int | None = None
     current_rows: int | None = None
+    weight: float | None = None
+    """Added: share of the champion's importance."""
+    since: UtcDatetime | None = None
+    """Added: start of the first block of the current window from which the change stays."""
+    statement: str | None = None
+    """Added: the finding in one sentence."""
 
 
 class ConceptDrift(PublicContract):
@@ -58,8 +91,12 @@ class ConceptDrift(PublicContract):
 
 class DriftReport(PublicContract):
     overall_drift_score: float | None = None
-    """Share of the measured features that drifted; absent when none could be measured."""
+    """Share of the measured features that drifted, weighted where weights are known; absent when none could be measured."""
     feature_drift: tuple[FeatureDrift, ...] = ()
+    prediction_drift: FeatureDrift | None = None
+    """Added: the champion's predictions against those on the baseline rows."""
+    label_drift: FeatureDrift | None = None
+    """Added: mature labels against those of the baseline rows."""
     concept_drift: ConceptDrift | None = None
 
 
@@ -72,6 +109,8 @@ class RootCause(PublicContract):
 class DriftAlert(PublicContract):
     type: str
     severity: str
+    """`page` (performance lost, or data broken), `ticket` (the data set or the predictions drifted, or an estimate fell) or
+    `digest` (all else)."""
     message: str
     triggered: bool
 
@@ -175,6 +214,8 @@ class DeploymentReply(PublicContract):
     """Added: absent means no data, which is never good news."""
 
 
+MonitoringConfig.model_rebuild()
+DriftRequest.model_rebuild()
 DeploymentRequest.model_rebuild()
 
 Payload = TypeVar("Payload")

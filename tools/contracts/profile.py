@@ -36,11 +36,25 @@ class ChampionRule(Contract):
         return self
 
 
+class PredictionLog(Contract):
+    """Rows as the model saw them when it served, joined to the data by `data.key`."""
+
+    source: str
+    """As `data.source`. Its feature columns bear the names of `data.features`; those that are there are compared."""
+    event_time: str | None = None
+    """Its time column; the name of `data.event_time` where absent."""
+    prediction: str | None = None
+    """Column with the prediction as served, where it was logged."""
+    version: str | None = None
+    """Column with the version that served, where it was logged."""
+
+
 class DataSpec(Contract):
     """Where the rows are and what their columns mean."""
 
     source: str
-    """Path (relative to the workspace) of a Parquet or CSV file, a folder of them, or a glob."""
+    """Path (relative to the workspace) of a Parquet or CSV file, a folder of them, or a glob; or a table behind an
+    engine: `postgresql://USER:${PASSWORD}@HOST:PORT/DB#SCHEMA.TABLE`, `spark:TABLE` or `spark:PATH.parquet`."""
     event_time: str
     """Column with the time of the event; naive times are UTC."""
     target: str
@@ -55,6 +69,14 @@ class DataSpec(Contract):
     """Columns that identify a row; event time, features and target where empty."""
     positive_label: str | int | bool | None = None
     """Classification: the class that precision, recall, f1 and roc_auc are about."""
+    text: tuple[str, ...] = ()
+    """Features that hold free text: compared by length, words and share of digits, never by value."""
+    public: tuple[str, ...] = ()
+    """Columns whose values may stand in reports as examples; of all others only counts are shown."""
+    available_at: dict[str, str] = {}
+    """Feature to the column with the time its value became known: later than the event is time leakage."""
+    prediction_log: PredictionLog | None = None
+    """What serving logged, to be compared with these rows."""
 
     @model_validator(mode="after")
     def _no_leak_by_declaration(self) -> "DataSpec":
@@ -147,11 +169,17 @@ class DriftTrigger(Contract):
     """The data set counts as drifted when at least this share of the features has."""
     min_effect: Annotated[float, Field(gt=0, le=1)] = 0.15
     """Least distance (Jensen-Shannon, 0 to 1) beside significance."""
+    predictions: bool = True
+    """Whether the champion's predictions (and the labels) are compared too."""
+    weigh: bool = True
+    """Weigh columns by the champion's importance, where it is on record; else every column counts the same."""
 
 
 class PerformanceTrigger(Contract):
     max_loss: Annotated[float, Field(ge=0)] = 0.02
     """Loss of the primary metric on recent mature rows against the champion's recorded baseline, absolute."""
+    act_on_estimate: bool = False
+    """Whether a loss that was only estimated, reliably, makes the champion stale; else it is shown and alerts."""
 
 
 class TriggersSpec(Contract):
@@ -166,6 +194,9 @@ class TriggersSpec(Contract):
     """Newest row older than this: the data are not fresh, and staleness cannot be told."""
     recent: Positive = timedelta(days=28)
     """Length of the current window that drift and performance look at."""
+    checks_a_year: Annotated[int, Field(ge=1)] = 365
+    """How often the same check is repeated: significance is asked for at alpha / checks_a_year, so that an undrifted model
+    raises a false finding in at most one year of twenty."""
     cool_down: NotNegative = timedelta(0)
     """After a finished run, drift and performance triggers are skipped for this long."""
 
@@ -184,6 +215,23 @@ class ValidationSpec(Contract):
     max_new_categories: Annotated[float, Field(ge=0, le=1)] = 0.2
     """Share of rows with a category the reference never had that blocks."""
     max_duplicates: Annotated[float, Field(ge=0, le=1)] = 0.05
+    max_overlap: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the holdout that may stand in the candidate's or the champion's training rows; such rows are dropped from the
+    comparison in any case, more than this blocks."""
+    max_label_noise: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Rise of the estimated share of wrong labels over the reference that warns."""
+    leak_auc: Annotated[float, Field(gt=0.5, le=1)] = 0.75
+    """A feature that alone ranks the target this well is looked at for target leakage."""
+    allow_leak: tuple[str, ...] = ()
+    """Features that may tell the target that well: somebody has looked at them."""
+    max_skew: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Share of rows in which a feature may differ between the prediction log and the data."""
+    schema_file: str | None = None
+    """Pandera schema in YAML, relative to the workspace; `retrain validation init` drafts it."""
+    max_queries: Annotated[int, Field(ge=1)] = 200
+    """Budget of one report: more queries end it, and what was not done is `could_not_check`."""
+    max_seconds: Annotated[int, Field(ge=1)] = 900
+    """Budget of one query: a longer one is cancelled, and its checks are `could_not_check`."""
 
 
 class AliasTarget(Contract):

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from tools.contracts.base import Contract
+from tools.contracts.base import Contract, UtcDatetime
 
 Family = Literal["numeric", "categorical", "boolean", "datetime", "other", "empty"]
 
@@ -32,3 +32,58 @@ class DataProfile(Contract):
     def column(self, name: str) -> ColumnProfile | None:
         """The column, if it is there."""
         return next((column for column in self.columns if column.name == name), None)
+
+
+class ColumnCounts(Contract):
+    """One column of a whole window, counted exactly."""
+
+    name: str
+    type: str
+    """As the engine calls it, in Ibis' words."""
+    nulls: int
+    """NaN counts as null."""
+    infinite: int = 0
+    low: float | None = None
+    """Least finite value; numeric columns only."""
+    high: float | None = None
+
+
+class LabelDelay(Contract):
+    """How long after the event labels became known, in seconds; measured where there is a label time."""
+
+    rows: int
+    median: float
+    p90: float
+    longest: float
+
+
+class WindowSummary(Contract):
+    """A whole window, counted exactly by queries, whatever its size."""
+
+    rows: int
+    labelled: int
+    """Rows with a label mature at the time asked about."""
+    newest: UtcDatetime | None = None
+    newest_labelled: UtcDatetime | None = None
+    """Latest event time with a mature label."""
+    undated: int = 0
+    """Rows of the source without a readable event time: in no window."""
+    columns: tuple[ColumnCounts, ...] = ()
+    """Of the columns asked for, those that are there."""
+    delay: LabelDelay | None = None
+
+    def column(self, name: str) -> ColumnCounts | None:
+        """The column, if it is there."""
+        return next((column for column in self.columns if column.name == name), None)
+
+
+class Overlap(Contract):
+    """Rows of a holdout that a model was trained on."""
+
+    rows: int
+    """Rows of the holdout."""
+    trained_on: int
+    """Rows in the list of training rows."""
+    overlapping: int
+    examples: tuple[str, ...] = ()
+    """Row hashes, at most five."""
