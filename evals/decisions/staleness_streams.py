@@ -1,0 +1,77 @@
+"""Which real streams are the staleness evals measured on? The three that ship, or one of anybody's own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from evals.decisions.streams import MOST_CLASSES
+from tools.contracts.profile import Task
+from tools.errors import BadInput
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+MOST_TEXTS = 0.5
+"""A text column with more distinct values than this share of the rows is an id, which no model should see."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Rows in time order, and what their columns mean."""
+
+    name: str
+    frame: Any
+    """pandas, sorted by `time`, without unlabelled rows."""
+    time: str
+    target: str
+    task: Task
+    features: tuple[str, ...]
+
+
+def shipped() -> tuple[Stream, ...]:
+    """Electricity, weather and flights, each with the features of its profile."""
+    return (
+        from_file(EXAMPLES / "electricity" / "electricity.parquet", "event_time", "price_up"),
+        from_file(EXAMPLES / "weather" / "weather.parquet", "event_time", "rain"),
+        from_file(
+            EXAMPLES / "flights" / "nyc_flights.parquet",
+            "event_time",
+            "late",
+            # Known only after departure, or an id.
+            drop=("dep_delay", "arr_delay", "tailnum"),
+            name="flights",
+        ),
+    )
+
+
+def from_file(path: Path, time: str, target: str, drop: Sequence[str] = (), name: str | None = None) -> Stream:
+    """A Parquet or CSV file as a stream.
+
+    Raises:
+        BadInput: the file is not there, or has no such columns, or nothing is left to look at.
+    """
+    if not path.is_file():
+        raise BadInput(f"no stream {path}", thing="--stream", value=path, remedy="a Parquet or CSV file")
+    frame: Any = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    for option, column in (("--time", time), ("--target", target), *(("--drop", column) for column in drop)):
+        if column not in frame.columns:
+            there = ", ".join(map(str, frame.columns))
+            raise BadInput(f"{path.name} has no column {column!r}", thing=option, value=column, remedy=f"one of {there}")
+    frame[time] = pd.to_datetime(frame[time], utc=True).dt.tz_localize(None)
+    frame = frame[frame[target].notna() & frame[time].notna()].sort_values(time, kind="stable").reset_index(drop=True)
+    number = pd.api.types.is_float_dtype(frame[target]) and frame[target].nunique() > MOST_CLASSES
+    features = tuple(name for name in frame.columns if name not in {time, target, *drop} and not _is_id(frame[name]))
+    if len(frame) < 1_000 or not features:
+        raise BadInput(
+            f"{path.name} has {len(frame)} labelled rows and {len(features)} features",
+            thing="--stream",
+            value=path,
+            remedy="at least 1,000 rows and one feature are needed",
+        )
+    return Stream(name or path.stem, frame, time, target, "regression" if number else "classification", features)
+
+
+def _is_id(column: Any) -> bool:
+    text = pd.api.types.is_string_dtype(column) or pd.api.types.is_object_dtype(column)
+    return bool(text and column.nunique() > MOST_TEXTS * len(column))
