@@ -91,6 +91,8 @@ class Signal(Contract):
     p_value: float | None = None
     """Corrected over columns; held against a level corrected over nights."""
     method: str = ""
+    kind: str = ""
+    """Drift only: what moved, e.g. `shift`, `null_share`, `unit` or `vanished`."""
     weight: float | None = None
     """Share of the champion's importance that a column has, 0 to 1, where the model gives one."""
     since: UtcDatetime | None = None
