@@ -2,23 +2,25 @@
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from agent.deps import Deps, silent
-from agent.profiles import load_profile
-from agent.services import assess_staleness, reviews
+from agent.profiles import list_profiles, load_profile
+from agent.services import check as checks
+from agent.services import reviews, sweep
+from agent.services.check import Checked
 from agent.services.runs import Runs
+from agent.services.sweep import Swept
 from agent.settings import Settings, read_settings
-from agent.state import Run
 from agent.workspace import Workspace, find_workspace
 from prompts.loader import load as load_prompt
-from tools.contracts.evidence import StalenessReport, TriggerVerdict
 from tools.contracts.profile import CommandTarget, Profile
 from tools.contracts.request import RetrainingRequest, RunKind, RunOrder
-from tools.ports import Clock, DeploymentTarget, RationaleWriter
+from tools.errors import NotFound
+from tools.ports import Clock, DeploymentTarget, DriftDetective, RationaleWriter
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class App:
     workspace: Workspace
     deps: Deps
     runs: Runs
+    quick_detective: DriftDetective | None = None
+    """The drift-detective for checks, where there is one that writes no page."""
 
     def order(
         self,
@@ -52,14 +56,37 @@ class App:
             warnings=warnings,
         )
 
-    def check(self, order: RunOrder) -> tuple[StalenessReport, TriggerVerdict]:
-        """Staleness and the trigger's verdict, without a run: nothing is recorded or moved."""
-        profile = self.deps.load_profile(order.request.model_id)
-        from agent.services.champion import find_champion
+    def check(self, order: RunOrder, *, page: Path | None = None) -> Checked:
+        """Staleness, the trigger's verdict and the alert, without a run: nothing is recorded or moved.
 
-        champion = find_champion(self.deps, profile)
-        run = Run(f"check-{self.deps.new_id()}", order, profile, "", champion)
-        return assess_staleness.measure(self.deps, run)
+        With `page`, the drift-detective's page is kept there; making it takes seconds.
+        """
+        return checks.check(self.deps if page is not None else self._quick, order, page=page)
+
+    def sweep(self, order_of: Callable[[str], RunOrder], *, only: str = "", parallel: int | None = None) -> Swept:
+        """`check` for every profile of the workspace, in threads.
+
+        Args:
+            order_of: The order for a profile's id.
+            only: Text that an id must hold.
+            parallel: Checks at a time; the machine's cores where None.
+
+        Raises:
+            NotFound: No profile's id holds it, or there is none at all.
+        """
+        models = [entry.id for entry in list_profiles(self.workspace) if only in entry.id]
+        if not models:
+            what = (
+                f"no profile's id holds {only!r}" if only else f"there are no profiles in {self.workspace.profiles_dir}"
+            )
+            raise NotFound(
+                what, thing="profiles", value=only or None, remedy="`retrain profile list` shows what there is"
+            )
+        return sweep.sweep(self._quick, models, order_of, parallel=parallel)
+
+    @property
+    def _quick(self) -> Deps:
+        return self.deps if self.quick_detective is None else replace(self.deps, drift_detective=self.quick_detective)
 
     def answer(self, review_id: int, verdict: Literal["approve", "canary", "reject"], reason: str) -> dict[str, Any]:
         """Record the OS user's answer and go on with the run."""
@@ -135,7 +162,8 @@ def build(
         load_profile=lambda model_id: load_profile(space, model_id).profile,
         progress=progress or silent,
     )
-    return App(space, deps, Runs(deps, _checkpointer(work_dir, SqliteSaver), this_holder()))
+    runs = Runs(deps, _checkpointer(work_dir, SqliteSaver), this_holder())
+    return App(space, deps, runs, LocalDriftDetective(now, html=False))
 
 
 def _checkpointer(work_dir: Path, saver: Any) -> Any:

@@ -28,11 +28,18 @@ class Alert(Contract):
     reasons: tuple[str, ...] = ()
     """Statements of the signals of that level, in the report's order."""
 
+    @property
+    def sentence(self) -> str:
+        """The first reason, and how many more there are."""
+        more = f" (and {len(self.reasons) - 1} more)" if len(self.reasons) > 1 else ""
+        return "".join(self.reasons[:1]) + more
+
 
 def severity(report: StalenessReport) -> Alert:
     """The report's level: that of its worst signal."""
     found = [(_level(signal), signal.statement) for signal in report.signals if signal.outcome == "bad"]
-    worst = min((level for level, _ in found), key=LEVELS.index, default="none")
+    levels: list[Level] = [level for level, _ in found]
+    worst: Level = min(levels, key=LEVELS.index, default="none")
     return Alert(level=worst, reasons=tuple(text for level, text in found if level == worst))
 
 

@@ -5,7 +5,7 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-from agent.entrypoints.cli import history, init, profiles, reviews, runs, setup
+from agent.entrypoints.cli import check, history, init, profiles, reviews, runs, setup
 from agent.entrypoints.cli.render import SCREEN
 from tools.errors import BadInput, RetrainingError
 
@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 app.command("run")(runs.run)
 app.command("judge", short_help="Is a version made elsewhere better?")(runs.judge)
-app.command("check", short_help="Is the champion stale? Touches nothing.")(runs.check)
+app.command("check", short_help="Is the champion stale, or any champion? Touches nothing.")(check.check)
 app.add_typer(reviews.app, name="review")
 app.command("rollback", short_help="Back to the last known good version, proved.")(runs.rollback)
 app.add_typer(runs.app, name="runs")

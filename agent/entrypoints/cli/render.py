@@ -39,21 +39,29 @@ class Screen:
         """Print the error where it belongs; returns the exit code."""
         outcome = outcome_of(error)
         if self.json:
-            body = {
-                "error": type(error).__name__,
-                "message": pointed(error.message),
-                "thing": error.thing,
-                "value": None if error.value is None else str(error.value),
-                "remedy": None if error.remedy is None else pointed(error.remedy),
-                "exitCode": outcome.exit_code,
-                "retry": outcome.retry,
-            }
-            self.result({key: value for key, value in body.items() if value is not None})
+            self.result(error_body(error))
         sys.stderr.write(f"error: {harmless(pointed(str(error)))}\n")
         return outcome.exit_code
 
 
 SCREEN = Screen()
+
+
+def error_body(error: RetrainingError) -> dict[str, Any]:
+    """The error as JSON says it; what is absent is omitted."""
+    outcome = outcome_of(error)
+    body = {
+        "error": type(error).__name__,
+        "message": pointed(error.message),
+        "thing": error.thing,
+        "value": None if error.value is None else str(error.value),
+        "remedy": None if error.remedy is None else pointed(error.remedy),
+        "exitCode": outcome.exit_code,
+        "retry": outcome.retry,
+    }
+    return {key: value for key, value in body.items() if value is not None}
+
+
 _COMMAND: Final = re.compile(r"`(retrain (?!demo|schema|init`)[^`]+)`")
 """A command to type, in backticks; those left out take no workspace or make one here."""
 

@@ -1,4 +1,4 @@
-"""`retrain run`, `judge`, `check`, `rollback` and `runs list|show`."""
+"""`retrain run`, `judge`, `rollback` and `runs list|show`."""
 
 import json as json_module
 import sys
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.entrypoints.cli.options import AsOf, ExitCode, Json, Quiet, Workspace, open_app, tell_match
-from agent.entrypoints.cli.render import SCREEN, hint, labelled, run_lines, table, wrapped
+from agent.entrypoints.cli.render import SCREEN, hint, labelled, run_lines, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,37 +105,6 @@ def judge(
     )
     opened = open_app(workspace, model)
     _finish(opened.runs.start(opened.order("judge", parsed, candidate_version=candidate)), exit_code)
-
-
-def check(
-    model: Annotated[str, typer.Argument(help="Profile id or registered model name.")],
-    trigger: Annotated[
-        str, typer.Option(help="Which trigger to test: scheduled, drift, performance or manual.")
-    ] = "drift",
-    as_of: AsOf = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    workspace: Workspace = None,
-) -> None:
-    """Is the champion stale, and would the trigger fire? Touches nothing."""
-    from agent.requests import request_from_flags
-
-    parsed = request_from_flags(model, trigger=trigger, as_of=as_of)
-    opened = open_app(workspace, model)
-    report, verdict = opened.check(opened.order("retrain", parsed))
-    rows = [[s.rule, s.subject, s.outcome, s.statement] for s in report.signals]
-    fires = "fires" if verdict.proceed else "does not fire"
-    SCREEN.result(
-        {"staleness": report.to_json_dict(), "trigger": verdict.to_json_dict()},
-        [
-            *wrapped(f"{model}: {report.verdict}. {report.statement}", indent=0),
-            "",
-            *table(["rule", "about", "outcome", "finding"], rows),
-            "",
-            *wrapped(f"trigger {trigger}: {fires} ({verdict.code}). {verdict.statement}", indent=0),
-            f"recommendation: {report.recommendation}",
-        ],
-    )
 
 
 def rollback(
