@@ -38,8 +38,8 @@ class Alert(Contract):
 def severity(report: StalenessReport) -> Alert:
     """The report's level: that of its worst signal."""
     found = [(_level(signal), signal.statement) for signal in report.signals if signal.outcome == "bad"]
-    levels: list[Level] = [level for level, _ in found]
-    worst: Level = min(levels, key=LEVELS.index, default="none")
+    levels = {level for level, _ in found}
+    worst: Level = next((level for level in LEVELS if level in levels), "none")
     return Alert(level=worst, reasons=tuple(text for level, text in found if level == worst))
 
 
