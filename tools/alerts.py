@@ -37,10 +37,12 @@ class Alert(Contract):
 
 def severity(report: StalenessReport) -> Alert:
     """The report's level: that of its worst signal."""
-    found = [(_level(signal), signal.statement) for signal in report.signals if signal.outcome == "bad"]
-    levels = {level for level, _ in found}
-    worst: Level = next((level for level in LEVELS if level in levels), "none")
-    return Alert(level=worst, reasons=tuple(text for level, text in found if level == worst))
+    bad = [signal for signal in report.signals if signal.outcome == "bad"]
+    for level in LEVELS:
+        reasons = tuple(signal.statement for signal in bad if _level(signal) == level)
+        if reasons:
+            return Alert(level=level, reasons=reasons)
+    return Alert(level="none")
 
 
 def _level(signal: Signal) -> Level:
