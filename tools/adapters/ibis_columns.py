@@ -8,7 +8,7 @@ from functools import cache, reduce
 from typing import Any
 
 from tools.adapters.mlflow_client import masked
-from tools.adapters.row_digest import LARGEST, MILLIONTHS, NULL, SEPARATOR
+from tools.adapters.row_digest import LARGEST, MILLIONTHS, NULL, SEPARATOR, WHOLE
 from tools.errors import BadInput, Unavailable
 
 
@@ -28,13 +28,24 @@ def reading(source: str, *, opening: bool = False) -> Iterator[None]:
     except theirs as error:
         raise unusable(source, error) from error
     except (duckdb.Error, OSError) as error:
-        shown = masked(source)
-        raise Unavailable(
-            f"{shown} could not be read: {_first_line(error)}",
-            thing="data.source",
-            value=shown,
-            remedy="check that the file is there, whole and readable, and that the disk is not full",
+        raise _gone(
+            source, error, "check that the file is there, whole and readable, and that the disk is not full"
         ) from error
+    except Exception as error:
+        # Drivers of other engines are imported only where they are used; they are told by their package.
+        if type(error).__module__.partition(".")[0] not in _DRIVERS:
+            raise
+        raise _gone(source, error, "check that the server answers and the table is still there") from error
+
+
+_DRIVERS = ("psycopg", "pyspark", "py4j")
+
+
+def _gone(source: str, error: BaseException, remedy: str) -> Unavailable:
+    shown = masked(source)
+    return Unavailable(
+        f"{shown} could not be read: {_first_line(error)}", thing="data.source", value=shown, remedy=remedy
+    )
 
 
 def utc(name: str, column: Any) -> Any:
@@ -83,47 +94,54 @@ def no_nan(column: Any) -> Any:
 
 
 def row_hash(columns: Sequence[Any]) -> Any:
-    """See `tools.adapters.row_digest`. Time columns are expected as `utc` gives them."""
-    md5, _, _ = _builtins()
+    """See `tools.adapters.row_digest`. Time columns are expected as `utc` gives them.
+
+    Only what every engine computes alike: no `hash`, no `round` (halves go to the even neighbour on some), no float as text.
+    """
     texts = [_text(column).fill_null(NULL) for column in columns]
-    return md5(reduce(lambda left, right: left + SEPARATOR + right, texts))
+    return _md5()(reduce(lambda left, right: left + SEPARATOR + right, texts))
 
 
 def _text(column: Any) -> Any:
     import ibis
 
-    kind, (_, epoch_us, rounded) = column.type(), _builtins()
+    kind = column.type()
     if kind.is_timestamp() or kind.is_date():
-        return epoch_us(utc("", column)).cast("string")
+        time = utc("", column)
+        return (time.truncate("s").epoch_seconds().cast("int64") * 1_000_000 + time.microsecond()).cast("string")
     if kind.is_boolean():
-        column, kind = column.cast("int64"), ibis.dtype("int64")
+        return ibis.ifelse(column.isnull(), ibis.null("string"), ibis.ifelse(column, "1000000", "0"))
     if kind.is_integer():
         text = column.cast("string")
         return ibis.ifelse(column == 0, text, text + "000000")
     if kind.is_numeric():
-        number = no_nan(column.cast("float64"))
-        scaled = rounded(number * MILLIONTHS)
-        # The engine computes both branches: what is too large for a whole number must not reach the cast.
-        small: Any = ibis.ifelse(scaled.abs() < LARGEST, scaled, ibis.null())
-        return small.cast("decimal(38, 0)").cast("string").fill_null(number.cast("string"))
+        return _millionths(no_nan(column.cast("float64")))
     return column.cast("string").replace("\\", "\\\\").replace(SEPARATOR, f"\\{SEPARATOR}")
 
 
+def _millionths(number: Any) -> Any:
+    """Rounded half away from zero, as a whole number's text."""
+    import ibis
+
+    scaled = number * MILLIONTHS
+    size = scaled.abs()
+    # The engine computes both branches: what is too large for a whole number must not reach the cast.
+    fits = ibis.ifelse(size < WHOLE, size, ibis.null())
+    below: Any = fits.floor().cast("int64")
+    up: Any = ibis.ifelse(fits - below.cast("float64") >= 0.5, 1, 0)
+    small = ibis.ifelse(scaled < 0, -(below + up), below + up).cast("string")
+    large: Any = ibis.ifelse((size >= WHOLE) & (size < LARGEST), scaled, ibis.null())
+    return ibis.coalesce(small, large.cast("decimal(38, 0)").cast("string"), number.cast("string"))
+
+
 @cache
-def _builtins() -> tuple[Any, Any, Any]:
+def _md5() -> Any:
     import ibis
 
     @ibis.udf.scalar.builtin(name="md5")
     def md5(text: str) -> str: ...
 
-    @ibis.udf.scalar.builtin(name="epoch_us")
-    def epoch_us(time: "datetime") -> int: ...
-
-    # Ibis' own `round` gives a whole number of 64 bits, which infinities and sums in cents of a state do not fit.
-    @ibis.udf.scalar.builtin(name="round")
-    def rounded(number: float) -> float: ...
-
-    return md5, epoch_us, rounded
+    return md5
 
 
 def naive(time: datetime) -> datetime:

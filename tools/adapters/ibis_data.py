@@ -1,86 +1,85 @@
 # pyright: basic
-"""Rows through Ibis on DuckDB: filters, counts, hashes and samples run as queries; results land in Parquet files.
+"""Rows through Ibis, whatever engine they live in: filters, counts, hashes and samples run as queries there; results land in
+Parquet files here, which DuckDB reads from then on.
 
-Naive times are UTC; the engine's session zone is pinned to UTC. NaN is null. See docs/windows.md for how sources are read and
-`tools.adapters.row_digest` for what identifies a row.
+Naive times are UTC; every engine's session zone is pinned to UTC. NaN is null. See docs/windows.md for how sources are read,
+`tools.adapters.row_digest` for what identifies a row, and `tools.adapters.engines` for the engines.
 """
 
-import shutil
-import tempfile
 import threading
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from glob import escape
 from pathlib import Path
 from typing import Any
 
-from tools.adapters.data_files import closest, find_files
+from tools.adapters.data_files import closest
 from tools.adapters.data_profile import profile_parquet
+from tools.adapters.engines import Engines, quoted
 from tools.adapters.ibis_columns import aware, naive, no_nan, reading, row_hash, utc
+from tools.adapters.ibis_summary import summarize
+from tools.adapters.meter import Meter
 from tools.adapters.mlflow_client import masked
 from tools.adapters.row_digest import ROW_HASH, set_digest
-from tools.contracts.evidence import DatasetRef
+from tools.adapters.rule_counts import counted
+from tools.contracts.evidence import DatasetRef, Effort
 from tools.contracts.profile import DataSpec
-from tools.contracts.profiling import DataProfile
+from tools.contracts.profiling import DataProfile, Overlap, RuleCount, SchemaRule, WindowSummary
 from tools.errors import BadInput
 
+MATURE = "__mature"
 _TIME = "__event"
 _BATCH = 100_000
-_SEPARATORS = set(",;\t|")
-_CSV_NULLS = ["", "NA", "NULL", "null"]
 
 
 class IbisData:
-    """See `tools.ports.DataSource`. Relative sources start at `root`. Threads may share one instance."""
+    """See `tools.ports.DataSource`. Threads may share one instance: each has connections, counts and budget of its own.
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._lock = threading.RLock()
-        self._made: Any = None
-        self._opened: dict[str, tuple[object, Any]] = {}
+    Args:
+        root: Relative sources start here.
+        environ: Where `${NAME}` in a source is looked up.
+    """
+
+    def __init__(self, root: Path, environ: Mapping[str, str] | None = None) -> None:
+        self._root, self._environ = root, dict(environ or {})
+        self._meter = Meter()
+        self._own = threading.local()
 
     @property
-    def _con(self) -> Any:
-        if self._made is None:
-            import ibis
-
-            # An engine in memory would spill into the working folder otherwise.
-            spill = tempfile.mkdtemp(prefix="retraining-data-")
-            weakref.finalize(self, shutil.rmtree, spill, ignore_errors=True)
-            self._made = ibis.duckdb.connect(temp_directory=spill)
-            self._made.raw_sql("SET TimeZone = 'UTC'")
-            self._made.raw_sql("SET preserve_insertion_order = false")
-        return self._made
+    def _engines(self) -> Engines:
+        if not hasattr(self._own, "engines"):
+            self._own.engines = Engines(self._root, self._environ)
+        return self._own.engines
 
     # --- the port --------------------------------------------------------------------------------------------------
 
     def columns(self, spec: DataSpec) -> Mapping[str, str]:
-        with self._lock, reading(spec.source):
+        with reading(spec.source):
             return {name: str(kind) for name, kind in self._source(spec).schema().items()}
 
     def time_range(self, spec: DataSpec, as_of: datetime) -> tuple[datetime, datetime, int] | None:
-        with self._lock, reading(spec.source):
+        with reading(spec.source):
             table = self._timed(spec)
-            return self._range(table.filter(table[_TIME] <= naive(as_of)))
+            return self._range(spec, table.filter(table[_TIME] <= naive(as_of)))
 
     def labelled_range(
         self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime
     ) -> tuple[datetime, datetime, int] | None:
-        with self._lock, reading(spec.source):
-            return self._range(self._labelled(spec, start, end, known_by))
+        with reading(spec.source):
+            return self._range(spec, self._labelled(spec, start, end, known_by))
 
     def time_at_share(
         self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime, share: float
     ) -> datetime | None:
-        with self._lock, reading(spec.source):
+        with reading(spec.source):
             table = self._labelled(spec, start, end, known_by)
-            rows = _count(table)
+            rows = self._count(spec, table)
             if rows == 0:
                 return None
             skip = rows - max(1, round(rows * share))
-            found = table.order_by(_TIME).limit(1, offset=skip).select(_TIME).to_pyarrow()
-            return aware(found.column(_TIME)[0].as_py())
+            found = self._ask(spec, table.order_by(_TIME).limit(1, offset=skip).select(_TIME))
+            return aware(found[0][_TIME])
 
     def write_labelled(
         self,
@@ -92,62 +91,107 @@ class IbisData:
         extra_columns: Sequence[str] = (),
         limit: int | None = None,
     ) -> DatasetRef:
-        with self._lock, reading(spec.source):
+        with reading(spec.source):
             wanted = written_columns(spec, extra_columns)
             table = self._labelled(spec, start, end, known_by)
             self._require(table, spec, wanted)
             return self._write(table, spec, wanted, path, limit)
 
-    def write_window(self, spec: DataSpec, start: datetime | None, end: datetime, path: Path, limit: int) -> DatasetRef:
-        with self._lock, reading(spec.source):
+    def write_window(
+        self,
+        spec: DataSpec,
+        start: datetime | None,
+        end: datetime,
+        path: Path,
+        limit: int,
+        *,
+        known_by: datetime | None = None,
+        extra_columns: Sequence[str] = (),
+    ) -> DatasetRef:
+        with reading(spec.source):
             table = self._between(self._timed(spec), start, end)
-            there = [name for name in written_columns(spec) if name in table.columns]
-            return self._write(table, spec, there, path, limit)
+            there = [name for name in written_columns(spec, extra_columns) if name in table.columns]
+            mature = None if known_by is None else self._mature(table, spec, known_by)
+            return self._write(table, spec, there, path, limit, mature)
 
     def count(self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime) -> tuple[int, int]:
-        with self._lock, reading(spec.source):
-            rows = _count(self._between(self._timed(spec), start, end))
-            return rows, _count(self._labelled(spec, start, end, known_by))
+        with reading(spec.source):
+            rows = self._count(spec, self._between(self._timed(spec), start, end))
+            return rows, self._count(spec, self._labelled(spec, start, end, known_by))
+
+    def summary(
+        self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime, columns: Sequence[str]
+    ) -> WindowSummary:
+        with reading(spec.source):
+            table = self._between(self._timed(spec), start, end)
+            undated = self._source(spec).filter(lambda t: utc(spec.event_time, t[spec.event_time]).isnull())
+            return summarize(
+                table,
+                time=_TIME,
+                mature=self._mature(table, spec, known_by),
+                label_time=None if spec.label_time is None else utc(spec.label_time, table[spec.label_time]),
+                columns=[name for name in dict.fromkeys(columns) if name in table.columns],
+                undated=self._count(spec, undated),
+                ask=lambda expr: self._ask(spec, expr)[0],
+            )
+
+    def check_schema(
+        self, spec: DataSpec, start: datetime | None, end: datetime, rules: Sequence[SchemaRule]
+    ) -> Sequence[RuleCount]:
+        with reading(spec.source):
+            table = self._between(self._timed(spec), start, end)
+            return counted(
+                table,
+                spec,
+                rules,
+                time=_TIME,
+                row_hash=lambda rows: row_hash(self._identity(rows, spec)),
+                ask=lambda expr: self._ask(spec, expr),
+            )
+
+    def overlap(self, holdout: Path, trained_on: Path) -> Overlap:
+        with reading(str(trained_on)):
+            seen = f"SELECT DISTINCT {ROW_HASH} FROM read_parquet(?)"
+            shared = f"SELECT h.{ROW_HASH} FROM read_parquet(?) h SEMI JOIN ({seen}) t USING ({ROW_HASH})"
+            files = [_escaped(holdout), _escaped(trained_on)]
+            (rows,) = self._local("SELECT count(*) FROM read_parquet(?)", files[:1])[0]
+            (trained,) = self._local("SELECT count(*) FROM read_parquet(?)", files[1:])[0]
+            (both,) = self._local(f"SELECT count(*) FROM ({shared})", files)[0]
+            some = self._local(f"SELECT DISTINCT {ROW_HASH} FROM ({shared}) ORDER BY 1 LIMIT 5", files) if both else []
+        return Overlap(rows=rows, trained_on=trained, overlapping=both, examples=tuple(one for (one,) in some))
 
     def profile(self, path: Path, spec: DataSpec) -> DataProfile:
-        return profile_parquet(path, (*spec.features, spec.target))
+        made = profile_parquet(path, (*spec.features, spec.target))
+        self._meter.rows(made.rows)
+        return made
+
+    def effort(self) -> Effort:
+        return self._meter.effort()
+
+    def budget(self, *, queries: int, seconds: int) -> AbstractContextManager[None]:
+        return self._meter.budget(queries=queries, seconds=seconds)
 
     # --- queries ---------------------------------------------------------------------------------------------------
 
     def _source(self, spec: DataSpec) -> Any:
-        """The source as a table; opened anew when its files changed."""
-        files, kind = find_files(self._root, spec.source)
-        state = [(str(file), (stat := file.stat()).st_mtime_ns, stat.st_size) for file in files]
-        known = self._opened.get(spec.source)
-        if known is not None and known[0] == state:
-            return known[1]
-        names = [escape(str(file)) for file in files]
-        with reading(spec.source, opening=True):
-            table = self._csv(names) if kind == "csv" else self._con.read_parquet(names, union_by_name=True)
-        if known is not None:
-            self._drop(known[1])
-        self._opened[spec.source] = (state, table)
-        return table
+        return self._engines.of(spec.source).table(spec.source)
 
-    def _csv(self, names: list[str]) -> Any:
-        """Types follow from all rows, looked at once: a sample's guess would break on a later row."""
-        ways: dict[str, Any] = {"union_by_name": True, "nullstr": _CSV_NULLS, "allow_quoted_nulls": False}
-        looked = self._con.read_csv(names, sample_size=-1, **ways)
-        written = self._con.compiler.type_mapper.to_string
-        types = {name: written(kind) for name, kind in looked.schema().items()}
-        self._drop(looked)
-        if len(types) == 1 and _SEPARATORS & set(looked.columns[0]):
-            raise BadInput(
-                "a CSV file cannot be used: its lines differ in their number of fields, or in what separates them",
-                thing="data.source",
-                value=", ".join(names),
-                remedy="quote fields that hold the separator, and mend or leave out cut lines",
-            )
-        return self._con.read_csv(names, types=types, **ways)
+    def _ask(self, spec: DataSpec, expr: Any) -> list[dict[str, Any]]:
+        """The rows of a small answer."""
+        with self._meter.query(self._engines.of(spec.source).cancel):
+            rows = expr.to_pyarrow().to_pylist()
+        self._meter.rows(len(rows))
+        return rows
 
-    def _drop(self, view: Any) -> None:
-        # Not by Ibis' `drop_view`: with sqlglot 30 it loses the name on the way.
-        self._con.raw_sql(f"DROP VIEW IF EXISTS {_quoted(view.get_name())}")
+    def _local(self, query: str, parameters: list[str]) -> list[Any]:
+        engine = self._engines.local
+        with self._meter.query(engine.cancel):
+            rows = engine.con.con.execute(query, parameters).fetchall()
+        self._meter.rows(len(rows))
+        return rows
+
+    def _count(self, spec: DataSpec, table: Any) -> int:
+        return int(self._ask(spec, table.aggregate(rows=table.count()))[0]["rows"])
 
     def _timed(self, spec: DataSpec) -> Any:
         table = self._source(spec)
@@ -160,63 +204,81 @@ class IbisData:
         return table if start is None else table.filter(table[_TIME] >= naive(start))
 
     def _labelled(self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime) -> Any:
-        table = self._timed(spec)
+        table = self._between(self._timed(spec), start, end)
+        return table.filter(self._mature(table, spec, known_by))
+
+    def _mature(self, table: Any, spec: DataSpec, known_by: datetime) -> Any:
+        """Whether the row has a label that was final at `known_by`; never null."""
         self._require(table, spec, [spec.target, *([spec.label_time] if spec.label_time else [])])
-        table = self._between(table, start, end)
         mature = no_nan(table[spec.target]).notnull() & (table[_TIME] <= naive(mature_event(spec, known_by)))
         if spec.label_time is not None:
-            # A null label time compares to null, which the filter drops: not mature.
             mature &= utc(spec.label_time, table[spec.label_time]) <= naive(known_by)
-        return table.filter(mature)
+        # A null label time compares to null: not mature.
+        return mature.fill_null(False)
 
     def _require(self, table: Any, spec: DataSpec, names: Sequence[str]) -> None:
         require_columns(spec.source, [name for name in table.columns if name != _TIME], names)
 
-    def _range(self, table: Any) -> tuple[datetime, datetime, int] | None:
-        made = table.aggregate(low=table[_TIME].min(), high=table[_TIME].max(), rows=table.count()).to_pyarrow()
-        row = made.to_pylist()[0]
+    def _range(self, spec: DataSpec, table: Any) -> tuple[datetime, datetime, int] | None:
+        row = self._ask(spec, table.aggregate(low=table[_TIME].min(), high=table[_TIME].max(), rows=table.count()))[0]
         return None if not row["rows"] else (aware(row["low"]), aware(row["high"]), int(row["rows"]))
 
-    def _write(self, table: Any, spec: DataSpec, names: list[str], path: Path, limit: int | None) -> DatasetRef:
-        times = {
-            name: utc(name, table[name])
-            for name in (spec.event_time, spec.label_time)
-            if name and name in table.columns
-        }
+    def _write(
+        self, table: Any, spec: DataSpec, names: list[str], path: Path, limit: int | None, mature: Any = None
+    ) -> DatasetRef:
         chosen = table.select(
             **{name: table[_TIME] if name == spec.event_time else no_nan(table[name]) for name in names},
-            **{ROW_HASH: row_hash([times.get(name, table[name]) for name in key_columns(spec, table.columns)])},
+            **{ROW_HASH: row_hash(self._identity(table, spec))},
+            **({} if mature is None else {MATURE: mature}),
         )
-        total = _count(table)
+        total = self._count(spec, table) if limit is not None else 0
         sampled = limit is not None and total > limit
         if sampled:
             # The smallest hashes: spread like the rows, the same each time, and duplicates stay together.
             chosen = chosen.order_by(_all(chosen, ROW_HASH, spec.event_time)).limit(limit)
+            self._meter.sampled(total)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part = path.with_name(path.name + ".part")
+        part, raw = path.with_name(path.name + ".part"), path.with_name(path.name + ".raw")
+        engine, local = self._engines.of(spec.source), self._engines.local
+        order = _all(chosen, spec.event_time, ROW_HASH)
         try:
-            chosen.order_by(_all(chosen, spec.event_time, ROW_HASH)).to_parquet(part)
+            with self._meter.query(engine.cancel):
+                engine.fetch(chosen.order_by(order) if engine is local else chosen, part if engine is local else raw)
+            if engine is not local:
+                # Sorted here, where text has one order: an engine's depends on its locale.
+                with self._meter.query(local.cancel):
+                    local.con.con.execute(
+                        f"COPY (SELECT * FROM read_parquet({_literal(_escaped(raw))})"
+                        f" ORDER BY {', '.join(map(quoted, order))}) TO {_literal(str(part))} (FORMAT parquet)"
+                    )
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
+            raw.unlink(missing_ok=True)
         return self._ref(path, spec.event_time, total if sampled else None)
 
+    def _identity(self, table: Any, spec: DataSpec) -> list[Any]:
+        """The columns that a row's hash is made of."""
+        times = (spec.event_time, spec.label_time)
+        return [utc(name, table[name]) if name in times else table[name] for name in key_columns(spec, table.columns)]
+
     def _ref(self, path: Path, event_time: str, sampled_from: int | None) -> DatasetRef:
-        low, high, rows = self._ask(
-            path, f"min({_quoted(event_time)}), max({_quoted(event_time)}), count(*)"
-        ).fetchone()
+        name = quoted(event_time)
+        low, high, rows = self._local(
+            f"SELECT min({name}), max({name}), count(*) FROM read_parquet(?)", [_escaped(path)]
+        )[0]
+        local = self._engines.local
+        with self._meter.query(local.cancel):
+            hashes = local.con.con.execute(f"SELECT {ROW_HASH} FROM read_parquet(?) ORDER BY 1", [_escaped(path)])
+            digest = set_digest(_hashes(hashes))
         return DatasetRef(
             path=str(path),
             rows=rows,
-            digest=set_digest(_hashes(self._ask(path, f"{ROW_HASH}", order=True))),
+            digest=digest,
             start=aware(low) if rows else None,
             end=aware(high) if rows else None,
             sampled_from=sampled_from,
         )
-
-    def _ask(self, path: Path, what: str, *, order: bool = False) -> Any:
-        tail = " ORDER BY 1" if order else ""
-        return self._con.con.execute(f"SELECT {what} FROM read_parquet(?){tail}", [escape(str(path))])
 
 
 def mature_event(spec: DataSpec, known_by: datetime) -> datetime:
@@ -256,14 +318,15 @@ def _all(table: Any, *first: str) -> list[str]:
     return list(dict.fromkeys((*first, *table.columns)))
 
 
-def _count(table: Any) -> int:
-    return int(table.count().to_pyarrow().as_py())
-
-
 def _hashes(answer: Any) -> Iterator[str]:
     while batch := answer.fetchmany(_BATCH):
         yield from (row[0] for row in batch)
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def _escaped(path: Path) -> str:
+    """A path as a file pattern that means only itself."""
+    return escape(str(path))
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -2,19 +2,24 @@
 """Rows from pandas frames: for tests, notebooks and rehearsals. The same windows, errors and row hashes as `IbisData`."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from tools.adapters.data_files import closest
 from tools.adapters.data_profile import profile_parquet
-from tools.adapters.ibis_columns import aware, naive, no_time, unusable
-from tools.adapters.ibis_data import key_columns, mature_event, require_columns, written_columns
+from tools.adapters.ibis_columns import aware, naive, no_time, unusable, utc
+from tools.adapters.ibis_columns import row_hash as hashed
+from tools.adapters.ibis_data import MATURE, key_columns, mature_event, require_columns, written_columns
+from tools.adapters.ibis_summary import summarize
+from tools.adapters.meter import Meter
 from tools.adapters.mlflow_client import masked
 from tools.adapters.row_digest import ROW_HASH, row_hash, set_digest
-from tools.contracts.evidence import DatasetRef
+from tools.adapters.rule_counts import counted
+from tools.contracts.evidence import DatasetRef, Effort
 from tools.contracts.profile import DataSpec
-from tools.contracts.profiling import DataProfile
+from tools.contracts.profiling import DataProfile, Overlap, RuleCount, SchemaRule, WindowSummary
 from tools.errors import BadInput
 
 _TIME = "__event"
@@ -29,6 +34,7 @@ class MemoryData:
 
     def __init__(self, frames: Mapping[str, Any]) -> None:
         self.frames = dict(frames)
+        self._meter = Meter()
 
     def columns(self, spec: DataSpec) -> Mapping[str, str]:
         from ibis.formats.pyarrow import PyArrowSchema
@@ -65,12 +71,82 @@ class MemoryData:
         wanted = written_columns(spec, extra_columns)
         table = self._labelled(spec, start, end, known_by)
         _require(table, spec, wanted)
-        return _write(table, spec, wanted, path, limit)
+        return self._written(_write(table, spec, wanted, path, limit))
 
-    def write_window(self, spec: DataSpec, start: datetime | None, end: datetime, path: Path, limit: int) -> DatasetRef:
+    def write_window(
+        self,
+        spec: DataSpec,
+        start: datetime | None,
+        end: datetime,
+        path: Path,
+        limit: int,
+        *,
+        known_by: datetime | None = None,
+        extra_columns: Sequence[str] = (),
+    ) -> DatasetRef:
         table = _between(self._timed(spec), start, end)
-        there = [name for name in written_columns(spec) if name in table.column_names]
-        return _write(table, spec, there, path, limit)
+        there = [name for name in written_columns(spec, extra_columns) if name in table.column_names]
+        if known_by is not None:
+            table = table.append_column(MATURE, self._mature(table, spec, known_by))
+            there.append(MATURE)
+        return self._written(_write(table, spec, there, path, limit))
+
+    def summary(
+        self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime, columns: Sequence[str]
+    ) -> WindowSummary:
+        import ibis
+
+        source = self._source(spec)
+        table = _between(self._timed(spec), start, end)
+        labelled = table.append_column(MATURE, self._mature(table, spec, known_by))
+        if spec.label_time is not None:
+            labelled = labelled.append_column(_KNOWN, _utc(spec, spec.label_time, table))
+        frame = ibis.memtable(labelled)
+        return summarize(
+            frame,
+            time=_TIME,
+            mature=frame[MATURE],
+            label_time=None if spec.label_time is None else frame[_KNOWN],
+            columns=[name for name in dict.fromkeys(columns) if name in table.column_names],
+            undated=source.num_rows - self._timed(spec).num_rows,
+            ask=lambda expr: self._ask(expr)[0],
+        )
+
+    def check_schema(
+        self, spec: DataSpec, start: datetime | None, end: datetime, rules: Sequence[SchemaRule]
+    ) -> Sequence[RuleCount]:
+        import ibis
+
+        table = ibis.memtable(_between(self._timed(spec), start, end))
+        times = (spec.event_time, spec.label_time)
+        return counted(
+            table,
+            spec,
+            rules,
+            time=_TIME,
+            row_hash=lambda rows: hashed(
+                [utc(name, rows[name]) if name in times else rows[name] for name in key_columns(spec, rows.columns)]
+            ),
+            ask=self._ask,
+        )
+
+    def overlap(self, holdout: Path, trained_on: Path) -> Overlap:
+        import pyarrow.parquet as pq
+
+        with self._meter.query(_nothing):
+            rows = pq.read_table(holdout, columns=[ROW_HASH])[ROW_HASH].to_pylist()
+            seen = pq.read_table(trained_on, columns=[ROW_HASH])[ROW_HASH].to_pylist()
+        known = set(seen)
+        both = [one for one in rows if one in known]
+        return Overlap(
+            rows=len(rows), trained_on=len(seen), overlapping=len(both), examples=tuple(sorted(set(both))[:5])
+        )
+
+    def effort(self) -> Effort:
+        return self._meter.effort()
+
+    def budget(self, *, queries: int, seconds: int) -> AbstractContextManager[None]:
+        return self._meter.budget(queries=queries, seconds=seconds)
 
     def count(self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime) -> tuple[int, int]:
         rows = _between(self._timed(spec), start, end).num_rows
@@ -105,16 +181,39 @@ class MemoryData:
         return table.filter(table[_TIME].is_valid())
 
     def _labelled(self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime) -> Any:
-        from pyarrow.compute import field
+        table = _between(self._timed(spec), start, end)
+        return table.filter(self._mature(table, spec, known_by))
 
-        table = self._timed(spec)
+    def _mature(self, table: Any, spec: DataSpec, known_by: datetime) -> Any:
+        """Whether each row has a label that was final at `known_by`; never null."""
+        import pyarrow.compute as pc
+
         _require(table, spec, [spec.target, *([spec.label_time] if spec.label_time else [])])
-        table = _between(table, start, end)
-        table = table.filter((field(_TIME) <= _bound(mature_event(spec, known_by))) & field(spec.target).is_valid())
-        if spec.label_time is None:
-            return table
-        known = table.append_column(_KNOWN, _utc(spec, spec.label_time, table))
-        return known.filter(field(_KNOWN) <= _bound(known_by)).drop_columns(_KNOWN)
+        mature = pc.and_(
+            table[spec.target].is_valid(), pc.less_equal(table[_TIME], _bound(mature_event(spec, known_by)))
+        )
+        if spec.label_time is not None:
+            known = _utc(spec, spec.label_time, table)
+            mature = pc.and_(mature, pc.fill_null(pc.less_equal(known, _bound(known_by)), False))
+        return mature
+
+    def _ask(self, expr: Any) -> list[dict[str, Any]]:
+        with self._meter.query(_nothing):
+            rows = expr.to_pyarrow().to_pylist()
+        self._meter.rows(len(rows))
+        return rows
+
+    def _written(self, made: DatasetRef) -> DatasetRef:
+        """Counted as an engine would: one query, and a sample where it is one."""
+        with self._meter.query(_nothing):
+            pass
+        if made.sampled_from is not None:
+            self._meter.sampled(made.sampled_from)
+        return made
+
+
+def _nothing() -> None:
+    """What runs in this process is not cancelled."""
 
 
 def _simple(column: Any) -> Any:

@@ -16,6 +16,8 @@ ROW_HASH = "__row_hash"
 SEPARATOR = "|"
 NULL = "\\N"
 MILLIONTHS = 1e6
+WHOLE = 9e18
+"""In millionths: up to here a number fits 64 bits on every engine; above, engines other than DuckDB may keep fewer digits."""
 LARGEST = 1e37
 """In millionths: from here on a number stands as it prints."""
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - times are compared as naive ones in UTC

@@ -1,0 +1,292 @@
+# pyright: basic
+"""Where do a source's rows live, and how is that engine opened, asked and stopped?
+
+`data.source` is one of: a file, folder or glob (DuckDB reads it) · `postgresql://USER:${PASSWORD}@HOST:PORT/DB#SCHEMA.TABLE` ·
+`spark:TABLE` · `spark:PATH.parquet`. `${NAME}` is taken from the environment here and nowhere else, so that no password
+stands in a profile, a record or a message.
+"""
+
+import os
+import re
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping
+from glob import escape
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+from tools.adapters.data_files import closest, find_files
+from tools.adapters.ibis_columns import reading
+from tools.adapters.mlflow_client import masked
+from tools.errors import BadInput, Unavailable
+
+MEMORY = "1GB"
+"""Of one DuckDB connection; what needs more spills to disk."""
+_BATCH = 50_000
+_SEPARATORS = set(",;\t|")
+_CSV_NULLS = ["", "NA", "NULL", "null"]
+_NAME = re.compile(r"\$\{(\w+)\}")
+
+
+class Engine(Protocol):
+    """One connection of one thread."""
+
+    def table(self, source: str) -> Any:
+        """The source as an Ibis table; opened anew when it changed."""
+        ...
+
+    def fetch(self, expr: Any, path: Path) -> None:
+        """All rows of `expr` as a Parquet file, in any order, never all in memory."""
+        ...
+
+    def cancel(self) -> None:
+        """Stop what this connection is doing; called from another thread."""
+        ...
+
+
+def engine_name(source: str) -> str:
+    """Which engine reads this source."""
+    if source.startswith(("postgresql://", "postgres://")):
+        return "postgresql"
+    return "spark" if source.startswith("spark:") else "duckdb"
+
+
+class Engines:
+    """The engines of one thread, opened on first use."""
+
+    def __init__(self, root: Path, environ: Mapping[str, str]) -> None:
+        self._root, self._environ = root, environ
+        self._open: dict[str, Any] = {}
+
+    def of(self, source: str) -> Any:
+        """The engine of a source."""
+        name = engine_name(source)
+        key = f"{name} {source.partition('#')[0]}" if name == "postgresql" else name
+        if key not in self._open:
+            with reading(source, opening=True):
+                self._open[key] = self._made(name, source)
+        return self._open[key]
+
+    @property
+    def local(self) -> "DuckEngine":
+        """Reads the files that we wrote ourselves, whichever engine the rows came from."""
+        return self.of("local")
+
+    def _made(self, name: str, source: str) -> Any:
+        if name == "postgresql":
+            return PostgresEngine(source, self._environ)
+        return SparkEngine(self._root) if name == "spark" else DuckEngine(self._root)
+
+
+class DuckEngine:
+    """Parquet and CSV files, relative to the workspace."""
+
+    def __init__(self, root: Path) -> None:
+        import ibis
+
+        # An engine in memory would spill into the working folder otherwise.
+        spill = tempfile.mkdtemp(prefix="retraining-data-")
+        weakref.finalize(self, shutil.rmtree, spill, ignore_errors=True)
+        self._root = root
+        self.con: Any = ibis.duckdb.connect(temp_directory=spill, memory_limit=MEMORY)
+        self.con.raw_sql("SET TimeZone = 'UTC'")
+        self.con.raw_sql("SET preserve_insertion_order = false")
+        self._opened: dict[str, tuple[object, Any]] = {}
+
+    def table(self, source: str) -> Any:
+        files, kind = find_files(self._root, source)
+        state = [(str(file), (stat := file.stat()).st_mtime_ns, stat.st_size) for file in files]
+        known = self._opened.get(source)
+        if known is not None and known[0] == state:
+            return known[1]
+        names = [escape(str(file)) for file in files]
+        with reading(source, opening=True):
+            table = self._csv(names) if kind == "csv" else self.con.read_parquet(names, union_by_name=True)
+        if known is not None:
+            self._drop(known[1])
+        self._opened[source] = (state, table)
+        return table
+
+    def fetch(self, expr: Any, path: Path) -> None:
+        expr.to_parquet(path)
+
+    def cancel(self) -> None:
+        self.con.con.interrupt()
+
+    def _csv(self, names: list[str]) -> Any:
+        """Types follow from all rows, looked at once: a sample's guess would break on a later row."""
+        ways: dict[str, Any] = {"union_by_name": True, "nullstr": _CSV_NULLS, "allow_quoted_nulls": False}
+        looked = self.con.read_csv(names, sample_size=-1, **ways)
+        written = self.con.compiler.type_mapper.to_string
+        types = {name: written(kind) for name, kind in looked.schema().items()}
+        self._drop(looked)
+        if len(types) == 1 and _SEPARATORS & set(looked.columns[0]):
+            raise BadInput(
+                "a CSV file cannot be used: its lines differ in their number of fields, or in what separates them",
+                thing="data.source",
+                value=", ".join(names),
+                remedy="quote fields that hold the separator, and mend or leave out cut lines",
+            )
+        return self.con.read_csv(names, types=types, **ways)
+
+    def _drop(self, view: Any) -> None:
+        # Not by Ibis' `drop_view`: with sqlglot 30 it loses the name on the way.
+        self.con.raw_sql(f"DROP VIEW IF EXISTS {quoted(view.get_name())}")
+
+
+class PostgresEngine:
+    """A table of a PostgreSQL database."""
+
+    def __init__(self, source: str, environ: Mapping[str, str]) -> None:
+        try:
+            import ibis
+            import psycopg
+        except ImportError as error:
+            raise _not_installed("PostgreSQL", "postgres") from error
+        where = urlsplit(source.partition("#")[0])
+        password = expanded(unquote(where.password), environ) if where.password else None
+        try:
+            self.con: Any = ibis.postgres.connect(
+                host=where.hostname,
+                port=where.port or 5432,
+                user=expanded(unquote(where.username), environ) if where.username else None,
+                password=password,
+                database=expanded(where.path.lstrip("/"), environ) or None,
+                connect_timeout=10,
+            )
+        except psycopg.Error as error:
+            shown = masked(source)
+            raise Unavailable(
+                f"{shown} does not answer: {str(error).strip().splitlines()[0]}",
+                thing="data.source",
+                value=shown,
+                remedy="check host, port, database, user and the password's variable",
+            ) from None  # the driver's traceback may hold what was passed to it
+
+    def table(self, source: str) -> Any:
+        name = source.partition("#")[2]
+        schema, _, table = name.rpartition(".")
+        if not table:
+            raise BadInput(
+                f"{masked(source)} names no table",
+                thing="data.source",
+                value=masked(source),
+                remedy="…/DB#SCHEMA.TABLE",
+            )
+        there = self.con.list_tables(database=schema or None)
+        if table not in there:
+            raise BadInput(
+                f"{masked(source)} has no table {table!r} in schema {schema or 'public'!r}",
+                thing="data.source",
+                value=masked(source),
+                remedy=closest(table, there) or "name a table or view as SCHEMA.TABLE behind the #",
+            )
+        return self.con.table(table, database=schema or None)
+
+    def fetch(self, expr: Any, path: Path) -> None:
+        import pyarrow.parquet as pq
+
+        batches = self.con.to_pyarrow_batches(expr, chunk_size=_BATCH)
+        with pq.ParquetWriter(path, batches.schema) as file:
+            for batch in batches:
+                file.write_batch(batch)
+
+    def cancel(self) -> None:
+        self.con.con.cancel()
+
+
+class SparkEngine:
+    """A table or Parquet path of the Spark session: a local one, or what SPARK_REMOTE and spark-defaults say."""
+
+    def __init__(self, root: Path) -> None:
+        try:
+            import ibis
+            from pyspark.sql import SparkSession
+        except ImportError as error:
+            raise _not_installed("Spark", "spark") from error
+        if "SPARK_REMOTE" in os.environ:
+            session = SparkSession.builder.getOrCreate()
+        else:
+            session = (
+                SparkSession.builder.config("spark.ui.enabled", "false")
+                .config("spark.sql.session.timeZone", "UTC")
+                .config("spark.sql.shuffle.partitions", "4")
+                .config("spark.driver.bindAddress", "127.0.0.1")
+                .config("spark.driver.host", "127.0.0.1")
+                .getOrCreate()
+            )
+        self._root, self._session = root, session
+        self.con: Any = ibis.pyspark.connect(session)
+
+    def table(self, source: str) -> Any:
+        name = source.removeprefix("spark:")
+        if not name.endswith((".parquet", "/")) and "*" not in name:
+            try:
+                return self.con.table(name.rpartition(".")[2], database=name.rpartition(".")[0] or None)
+            except Exception as error:
+                raise _unknown_to_spark(source) from error
+        files, _ = find_files(self._root, name)
+        return self.con.read_parquet([str(file) for file in files] if len(files) > 1 else str(files[0]))
+
+    def fetch(self, expr: Any, path: Path) -> None:
+        # By way of Spark's own writer: its rows would all come into memory otherwise.
+        folder = path.with_name(path.name + ".spark")
+        try:
+            self._session.sql(self.con.compile(expr)).write.mode("overwrite").parquet(f"file://{folder.absolute()}")
+            import pyarrow.dataset as ds
+            import pyarrow.parquet as pq
+
+            rows = ds.dataset(folder, format="parquet", ignore_prefixes=["_", "."])
+            with pq.ParquetWriter(path, rows.schema) as file:
+                for batch in rows.to_batches():
+                    file.write_batch(batch)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def cancel(self) -> None:
+        self._session.sparkContext.cancelAllJobs()
+
+
+def expanded(text: str, environ: Mapping[str, str]) -> str:
+    """`${NAME}` replaced from the environment.
+
+    Raises:
+        BadInput: a variable is not set.
+    """
+
+    def value(found: re.Match[str]) -> str:
+        if found[1] not in environ:
+            raise BadInput(
+                f"data.source names the variable {found[1]}, which is not set",
+                thing="data.source",
+                value=found[0],
+                remedy=f"set {found[1]} in the environment of this process",
+            )
+        return environ[found[1]]
+
+    return _NAME.sub(value, text)
+
+
+def quoted(name: str) -> str:
+    """A name as DuckDB reads it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _unknown_to_spark(source: str) -> BadInput:
+    return BadInput(
+        f"Spark knows no table {source.removeprefix('spark:')!r}",
+        thing="data.source",
+        value=source,
+        remedy="spark:DATABASE.TABLE, or spark:PATH.parquet for files",
+    )
+
+
+def _not_installed(what: str, extra: str) -> BadInput:
+    return BadInput(
+        f"{what} cannot be read: its driver is not installed",
+        thing="data.source",
+        value=extra,
+        remedy=f"pip install 'retraining-orchestrator[{extra}]'",
+    )
