@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from tools.errors import BadInput
+from tools.masking import masked
 
 Path_ = tuple[str | int, ...]
 """Way to a value in nested mappings and lists."""
@@ -41,8 +42,8 @@ class Problem:
 
 
 def show(value: object) -> str:
-    """The value as a person wrote it, cut to a line."""
-    text = repr(value)
+    """The value as a person wrote it, cut to a line; without the password of an address."""
+    text = masked(repr(value))
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
@@ -56,12 +57,13 @@ def refuse(subject: str, problems: Sequence[Problem]) -> BadInput:
         problems: At least one.
     """
     first = problems[0]
+    value = masked(first.value) if isinstance(first.value, str) else first.value
     if len(problems) == 1:
-        return BadInput(f"{subject}: {first.fault}", thing=first.field, value=first.value, remedy=first.remedy)
+        return BadInput(f"{subject}: {first.fault}", thing=first.field, value=value, remedy=first.remedy)
     message = f"{subject} has {len(problems)} problems:\n" + "\n".join(f"  {problem}" for problem in problems)
     files = dict.fromkeys(PurePath(problem.where.rpartition(":")[0]).name for problem in problems if problem.where)
     remedy = f"mend {' and '.join(files)} where named, then try again" if files else "mend each as said beside it"
-    return BadInput(message, thing=first.field, value=first.value, remedy=remedy)
+    return BadInput(message, thing=first.field, value=value, remedy=remedy)
 
 
 def dotted(path: Iterable[str | int]) -> str:

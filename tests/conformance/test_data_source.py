@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
+from agent.problems import explain, show
 from tools.adapters.ibis_data import IbisData
 from tools.adapters.memory_data import MemoryData
 from tools.adapters.row_digest import ROW_HASH, set_digest
@@ -544,10 +546,31 @@ def test_file_whose_rows_are_damaged_is_unavailable_and_nothing_is_written(tmp_p
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_password_in_a_refused_address_is_not_shown(tmp_path: Path):
+def test_password_in_an_address_is_refused_and_not_shown():
+    with pytest.raises(ValidationError, match="holds a password") as caught:
+        SPEC.model_validate(SPEC.model_dump() | {"source": "postgresql://user:secret@db/shop#public.rows"})
+    assert "secret" not in explain(caught.value.errors()[0])[0]
+    assert "secret" not in show("postgresql://user:secret@db/shop#public.rows")
+
+
+def test_password_from_the_environment_is_not_shown_when_the_server_is_away(tmp_path: Path):
+    data = IbisData(tmp_path, {"PASSWORD": "secret"})
+    spec = SPEC.model_copy(update={"source": "postgresql://user:${PASSWORD}@127.0.0.1:1/shop#public.rows"})
+    with pytest.raises(Unavailable, match="does not answer") as caught:
+        data.columns(spec)
+    assert "secret" not in f"{caught.value} {caught.value.value} {caught.value.__cause__}"
+
+
+def test_variable_that_is_not_set_is_named(tmp_path: Path):
+    spec = SPEC.model_copy(update={"source": "postgresql://user:${NO_SUCH}@127.0.0.1:1/shop#public.rows"})
+    with pytest.raises(BadInput, match="NO_SUCH, which is not set"):
+        IbisData(tmp_path).columns(spec)
+
+
+def test_other_addresses_are_refused(tmp_path: Path):
     with pytest.raises(BadInput, match="is an address; only files are read") as caught:
-        files(tmp_path, "postgres://user:secret@db/rows").window()
-    assert "secret" not in f"{caught.value} {caught.value.value}"
+        files(tmp_path, "mysql://user:${PASSWORD}@db/rows").window()
+    assert "postgresql://" in str(caught.value)
 
 
 def split(folder: Path) -> None:

@@ -7,8 +7,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
-from tools.adapters.mlflow_client import masked
 from tools.errors import BadInput
+from tools.masking import masked
 
 FileKind = Literal["parquet", "csv"]
 _ENDINGS: dict[FileKind, tuple[str, ...]] = {
@@ -25,7 +25,11 @@ def find_files(root: Path, source: str) -> tuple[list[Path], FileKind]:
         BadInput: nothing there (near names are told), not Parquet or CSV, both at once, or only empty files.
     """
     if "://" in source:
-        raise _refused(source, "is an address; only files are read", "name a Parquet or CSV file, folder or glob")
+        raise _refused(
+            source,
+            "is an address; only files are read",
+            "name a Parquet or CSV file, folder or glob, postgresql://…#SCHEMA.TABLE, or spark:TABLE",
+        )
     path = root / source
     if path.is_file():
         found = [path]

@@ -19,8 +19,8 @@ from urllib.parse import unquote, urlsplit
 
 from tools.adapters.data_files import closest, find_files
 from tools.adapters.ibis_columns import reading
-from tools.adapters.mlflow_client import masked
 from tools.errors import BadInput, Unavailable
+from tools.masking import masked
 
 MEMORY = "1GB"
 """Of one DuckDB connection; what needs more spills to disk."""

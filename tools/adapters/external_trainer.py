@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from tools.adapters.mlflow_client import masked
 from tools.adapters.subprocesses import pipeline_environment, run_limited
 from tools.adapters.training_runs import ENVIRONMENT_KEY, UNFINISHED, TrainingRuns, end_orphan, identity
 from tools.contracts.profile import ExternalTraining
 from tools.contracts.training import TrainingOrder, TrainingResult
 from tools.errors import BadInput, BrokenInvariant, Unavailable
+from tools.masking import masked
 
 HTTP_SECONDS = 30
 PATIENCE = 5

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from functools import cache, reduce
 from typing import Any
 
-from tools.adapters.mlflow_client import masked
 from tools.adapters.row_digest import LARGEST, MILLIONTHS, NULL, SEPARATOR, WHOLE
 from tools.errors import BadInput, Unavailable
+from tools.masking import masked
 
 
 @contextmanager

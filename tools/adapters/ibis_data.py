@@ -20,13 +20,13 @@ from tools.adapters.engines import Engines, quoted
 from tools.adapters.ibis_columns import aware, naive, no_nan, reading, row_hash, utc
 from tools.adapters.ibis_summary import summarize
 from tools.adapters.meter import Meter
-from tools.adapters.mlflow_client import masked
 from tools.adapters.row_digest import ROW_HASH, set_digest
 from tools.adapters.rule_counts import counted
 from tools.contracts.evidence import DatasetRef, Effort
 from tools.contracts.profile import DataSpec
 from tools.contracts.profiling import DataProfile, Overlap, RuleCount, SchemaRule, WindowSummary
 from tools.errors import BadInput
+from tools.masking import masked
 
 MATURE = "__mature"
 _TIME = "__event"

@@ -14,13 +14,13 @@ from tools.adapters.ibis_columns import row_hash as hashed
 from tools.adapters.ibis_data import MATURE, key_columns, mature_event, require_columns, written_columns
 from tools.adapters.ibis_summary import summarize
 from tools.adapters.meter import Meter
-from tools.adapters.mlflow_client import masked
 from tools.adapters.row_digest import ROW_HASH, row_hash, set_digest
 from tools.adapters.rule_counts import counted
 from tools.contracts.evidence import DatasetRef, Effort
 from tools.contracts.profile import DataSpec
 from tools.contracts.profiling import DataProfile, Overlap, RuleCount, SchemaRule, WindowSummary
 from tools.errors import BadInput
+from tools.masking import masked
 
 _TIME = "__event"
 _KNOWN = "__known"

@@ -11,20 +11,10 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from tools.errors import BadInput, NotAllowed, NotFound, RetrainingError, Unavailable
+from tools.masking import masked
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _ADDRESS = "write https://…, sqlite:///FILE, postgresql://… or databricks in retraining.yaml"
-# A password may hold an @ of its own; a lone name before the @ of a web address is a token.
-_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]*@(?:[^/@\s]*@)*")
-_TOKEN = re.compile(r"(https?://)[^:/@\s]+@", re.IGNORECASE)
-_PARAMETER = re.compile(r"([?&][\w.-]*(?:password|passwd|pwd|token|secret|key)=)[^&\s]+", re.IGNORECASE)
-
-
-def masked(text: str) -> str:
-    """Text without the passwords and tokens of URLs in it."""
-    return _PARAMETER.sub(r"\1***", _TOKEN.sub(r"\1***@", _PASSWORD.sub(r"\1***@", text)))
-
-
 _OWN_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",

@@ -10,8 +10,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from tools.adapters.mlflow_client import client_for, experiment_id, masked, translated
+from tools.adapters.mlflow_client import client_for, experiment_id, translated
 from tools.errors import BadInput, NotFound
+from tools.masking import masked
 
 RUN_TAG = "retraining.run_id"
 

@@ -4,7 +4,7 @@ import re
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from tools.contracts.base import Contract
 from tools.contracts.request import Direction, GuardrailSpec, Unit
@@ -36,10 +36,20 @@ class ChampionRule(Contract):
         return self
 
 
+def _without_password(source: str) -> str:
+    """The profile stands in every record of a run: what must not be known must not be in it."""
+    if re.search(r"://[^/@\s:]*:(?!\$\{\w+\}@)[^/\s]*@", source):
+        raise ValueError("holds a password; write ${NAME} and set that variable where `retrain` runs")
+    return source
+
+
+Source = Annotated[str, AfterValidator(_without_password)]
+
+
 class PredictionLog(Contract):
     """Rows as the model saw them when it served, joined to the data by `data.key`."""
 
-    source: str
+    source: Source
     """As `data.source`. Its feature columns bear the names of `data.features`; those that are there are compared."""
     event_time: str | None = None
     """Its time column; the name of `data.event_time` where absent."""
@@ -52,7 +62,7 @@ class PredictionLog(Contract):
 class DataSpec(Contract):
     """Where the rows are and what their columns mean."""
 
-    source: str
+    source: Source
     """Path (relative to the workspace) of a Parquet or CSV file, a folder of them, or a glob; or a table behind an
     engine: `postgresql://USER:${PASSWORD}@HOST:PORT/DB#SCHEMA.TABLE`, `spark:TABLE` or `spark:PATH.parquet`."""
     event_time: str
