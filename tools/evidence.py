@@ -71,8 +71,20 @@ def _signal(signal: Signal) -> EvidenceItem:
         threshold=signal.threshold,
         n=signal.n,
         unit=signal.unit,
-        statement=signal.statement,
+        statement=_told(signal),
     )
+
+
+def _told(signal: Signal) -> str:
+    """The signal's sentence, and what an item has no field for where the sentence leaves it out."""
+    more: list[str] = []
+    if signal.n_reference is not None and f"{signal.n_reference:,}" not in signal.statement:
+        more.append(f"compared with {signal.n_reference:,} rows")
+    if signal.since is not None and f"{signal.since:%Y-%m-%d}" not in signal.statement:
+        more.append(f"since {signal.since:%Y-%m-%d}")
+    if signal.weight is not None and signal.outcome != "ok":
+        more.append(f"{signal.weight:.0%} of the champion's importance")
+    return f"{signal.statement} ({'; '.join(more)})" if more else signal.statement
 
 
 def _of_validation(report: ValidationReport | None) -> list[EvidenceItem]:

@@ -66,7 +66,9 @@ def _cool_down_left(cool_down: timedelta, last_finished: datetime | None, now: d
 
 
 def _why_fix(report: StalenessReport) -> str:
-    bad = [s.statement for s in report.signals if s.outcome == "bad" and s.rule in ("freshness", "drift")]
+    bad = [
+        s.statement for s in report.signals if s.outcome == "bad" and s.rule in ("freshness", "drift", "label_delay")
+    ]
     return " ".join(bad) or report.statement
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 
 from tools.contracts.comparison import Criteria
-from tools.metrics import METRICS, FloatArray, Sample, measure
-from tools.paired_rows import PairedRows
+from tools.metrics import METRICS
+from tools.scored_rows import ScoredRows
 
 BLOCKS: Final = 30
 MIN_BLOCKS: Final = 8
@@ -24,43 +24,31 @@ MIN_BLOCKS: Final = 8
 
 @dataclass(frozen=True)
 class ValueInterval:
-    """A metric's value with its two-sided interval, in the metric's unit."""
+    """A metric's value with its standard error and two-sided interval, in the metric's unit."""
 
     value: float
     low: float
     high: float
+    se: float
+    degrees: int
+    """Of freedom of `se`."""
 
 
-def value_interval(*, rows: PairedRows, criteria: Criteria) -> ValueInterval | None:
-    """The candidate side's primary metric; None where it is undefined on these rows or on a part of them.
+def value_interval(*, rows: ScoredRows, criteria: Criteria) -> ValueInterval | None:
+    """The primary metric; None where it is undefined on these rows or on a part of them.
 
     Args:
-        rows: In time order.
-        criteria: Names the metric, the positive class and the confidence.
+        rows: Labelled, in time order.
+        criteria: Names the metric and the confidence.
     """
-    metric = METRICS[criteria.primary.metric]
-    if rows.missing(metric.needs, ("candidate",)) is not None:
-        return None
     blocks = min(BLOCKS, rows.n // 10)
-    if blocks < MIN_BLOCKS:
+    if blocks < MIN_BLOCKS or METRICS[criteria.primary.metric].task != rows.task or rows.unusable(criteria) is not None:
         return None
-    whole = rows.sample("candidate", rows.positive_code(criteria.positive_label))
-    value = measure(metric, whole)
+    value = rows.value(criteria)
     number = np.arange(rows.n) * blocks // rows.n
-    without = np.array([measure(metric, _only(whole, number != block)) for block in range(blocks)])
+    without = np.array([rows.at(number != block).value(criteria) for block in range(blocks)])
     if not np.isfinite(value) or not np.isfinite(without).all():
         return None
     se = float(np.sqrt((blocks - 1) / blocks * np.sum((without - without.mean()) ** 2)))
     reach = float(stats.t.ppf((1 + criteria.confidence) / 2, blocks - 1)) * se  # pyright: ignore
-    return ValueInterval(value=float(value), low=float(value) - reach, high=float(value) + reach)
-
-
-def _only(sample: Sample, rows: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> Sample:
-    proba: FloatArray | None = None if sample.proba is None else sample.proba[rows]
-    return Sample(
-        y=sample.y[rows],
-        prediction=sample.prediction[rows],
-        proba=proba,
-        classes=sample.classes,
-        positive=sample.positive,
-    )
+    return ValueInterval(value=value, low=value - reach, high=value + reach, se=se, degrees=blocks - 1)

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from agent.deps import Deps
+from agent.services import baseline as baselines
 from agent.services import lineage
 from agent.services.champion import find_champion
 from agent.services.measure import measured
@@ -62,9 +63,8 @@ def adopt(
         profile.data, None, until, until, folder / "labelled.parquet", limit=profile.scoring.golden_rows
     )
     lineage.record(deps, profile, found, tracking_run, folder / "lineage", training=rows, golden_source=golden)
-    baseline = None if rows is None else _baseline(deps, profile, found, rows, until, folder)
-    if baseline is not None:
-        lineage.record_baseline(deps, found, baseline)
+    if rows is not None:
+        _baseline(deps, profile, deps.registry.get_version(found.name, found.version), rows, until, folder)
     deps.tracking.close_run(tracking_run)
     champion = find_champion(deps, profile)
     if champion is not None and champion.version == found.version:
@@ -89,23 +89,27 @@ def adopt(
 
 def _baseline(
     deps: Deps, profile: Profile, version: ModelVersion, training: DatasetRef, until: datetime, folder: Path
-) -> lineage.Baseline | None:
-    """The version's metrics on the first weeks after its training window; None where they have no mature labels."""
+) -> None:
+    """Record the version's metrics on the first weeks after its training window, and those rows, where they have labels."""
     if training.end is None:
-        return None
+        return
     start = training.end + JUST_AFTER
     end = min(start + profile.triggers.recent, until)
     if end <= start:
-        return None
+        return
     rows = deps.data.write_labelled(profile.data, start, end, until, folder / "first-weeks.parquet")
     if rows.rows < profile.metrics.min_rows:
-        return None
+        return
     job = lineage.scoring_job(profile, version.model_uri, rows.path, folder / "first-weeks-scored.parquet")
     scored = deps.scorer.score(job)
     if scored.output is None:
-        return None
+        return
     metrics = measured(profile, rows.path, scored.output, folder / "first-weeks-rows.parquet")
-    return lineage.Baseline(metrics=metrics, rows=rows.rows, holdout_digest=rows.digest) if metrics else None
+    if metrics:
+        lineage.record_baseline(
+            deps, version, lineage.Baseline(metrics=metrics, rows=rows.rows, holdout_digest=rows.digest)
+        )
+        baselines.record_rows(deps, profile, version, [(rows.path, scored.output, set())], folder)
 
 
 def _from_tags(deps: Deps, profile: Profile, version: ModelVersion, folder: Path) -> DatasetRef | None:

@@ -56,12 +56,13 @@ def read(version: ModelVersion) -> Lineage:
     )
 
 
-def fetch(deps: Deps, version: ModelVersion, name: str, folder: Path) -> Path | None:
-    """A lineage file of the version: `row_hashes`, `reference`, `golden_rows` or `golden_predictions`."""
+def fetch(deps: Deps, version: ModelVersion, name: str, folder: Path, suffix: str = "parquet") -> Path | None:
+    """A lineage file of the version: `row_hashes`, `reference`, `golden_rows`, `golden_predictions`, `baseline` (holdout rows
+    with its outputs) or `importance` (`suffix` json)."""
     run = read(version).tracking_run
     if run is None:
         return None
-    return deps.tracking.fetch(run, f"lineage/{name}.parquet", folder / f"v{version.version}")
+    return deps.tracking.fetch(run, f"lineage/{name}.{suffix}", folder / f"v{version.version}")
 
 
 def record(

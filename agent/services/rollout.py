@@ -3,6 +3,7 @@
 from typing import Any
 
 from agent.deps import Deps
+from agent.services import baseline as baselines
 from agent.services import lineage, train
 from agent.services.champion import find_champion, move_champion
 from agent.services.decide import plan_for
@@ -137,6 +138,8 @@ def _promote(deps: Deps, run: Run, findings: Findings, candidate: ModelVersion) 
         rows = sum(fold.holdout.rows for fold in findings.data.folds)
         baseline = lineage.Baseline(metrics=findings.validation_metrics, rows=rows, holdout_digest=holdout.digest)
         lineage.record_baseline(deps, candidate, baseline)
+        version = deps.registry.get_version(candidate.name, candidate.version)
+        baselines.record_holdout(deps, run, findings, version)
 
 
 def _why(findings: Findings) -> str:

@@ -111,6 +111,7 @@ def traces(world: World) -> dict[str, Any]:
         "weights": world.target.weights,
         "statuses": sorted(run.status for run in world.store.list_runs()),
         "lease": world.store.current_lease(NAME),
+        "kept": sorted(path for run in world.tracking.runs.values() for path in run.artifacts if "lineage/" in path),
         "tracked": sorted(run.status for run in world.tracking.runs.values()),
     }
 

@@ -1,5 +1,6 @@
 """Numbered facts: stable, unique, bounded, and nothing bad folded away."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -117,3 +118,26 @@ def test_digest_knows_content_not_order():
 def test_digest_refuses_what_json_does_not_have():
     with pytest.raises(ValueError, match="not JSON compliant"):
         digest({"a": float("nan")})
+
+
+def test_item_of_a_signal_says_what_it_was_compared_with_and_since_when():
+    since = datetime(2026, 5, 20, tzinfo=UTC)
+    moved = Signal(
+        rule="prediction_drift",
+        subject="predictions",
+        outcome="bad",
+        value=0.3,
+        n=900,
+        n_reference=20_000,
+        since=since,
+        statement="Predictions drifted.",
+    )
+    (_, item) = collect(staleness=STALE.model_copy(update={"signals": (moved,)}))
+    assert (item.key, item.outcome, item.n) == ("staleness/prediction_drift/predictions", "bad", 900)
+    assert item.statement == "Predictions drifted. (compared with 20,000 rows; since 2026-05-20)"
+
+
+def test_what_a_sentence_already_says_is_not_said_twice():
+    said = Signal(rule="drift", outcome="bad", n_reference=500, statement="price drifted against 500 rows.")
+    (_, item) = collect(staleness=STALE.model_copy(update={"signals": (said,)}))
+    assert item.statement == said.statement

@@ -5,12 +5,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from tools.contracts.evidence import Signal, StalenessReport
 from tools.contracts.peers import DriftReply, DriftReport, FeatureDrift, PeerRecommendation
 from tools.contracts.profile import DriftTrigger, PerformanceTrigger, TriggersSpec
-from tools.staleness import DATA_SET, PerformanceEvidence, assess, performance_evidence, performance_signal
+from tools.drift_signals import DATA_SET, MOST_COLUMNS
+from tools.performance_loss import PerformanceEvidence
+from tools.staleness import assess
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -35,7 +36,7 @@ def drift(*severities: str, kind: str = "data_drift", overall: float | None = No
     return DriftReply(drift_report=report, alerts=(), recommendations=())
 
 
-def loss(low: float, point: float, high: float, n: int = 400) -> PerformanceEvidence:
+def loss(low: float, point: float, high: float, p_value: float = 0.5, n: int = 400) -> PerformanceEvidence:
     return PerformanceEvidence(
         metric="accuracy",
         direction="higher",
@@ -44,12 +45,13 @@ def loss(low: float, point: float, high: float, n: int = 400) -> PerformanceEvid
         recent=0.9 - point,
         loss_low=low,
         loss_high=high,
+        p_value=p_value,
         n=n,
     )
 
 
 NO_DRIFT, DRIFTED, UNTOLD_DRIFT = drift("none", "none"), drift("drifted", "drifted"), drift("none", "could_not_tell")
-HOLDS, LOST, UNTOLD_LOSS = loss(-0.01, 0.0, 0.01), loss(0.02, 0.05, 0.08), loss(-0.01, 0.03, 0.07)
+HOLDS, LOST, UNTOLD_LOSS = loss(-0.01, 0.0, 0.01), loss(0.02, 0.05, 0.08, 1e-6), loss(-0.01, 0.03, 0.07)
 NO_LABELS = PerformanceEvidence(metric="accuracy", direction="higher", baseline=0.9, n=0)
 
 
@@ -63,6 +65,7 @@ def judge(rules: TriggersSpec = ALL_RULES, **changes: Any) -> StalenessReport:
         "performance": HOLDS,
         "performance_failure": None,
         "primary": "accuracy",
+        "target": "late",
     }
     return assess(profile_triggers=rules, **(evidence | changes))
 
@@ -170,12 +173,151 @@ def test_peer_that_says_fix_data_is_heard():
     assert judge(drift=reply).recommendation == "fix_data"
 
 
-def test_drift_has_one_signal_for_the_data_set_and_one_a_drifted_column():
-    report = judge(drift=drift("drifted", "none", "could_not_tell", "drifted"))
+def test_drift_has_one_signal_for_the_data_set_and_one_a_column_worst_first():
+    report = judge(drift=drift("none", "drifted", "could_not_tell", "drifted"))
     drifts = [s for s in report.signals if s.rule == "drift"]
-    assert [(s.subject, s.outcome) for s in drifts] == [(DATA_SET, "bad"), ("x0", "bad"), ("x3", "bad")]
+    assert [(s.subject, s.outcome) for s in drifts] == [
+        (DATA_SET, "bad"),
+        ("x1", "bad"),
+        ("x3", "bad"),
+        ("x2", "could_not_tell"),
+        ("x0", "ok"),
+    ]
     whole = drifts[0]
     assert (whole.value, whole.low, whole.high, whole.threshold, whole.n) == (pytest.approx(2 / 3), 0.5, 0.75, 0.5, 100)
+
+
+def test_wide_data_set_shows_the_drifted_columns_and_counts_all():
+    report = judge(drift=drift(*["none"] * 500, "drifted"))
+    drifts = [s for s in report.signals if s.rule == "drift"]
+    assert len(drifts) == 1 + MOST_COLUMNS
+    assert (drifts[1].subject, drifts[1].outcome) == ("x500", "bad")
+    assert "1 of 501 columns drifted" in drifts[0].statement
+
+
+def weighed(*columns: tuple[str, float], overall: float) -> DriftReply:
+    features = tuple(
+        FeatureDrift(feature=f"x{i}", drift_type="data_drift", severity=severity, weight=weight)
+        for i, (severity, weight) in enumerate(columns)
+    )
+    report = DriftReport(overall_drift_score=overall, feature_drift=features)
+    return DriftReply(drift_report=report, alerts=(), recommendations=())
+
+
+def test_one_column_that_the_model_rests_on_is_enough_and_many_that_it_ignores_are_not():
+    heavy = signal(judge(drift=weighed(("drifted", 0.8), ("none", 0.1), ("none", 0.1), overall=0.8)), "drift", DATA_SET)
+    light = signal(
+        judge(drift=weighed(("none", 0.8), ("drifted", 0.1), ("drifted", 0.1), overall=0.2)), "drift", DATA_SET
+    )
+    assert (heavy.outcome, heavy.value, heavy.low) == ("bad", 0.8, pytest.approx(0.8))
+    assert (light.outcome, light.high) == ("ok", pytest.approx(0.2))
+    assert "by importance" in heavy.statement
+
+
+def test_undecided_column_that_the_model_rests_on_leaves_the_data_set_undecided():
+    reply = weighed(("could_not_tell", 0.8), ("none", 0.1), ("none", 0.1), overall=0.0)
+    assert signal(judge(drift=reply), "drift", DATA_SET).outcome == "could_not_tell"
+
+
+def test_a_column_carries_what_the_detective_found_out():
+    since = datetime(2026, 5, 20, tzinfo=UTC)
+    found = FeatureDrift(
+        feature="price",
+        drift_score=0.4,
+        drift_type="data_drift",
+        severity="drifted",
+        p_value=1e-7,
+        method="jensen-shannon",
+        reference_rows=900,
+        current_rows=300,
+        weight=0.25,
+        since=since,
+    )
+    reply = DriftReply(
+        drift_report=DriftReport(overall_drift_score=1.0, feature_drift=(found,)), alerts=(), recommendations=()
+    )
+    told = signal(judge(drift=reply), "drift", "price")
+    assert (told.n, told.n_reference, told.p_value, told.method) == (300, 900, 1e-7, "jensen-shannon")
+    assert (told.weight, told.since, told.kind) == (0.25, since, "data_drift")
+    assert "since 2026-05-20" in told.statement
+
+
+# --- predictions, labels, estimates
+
+
+def sides(prediction: str, label: str = "none") -> DriftReply:
+    def side(name: str, severity: str) -> FeatureDrift:
+        return FeatureDrift(feature=name, drift_score=0.3, drift_type="data_drift", severity=severity)
+
+    report = NO_DRIFT.drift_report.model_copy(
+        update={"prediction_drift": side("prediction", prediction), "label_drift": side("late", label)}
+    )
+    return NO_DRIFT.model_copy(update={"drift_report": report})
+
+
+def estimated(outcome: Any, reliable: bool | None = True) -> Signal:
+    return Signal(
+        rule="estimated_performance", subject="accuracy", outcome=outcome, reliable=reliable, statement="Estimated."
+    )
+
+
+def labels(outcome: Any) -> Signal:
+    return Signal(rule="label_delay", subject="labels", outcome=outcome, statement="Labels stopped.")
+
+
+ACTING = ALL_RULES.model_copy(update={"performance": PerformanceTrigger(max_loss=0.02, act_on_estimate=True)})
+COMING = {"label_delay": labels("ok")}
+SHOWN = [
+    Case("predictions moved, labels coming", {"drift": sides("drifted")} | COMING, "fresh", "wait_for_labels"),
+    Case("labels moved", {"drift": sides("none", "drifted")} | COMING, "fresh", "keep_watching"),
+    Case("predictions moved, labels unknown", {"drift": sides("drifted")}, "fresh", "keep_watching"),
+    Case("estimate fell, labels coming", {"estimated": estimated("bad")} | COMING, "fresh", "wait_for_labels"),
+    Case("estimate good", {"estimated": estimated("ok")} | COMING, "fresh", "keep_watching"),
+    Case("estimate fell and acts", {"estimated": estimated("bad")} | COMING, "stale", "retrain", ACTING),
+    Case(
+        "unreliable estimate never acts",
+        {"estimated": estimated("bad", reliable=False)},
+        "fresh",
+        "keep_watching",
+        ACTING,
+    ),
+    Case(
+        "estimate of unknown worth never acts", {"estimated": estimated("bad", None)}, "fresh", "keep_watching", ACTING
+    ),
+    Case(
+        "a good estimate is no good news",
+        {"estimated": estimated("ok"), "performance": NO_LABELS} | COMING,
+        "could_not_measure",
+        "wait_for_labels",
+        ACTING,
+    ),
+    Case("labels stopped", {"label_delay": labels("bad")}, "fresh", "fix_data"),
+    Case(
+        "labels stopped and none there",
+        {"label_delay": labels("bad"), "performance": NO_LABELS},
+        "could_not_measure",
+        "fix_data",
+    ),
+    Case("lost and estimate fell", {"estimated": estimated("bad"), "performance": LOST} | COMING, "stale", "retrain"),
+]
+
+
+@pytest.mark.parametrize("case", SHOWN, ids=lambda c: c.id)
+def test_what_is_shown_only_recommends_and_never_makes_stale_by_itself(case: Case):
+    report = judge(case.rules, **case.changes)
+    assert (report.verdict, report.recommendation) == (case.verdict, case.recommendation), report.statement
+
+
+def test_predictions_and_labels_that_were_not_compared_say_why():
+    report = judge(sides_failure="no baseline rows are on record")
+    for rule in ("prediction_drift", "label_drift"):
+        assert signal(report, rule).outcome == "could_not_measure"
+        assert "no baseline rows are on record" in signal(report, rule).statement
+
+
+def test_predictions_are_not_mentioned_where_the_profile_does_not_want_them():
+    rules = ALL_RULES.model_copy(update={"drift": DriftTrigger(predictions=False)})
+    assert not [s for s in judge(rules).signals if s.rule in ("prediction_drift", "label_drift")]
 
 
 @dataclass(frozen=True)
@@ -205,71 +347,6 @@ SHARES = [
 @pytest.mark.parametrize("case", SHARES, ids=lambda c: c.id)
 def test_share_of_drifted_columns_has_four_outcomes(case: Share):
     assert signal(judge(drift=case.reply), "drift", DATA_SET).outcome == case.outcome
-
-
-@dataclass(frozen=True)
-class Loss:
-    id: str
-    evidence: PerformanceEvidence
-    outcome: str
-
-
-LOSSES = [
-    Loss("wholly above zero and large", loss(0.01, 0.03, 0.05), "bad"),
-    Loss("exactly the accepted loss", loss(0.01, 0.02, 0.03), "bad"),
-    Loss("above zero but small", loss(0.005, 0.01, 0.015), "ok"),
-    Loss("above zero, perhaps large", loss(0.005, 0.01, 0.03), "could_not_tell"),
-    Loss("large but perhaps nothing", loss(-0.001, 0.03, 0.06), "could_not_tell"),
-    Loss("touches zero", loss(0.0, 0.03, 0.06), "could_not_tell"),
-    Loss("better than before", loss(-0.05, -0.03, -0.01), "ok"),
-    Loss("upper end on the threshold", loss(-0.01, 0.0, 0.02), "could_not_tell"),
-    Loss("no labels", NO_LABELS, "could_not_measure"),
-]
-
-
-@pytest.mark.parametrize("case", LOSSES, ids=lambda c: c.id)
-def test_loss_interval_has_four_outcomes(case: Loss):
-    assert performance_signal(case.evidence, 0.02).outcome == case.outcome
-
-
-def test_loss_of_a_lower_is_better_metric_is_its_rise():
-    evidence = performance_evidence(
-        metric="mae",
-        direction="lower",
-        baseline=1.0,
-        baseline_n=None,
-        recent=1.5,
-        recent_low=1.4,
-        recent_high=1.7,
-        n=50,
-    )
-    assert (evidence.loss, evidence.loss_low, evidence.loss_high) == pytest.approx((0.5, 0.4, 0.7))
-
-
-def test_loss_interval_is_mirrored_for_higher_and_carries_the_baselines_own_error():
-    evidence = performance_evidence(
-        metric="accuracy",
-        direction="higher",
-        baseline=0.9,
-        baseline_n=100,
-        recent=0.8,
-        recent_low=0.78,
-        recent_high=0.81,
-        n=300,
-    )
-    # sqrt(1 + 300 / 100) doubles both sides: 0.8 - 0.04 .. 0.8 + 0.02
-    assert (evidence.loss, evidence.loss_low, evidence.loss_high) == pytest.approx((0.1, 0.08, 0.14))
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"recent": 0.8}, {"recent": 0.8, "loss_low": 0.2, "loss_high": 0.1}, {"baseline": float("nan")}],
-    ids=["no interval", "upside down", "NaN"],
-)
-def test_performance_evidence_that_makes_no_sense_is_refused(changes: dict[str, Any]):
-    fields: dict[str, Any] = {"metric": "accuracy", "direction": "higher", "baseline": 0.9, "n": 9}
-    with pytest.raises(ValidationError):
-        PerformanceEvidence(**(fields | changes))
 
 
 def test_statements_carry_the_reason_of_what_failed():

@@ -1,0 +1,241 @@
+# pyright: basic
+"""Parquet files of rows with one model's outputs beside them: baseline rows, the recent window, and shuffled copies.
+
+Output columns are `__prediction` and `__proba:<class>`; `__mature` says whether a row's label is final.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools.adapters.row_digest import ROW_HASH
+from tools.contracts.profile import Profile
+from tools.errors import BadInput
+from tools.scored_rows import Mask, ScoredRows
+
+PREDICTION = "__prediction"
+PROBA = "__proba:"
+MATURE = "__mature"
+
+
+@dataclass(frozen=True)
+class ScoredFiles:
+    """Baseline rows and recent rows, coded alike, in time order. `repeated`: recent rows that are baseline rows too."""
+
+    baseline: ScoredRows | None
+    recent: ScoredRows
+    repeated: Mask
+
+
+def baseline_rows(parts: Sequence[tuple[str, str, set[str]]], profile: Profile, limit: int, out: Path) -> int:
+    """Holdout rows with the outputs of the model judged on them, at most `limit`, evenly in time; returns how many.
+
+    Args:
+        parts: (holdout rows, its scores, row hashes to leave out because the model was trained on them) a fold.
+        profile: Names features, target and event time.
+        limit: Most rows.
+        out: Parquet file to write.
+    """
+    import numpy as np
+    import pandas as pd
+
+    spec = profile.data
+    frames: list[Any] = []
+    for rows, scored, trained_on in parts:
+        frame = _joined(pd.read_parquet(rows), pd.read_parquet(scored))
+        frames.append(frame[~frame[ROW_HASH].isin(list(trained_on))] if trained_on else frame)
+    whole = pd.concat(frames, ignore_index=True).sort_values([spec.event_time, ROW_HASH], kind="stable")
+    if len(whole) > limit:
+        whole = whole.iloc[np.linspace(0, len(whole) - 1, limit).astype(int)]
+    outputs = [name for name in whole.columns if _is_output(name)]
+    kept = whole[[*dict.fromkeys((spec.event_time, *spec.features, spec.target)), ROW_HASH, *outputs]]
+    _write(kept.assign(**{MATURE: True}), out)
+    return len(kept)
+
+
+def shuffled_copies(rows: str | Path, features: Sequence[str], limit: int, out: Path) -> int:
+    """The rows (at most `limit`, evenly) once as they are, then once a feature with that column shuffled."""
+    import numpy as np
+    import pandas as pd
+
+    frame = pd.read_parquet(rows, columns=list(features))
+    if len(frame) > limit:
+        frame = frame.iloc[np.linspace(0, len(frame) - 1, limit).astype(int)].reset_index(drop=True)
+    generator = np.random.default_rng(0)
+    copies = [frame]
+    for name in features:
+        copies.append(frame.assign(**{name: frame[name].take(generator.permutation(len(frame))).array}))
+    _write(pd.concat(copies, ignore_index=True), out)
+    return len(frame)
+
+
+def importance(scored: str | Path, features: Sequence[str], rows: int) -> dict[str, float] | None:
+    """Mean absolute change of the outputs a shuffled feature, as shares; None where no feature changes anything.
+
+    Args:
+        scored: Scores of `shuffled_copies`: probabilities where there are, else predictions.
+        features: In the order of the copies.
+        rows: Rows a copy.
+    """
+    import numpy as np
+    import pandas as pd
+
+    frame = pd.read_parquet(scored)
+    probabilities = [name for name in frame.columns if str(name).startswith("proba:")]
+    if probabilities or pd.api.types.is_numeric_dtype(frame["prediction"]):
+        values = frame[probabilities or ["prediction"]].to_numpy(dtype=float)
+        as_is = values[:rows]
+        changes = [float(np.abs(values[rows * i : rows * (i + 1)] - as_is).mean()) for i in range(1, len(features) + 1)]
+    else:
+        texts = frame["prediction"].astype(str).to_numpy()
+        changes = [
+            float((texts[rows * i : rows * (i + 1)] != texts[:rows]).mean()) for i in range(1, len(features) + 1)
+        ]
+    total = sum(changes)
+    if not np.isfinite(total) or total <= 0:
+        return None
+    return {name: change / total for name, change in zip(features, changes, strict=True)}
+
+
+def labelled_count(rows: str | Path) -> int:
+    """Rows with a label that is final."""
+    import pandas as pd
+
+    return int(pd.read_parquet(rows, columns=[MATURE])[MATURE].to_numpy().sum())
+
+
+def with_labelled(window: str | Path, labelled: str | Path, out: Path) -> Path:
+    """The window's rows, and behind them those labelled rows that it does not hold."""
+    import pandas as pd
+
+    rows, more = pd.read_parquet(window), pd.read_parquet(labelled)
+    more = more[~more[ROW_HASH].isin(list(rows[ROW_HASH]))].assign(**{MATURE: True})
+    _write(pd.concat([rows, more[[name for name in rows.columns if name in more]]], ignore_index=True), out)
+    return out
+
+
+def write_outputs(rows: str | Path, scored: str | Path, out: Path) -> Path:
+    """The rows with the model's outputs beside them.
+
+    Raises:
+        BadInput: Another number of outputs than rows.
+    """
+    import pandas as pd
+
+    _write(_joined(pd.read_parquet(rows), pd.read_parquet(scored)), out)
+    return out
+
+
+def window_with_outputs(rows: str | Path, first: int, profile: Profile, trained_until: Any, out: Path) -> Path:
+    """The first rows of a scored file; rows that the model was trained on lose their outputs: they say nothing."""
+    import pandas as pd
+
+    frame = pd.read_parquet(rows).iloc[:first]
+    if trained_until is not None:
+        trained_on = _seconds(frame[profile.data.event_time]) <= trained_until.timestamp()
+        outputs = [name for name in frame.columns if _is_output(name)]
+        frame = frame.assign(**{name: frame[name].mask(trained_on) for name in outputs})
+    _write(frame, out)
+    return out
+
+
+def read(
+    baseline: str | Path | None,
+    recent: str | Path,
+    profile: Profile,
+    *,
+    positive_label: str | None,
+    with_features: bool,
+) -> ScoredFiles:
+    """Both files as rows of one coding. Labels that are not final are missing.
+
+    Raises:
+        BadInput: A file without outputs, or values that are no numbers in a regression.
+    """
+    import numpy as np
+    import pandas as pd
+
+    spec = profile.data
+    frames: list[Any] = [pd.read_parquet(path) for path in (baseline, recent) if path is not None]
+    for frame, path in zip(frames, [p for p in (baseline, recent) if p is not None], strict=True):
+        gone = [name for name in (spec.event_time, PREDICTION, MATURE, ROW_HASH) if name not in frame]
+        if gone:
+            raise BadInput(f"{Path(path).name} has no column {gone[0]!r}", thing="file", value=gone[0])
+    frames = [frame.sort_values([spec.event_time, ROW_HASH], kind="stable") for frame in frames]
+    whole = pd.concat(frames, ignore_index=True)
+    labels = whole[spec.target] if spec.target in whole else pd.Series([None] * len(whole), dtype=object)
+    rows = ScoredRows.from_columns(
+        task=profile.task,
+        y=labels.astype(object).where(whole[MATURE].fillna(False).astype(bool) & labels.notna(), None),
+        outputs={str(n).removeprefix("__"): whole[n] for n in whole.columns if _is_output(n)},
+        time=_seconds(whole[spec.event_time]),
+        features=_numbers(whole, spec.features) if with_features else None,
+        positive_label=positive_label,
+    )
+    first = 0 if baseline is None else len(frames[0])
+    hashes: Any = whole[ROW_HASH].to_numpy()
+    repeated = np.isin(hashes[first:].astype(str), hashes[:first].astype(str))
+    return ScoredFiles(
+        baseline=rows.at(slice(0, first)) if baseline is not None else None,
+        recent=rows.at(slice(first, None)),
+        repeated=repeated,
+    )
+
+
+def _joined(rows: Any, scored: Any) -> Any:
+    if len(rows) != len(scored):
+        raise BadInput(f"there are {len(scored)} outputs for {len(rows)} rows", thing="outputs", value=len(scored))
+    return rows.join(scored.add_prefix("__"))
+
+
+def _is_output(name: Any) -> bool:
+    return str(name) == PREDICTION or str(name).startswith(PROBA)
+
+
+def _seconds(times: Any) -> Any:
+    import pandas as pd
+
+    utc = pd.to_datetime(times, utc=True)
+    return utc.astype("datetime64[us, UTC]").astype("int64").to_numpy() / 1e6
+
+
+def _numbers(frame: Any, features: Sequence[str]) -> Any:
+    """Every column as floats: categories by their rank in name order, times in seconds; a column that is gone is missing."""
+    import numpy as np
+    import pandas as pd
+
+    columns: list[Any] = []
+    for name in features:
+        if name not in frame:
+            columns.append(np.full(len(frame), np.nan))
+            continue
+        column = frame[name]
+        if pd.api.types.is_datetime64_any_dtype(column):
+            columns.append(np.where(column.isna(), np.nan, _seconds(column)))
+        elif pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+            columns.append(column.to_numpy(dtype=float, na_value=np.nan))
+        else:
+            codes = pd.factorize(column.astype(str), sort=True)[0].astype(float)
+            columns.append(np.where(column.isna(), np.nan, codes))
+    return np.column_stack(columns)
+
+
+def _write(frame: Any, out: Path) -> None:
+    """Whole or not at all: whoever is killed here leaves no half file."""
+    out.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    part = out.with_name(out.name + ".part")
+    frame.to_parquet(part, index=False)
+    part.replace(out)
+
+
+def read_importance(path: Path) -> Mapping[str, float] | None:
+    """Feature to its share, as recorded; None where the file says nothing usable."""
+    import json
+
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        shares = {str(name): float(share) for name, share in content.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return None
+    return shares if shares and all(0 <= share <= 1 for share in shares.values()) else None
