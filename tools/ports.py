@@ -18,7 +18,7 @@ from tools.contracts.peers import (
     EvaluationRequest,
 )
 from tools.contracts.profile import DataSpec
-from tools.contracts.profiling import DataProfile, Overlap, WindowSummary
+from tools.contracts.profiling import DataProfile, Overlap, RuleCount, SchemaRule, WindowSummary
 from tools.contracts.run import ChampionEvent, EffectRecord, Lease, Review, RunRecord
 from tools.contracts.training import (
     ModelSignature,
@@ -186,6 +186,15 @@ class DataSource(Protocol):
 
     def overlap(self, holdout: Path, trained_on: Path) -> Overlap:
         """Rows of `holdout` whose row hash stands in `trained_on`; both Parquet files with `__row_hash`."""
+        ...
+
+    def check_schema(
+        self, spec: DataSpec, start: datetime | None, end: datetime, rules: Sequence[SchemaRule]
+    ) -> Sequence[RuleCount]:
+        """Rows in [start, end) that break each rule, in the order of the rules, counted over all of them by queries.
+
+        A rule that cannot be counted says why; it never raises for that.
+        """
         ...
 
     def effort(self) -> Effort:

@@ -1,38 +1,26 @@
-"""May these rows train and judge a model?
+"""May these rows train and judge a model? The table of contents, and how findings become a verdict.
 
-The window and the holdout are each held against the reference (the champion's training rows). A world that moves is not
-broken: ranges are widened by half their width, shares need a rise beyond their own sampling error, and a column that was
-constant may begin to vary (a warning). What is broken blocks: a column gone or of another type, a unit changed, nulls, infinities,
-labels of one class only, or of shares or a type that they never had. Without a reference the comparing checks are
-`could_not_check` as warnings: there is nothing to protect yet.
+- `validation_columns`: values of bounded samples against the champion's training rows;
+- `validation_counts`: the whole window, counted exactly: infinities, nulls, undated rows, freshness, duplicates;
+- `validation_types`: types against the champion's signature;
+- `schema_rules`: the Pandera schema that `retrain validation init` drafted;
+- `leakage`: features that give the target away; `time_leakage`: what was known too late;
+- `contamination`: holdout rows that a model was trained on; `skew`: rows as served against rows as stored;
+- `label_noise`: how many labels seem wrong.
+
+A failure that blocks refuses the data; a blocking check that could not be done asks a person; warnings are told. Without a
+reference the comparing checks are `could_not_check` as warnings: there is nothing to protect yet.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from math import sqrt
-from typing import Final, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal
 
+from tools import validation_columns as columns_of
 from tools.contracts.evidence import Check, ValidationReport
 from tools.contracts.profile import DataSpec, Task, ValidationSpec
-from tools.contracts.profiling import ColumnProfile, DataProfile
+from tools.contracts.profiling import DataProfile
 from tools.contracts.training import ModelSignature
-
-UNIT_FACTOR: Final = 8.0
-"""A median that many times larger or smaller, with its spread, is a changed unit rather than a moved world."""
-UNDONE: Final = 5.0
-"""A conversion explains a change when undoing it brings the column that many times nearer to what it was."""
-CONVERSIONS: Final[dict[str, Callable[[float], float]]] = {
-    "Fahrenheit to Celsius": lambda celsius: celsius * 1.8 + 32,
-    "Celsius to Fahrenheit": lambda fahrenheit: (fahrenheit - 32) / 1.8,
-}
-"""Changes of unit that shift as well as scale, by how they are undone. They only warn: a summer that follows a winter looks the
-same."""
-LABEL_SHIFT: Final = 0.25
-"""Share of the labels that may move from one class to another: beyond it, and its error, something coded them anew."""
-SIGMAS: Final = 4.0
-"""Standard errors that a share must rise beyond its bound."""
-DEPENDENCE: Final = 8.0
-"""Rows in time order repeat each other: shares are taken to have an eighth of their rows' worth of information."""
+from tools.validation_types import type_checks
 
 
 def validate(
@@ -47,7 +35,35 @@ def validate(
     signature: ModelSignature | None = None,
     columns: Mapping[str, str],
 ) -> ValidationReport:
-    """All checks.
+    """The checks on profiles alone, as one report. See `profile_checks`."""
+    return report(
+        profile_checks(
+            reference=reference,
+            window=window,
+            holdout=holdout,
+            spec=spec,
+            data=data,
+            task=task,
+            labelled_rows=labelled_rows,
+            signature=signature,
+            columns=columns,
+        )
+    )
+
+
+def profile_checks(
+    *,
+    reference: DataProfile | None,
+    window: DataProfile,
+    holdout: DataProfile,
+    spec: ValidationSpec,
+    data: DataSpec,
+    task: Task,
+    labelled_rows: int,
+    signature: ModelSignature | None = None,
+    columns: Mapping[str, str],
+) -> tuple[Check, ...]:
+    """Schema, volume, duplicates, labels and columns.
 
     Args:
         reference: the champion's training rows; None where nothing is on record.
@@ -61,20 +77,20 @@ def validate(
         *_schema(data, columns, signature),
         *_volume(spec, window, labelled_rows),
         *_duplicates(spec, window),
-        *_labels(data, task, holdout),
-        *_label_change(data, task, reference, window, spec, "window"),
-        *_label_change(data, task, reference, holdout, spec, "holdout"),
+        *columns_of.labels(data, task, holdout),
+        *columns_of.label_change(data, task, reference, window, spec, "window"),
+        *columns_of.label_change(data, task, reference, holdout, spec, "holdout"),
     ]
     for name in data.features:
-        checks += _column(name, reference, window, spec, "window")
-        checks += _column(name, reference, holdout, spec, "holdout")
-    return _report(_unique(checks))
+        checks += columns_of.column(name, reference, window, spec, "window")
+        checks += columns_of.column(name, reference, holdout, spec, "holdout")
+    return unique(checks)
 
 
 def missing_columns(data: DataSpec, columns: Mapping[str, str]) -> ValidationReport | None:
     """The report of a source that lacks a declared column: nothing else can be looked at. None where all are there."""
     checks = tuple(_schema(data, columns, None))
-    return _report(checks) if any(check.result == "fail" for check in checks) else None
+    return report(checks) if any(check.result == "fail" for check in checks) else None
 
 
 def validate_signature(signature: ModelSignature, columns: Mapping[str, str]) -> tuple[Check, ...]:
@@ -91,274 +107,13 @@ def validate_signature(signature: ModelSignature, columns: Mapping[str, str]) ->
     )
 
 
-def _schema(data: DataSpec, columns: Mapping[str, str], signature: ModelSignature | None) -> Iterator[Check]:
-    for name in (*data.features, data.target, data.event_time):
-        there = name in columns
-        yield Check(
-            name="schema",
-            subject=name,
-            result="pass" if there else "fail",
-            statement=f"{name} is {columns[name]}."
-            if there
-            else f"{name} is gone; the source has {', '.join(sorted(columns))}.",
-        )
-    if signature is not None:
-        yield from (check for check in validate_signature(signature, columns) if check.result == "fail")
+def could_not_check(name: str, why: str, severity: Literal["block", "warn"], subject: str = "data set") -> Check:
+    """A check that was not done, and why."""
+    return Check(name=name, subject=subject, result="could_not_check", severity=severity, statement=why)
 
 
-def _volume(spec: ValidationSpec, window: DataProfile, labelled: int) -> Iterator[Check]:
-    enough = labelled >= spec.min_rows
-    yield Check(
-        name="volume",
-        result="pass" if enough else "fail",
-        value=float(labelled),
-        threshold=float(spec.min_rows),
-        n=window.rows,
-        statement=f"{labelled:,} labelled rows would train; at least {spec.min_rows:,} are asked.",
-    )
-
-
-def _duplicates(spec: ValidationSpec, window: DataProfile) -> Iterator[Check]:
-    share = window.duplicate_share
-    if share is None:
-        yield Check(
-            name="duplicates",
-            result="could_not_check",
-            severity="warn",
-            statement="Rows have no key to tell duplicates by.",
-        )
-        return
-    yield Check(
-        name="duplicates",
-        result="pass" if share <= spec.max_duplicates else "fail",
-        value=share,
-        threshold=spec.max_duplicates,
-        n=window.rows,
-        statement=f"{share:.2%} of the rows repeat another row's key; up to {spec.max_duplicates:.2%} is accepted.",
-    )
-
-
-def _labels(data: DataSpec, task: Task, holdout: DataProfile) -> Iterator[Check]:
-    target = holdout.column(data.target)
-    if target is None or target.distinct == 0:
-        yield Check(
-            name="label_share",
-            subject=data.target,
-            result="fail",
-            n=holdout.rows,
-            statement="The holdout has no labels.",
-        )
-    elif task == "classification":
-        yield Check(
-            name="label_share",
-            subject=data.target,
-            result="pass" if target.distinct > 1 else "fail",
-            value=float(target.distinct),
-            threshold=2.0,
-            n=holdout.rows,
-            statement=f"The holdout has {target.distinct} different labels; one class alone judges nobody.",
-        )
-
-
-def _label_change(
-    data: DataSpec, task: Task, reference: DataProfile | None, current: DataProfile, spec: ValidationSpec, where: str
-) -> Iterator[Check]:
-    """Labels coded anew would judge every model but the champion well, for that one learned the old ones."""
-    name, n = data.target, current.rows
-    then, now = None if reference is None else reference.column(name), current.column(name)
-    if now is not None and now.infinite:
-        yield _infinite(name, now, n, where)
-    if then is None or now is None or "empty" in (then.family, now.family):
-        return
-    if then.family != now.family:
-        yield _another_type(name, then, now, n, where)
-    elif task == "regression":
-        yield from _numeric(name, then, now, n, spec, where)
-    else:
-        before, after = _class_shares(then), _class_shares(now)
-        moved = sum(abs(before.get(label, 0.0) - after.get(label, 0.0)) for label in before.keys() | after.keys()) / 2
-        bound = LABEL_SHIFT + _error(0.5, n) / 2
-        yield Check(
-            name="label_share",
-            subject=name,
-            result="pass" if moved <= bound else "fail",
-            value=moved,
-            threshold=bound,
-            n=n,
-            statement=f"{moved:.0%} of the labels in the {where} are of another class than in the champion's training rows"
-            f" (up to {bound:.0%} is accepted).",
-        )
-
-
-def _class_shares(labels: ColumnProfile) -> Mapping[str, float]:
-    """Share of each label; of numbers, to a hundredth."""
-    if labels.family != "numeric":
-        return labels.categories
-    counts = Counter(f"{value:g}" for value in labels.quantiles)
-    return {label: count / len(labels.quantiles) for label, count in counts.items()}
-
-
-def _column(
-    name: str, reference: DataProfile | None, current: DataProfile, spec: ValidationSpec, where: str
-) -> Iterator[Check]:
-    now = current.column(name)
-    if now is None:
-        return  # the schema check says so
-    then = None if reference is None else reference.column(name)
-    n = current.rows
-    if now.infinite:
-        yield _infinite(name, now, n, where)
-    if then is None or reference is None:
-        if now.family == "empty":
-            yield _fail("nulls", name, 1.0, 1.0, n, f"{name} has only nulls in the {where}.")
-        yield Check(
-            name="reference",
-            subject=name,
-            result="could_not_check",
-            severity="warn",
-            statement=f"{name}: no training rows of the champion are on record to compare with.",
-        )
-        return
-    yield from _nulls(name, then, now, n, spec, where)
-    if "empty" in (then.family, now.family):
-        return
-    if then.family != now.family:
-        yield _another_type(name, then, now, n, where)
-    elif now.family == "numeric":
-        yield from _numeric(name, then, now, n, spec, where)
-    elif now.family == "categorical":
-        yield from _categories(name, then, now, n, spec, where)
-
-
-def _nulls(
-    name: str, then: ColumnProfile, now: ColumnProfile, n: int, spec: ValidationSpec, where: str
-) -> Iterator[Check]:
-    rise = now.null_share - then.null_share
-    bound = spec.max_null_increase + _error(then.null_share, n)
-    yield Check(
-        name="nulls",
-        subject=name,
-        result="pass" if rise <= bound else "fail",
-        value=rise,
-        threshold=bound,
-        n=n,
-        statement=f"{name}: {now.null_share:.1%} nulls in the {where}, {then.null_share:.1%} in the champion's training rows"
-        f" (a rise of {bound:.1%} is accepted).",
-    )
-
-
-def _numeric(
-    name: str, then: ColumnProfile, now: ColumnProfile, n: int, spec: ValidationSpec, where: str
-) -> Iterator[Check]:
-    low, high = then.quantiles[0], then.quantiles[-1]
-    width = high - low
-    if width == 0:
-        if now.distinct > 1 or now.quantiles[0] != low:
-            text = f"{name} was always {low:.4g} in the champion's training rows and is not in the {where}."
-            yield Check(name="range", subject=name, result="fail", severity="warn", n=n, statement=text)
-        return
-    factor = _factor(then, now)
-    if factor is not None:
-        text = f"{name} is about {factor:,.3g} times what it was in the champion's training rows ({where}): a changed unit?"
-        yield _fail("unit", name, factor, UNIT_FACTOR, n, text)
-    conversion = _conversion(then, now)
-    if conversion is not None:
-        text = f"{name} is what it was in the champion's training rows, turned from {conversion} ({where}), or the season changed."
-        yield Check(name="unit", subject=name, result="fail", severity="warn", n=n, statement=text)
-    if name in spec.skip_range:
-        return
-    outside = sum(1 for q in now.quantiles if q < low - width / 2 or q > high + width / 2) / len(now.quantiles)
-    bound = spec.max_outside_range + _error(0.0, n)
-    yield Check(
-        name="range",
-        subject=name,
-        result="pass" if outside <= bound else "fail",
-        value=outside,
-        threshold=bound,
-        n=n,
-        statement=f"{name}: {outside:.0%} of the {where} lies outside [{low:.4g}, {high:.4g}] widened by half (up to {bound:.0%}"
-        " is accepted).",
-    )
-    if now.distinct == 1:
-        text = f"{name} is constant in the {where}; in the champion's training rows it was not."
-        yield Check(name="constant", subject=name, result="fail", severity="warn", n=n, statement=text)
-
-
-def _factor(then: ColumnProfile, now: ColumnProfile) -> float | None:
-    """How many times larger the column became, where middle and spread agree on a factor beyond `UNIT_FACTOR`."""
-
-    def middle(column: ColumnProfile) -> tuple[float, float]:
-        return column.quantiles[50], column.quantiles[90] - column.quantiles[10]
-
-    (m0, s0), (m1, s1) = middle(then), middle(now)
-    if not (m0 and m1 and s0 > 0 and s1 > 0) or (m0 > 0) != (m1 > 0):
-        return None
-    by_middle, by_spread = m1 / m0, s1 / s0
-    agree = 1 / 4 <= by_middle / by_spread <= 4
-    far = min(by_middle, by_spread) >= UNIT_FACTOR or max(by_middle, by_spread) <= 1 / UNIT_FACTOR
-    return by_middle if agree and far else None
-
-
-def _conversion(then: ColumnProfile, now: ColumnProfile) -> str | None:
-    """Which of the `CONVERSIONS` was applied, where undoing it makes the column what it was."""
-    spread = then.quantiles[90] - then.quantiles[10]
-
-    def distance(undo: Callable[[float], float]) -> float:
-        return sum(abs(undo(now.quantiles[q]) - then.quantiles[q]) for q in range(10, 100, 10)) / 9
-
-    raw = distance(float)
-    if raw <= spread / 4:
-        return None
-    return next((name for name, undo in CONVERSIONS.items() if distance(undo) * UNDONE < raw), None)
-
-
-def _categories(
-    name: str, then: ColumnProfile, now: ColumnProfile, n: int, spec: ValidationSpec, where: str
-) -> Iterator[Check]:
-    if then.distinct > len(then.categories):
-        text = f"{name} had {then.distinct:,} categories in the champion's training rows, too many to keep: new ones are not told."
-        yield Check(name="categories", subject=name, result="could_not_check", severity="warn", n=n, statement=text)
-        return
-    new = {value: share for value, share in now.categories.items() if value not in then.categories}
-    share = sum(new.values())
-    bound = spec.max_new_categories + _error(0.0, n)
-    shown = ", ".join(sorted(new, key=lambda value: -new[value])[:5])
-    yield Check(
-        name="categories",
-        subject=name,
-        result="pass" if share <= bound else "fail",
-        value=share,
-        threshold=bound,
-        n=n,
-        statement=f"{name}: {share:.1%} of the {where} has categories the champion never saw"
-        + (f" ({shown})" if new else "")
-        + f"; up to {bound:.1%} is accepted.",
-    )
-
-
-def _error(share: float, n: int) -> float:
-    """Sampling error of a share, with rows that repeat each other; never less than one row's."""
-    rows = max(n / DEPENDENCE, 1.0)
-    p = min(max(share, 1 / rows), 0.5)
-    return SIGMAS * sqrt(p * (1 - p) / rows)
-
-
-def _infinite(name: str, now: ColumnProfile, n: int, where: str) -> Check:
-    text = f"{name} has {now.infinite} infinite values in the {where}."
-    return _fail("range", name, float(now.infinite), 0.0, n, text)
-
-
-def _another_type(name: str, then: ColumnProfile, now: ColumnProfile, n: int, where: str) -> Check:
-    text = f"{name} was {then.family} in the champion's training rows and is {now.family} in the {where}."
-    return Check(name="schema", subject=name, result="fail", n=n, statement=text)
-
-
-def _fail(name: str, subject: str, value: float, threshold: float, n: int, statement: str) -> Check:
-    return Check(name=name, subject=subject, result="fail", value=value, threshold=threshold, n=n, statement=statement)
-
-
-def _unique(checks: list[Check]) -> tuple[Check, ...]:
-    """One check a name and subject: the worst of window and holdout."""
+def unique(checks: Iterable[Check]) -> tuple[Check, ...]:
+    """One check a name and subject: the worst of those that share them."""
     ranks: dict[str, int] = {"fail": 0, "could_not_check": 1, "pass": 2}
 
     def rank(check: Check) -> tuple[int, bool]:
@@ -372,7 +127,8 @@ def _unique(checks: list[Check]) -> tuple[Check, ...]:
     return tuple(kept.values())
 
 
-def _report(checks: tuple[Check, ...]) -> ValidationReport:
+def report(checks: tuple[Check, ...]) -> ValidationReport:
+    """Blocking failures refuse; blocking checks that were not done ask a person; all else passes."""
     failed = [check for check in checks if check.result == "fail" and check.severity == "block"]
     unknown = [check for check in checks if check.result == "could_not_check" and check.severity == "block"]
     verdict: Literal["pass", "fail", "could_not_check"] = "fail" if failed else "could_not_check" if unknown else "pass"
@@ -384,3 +140,49 @@ def _report(checks: tuple[Check, ...]) -> ValidationReport:
         else f"{len(checks)} checks, none of them blocks."
     )
     return ValidationReport(verdict=verdict, checks=checks, statement=statement)
+
+
+def _schema(data: DataSpec, columns: Mapping[str, str], signature: ModelSignature | None) -> Iterator[Check]:
+    for name in (*data.features, data.target, data.event_time):
+        there = name in columns
+        yield Check(
+            name="schema",
+            subject=name,
+            result="pass" if there else "fail",
+            statement=f"{name} is {columns[name]}."
+            if there
+            else f"{name} is gone; the source has {', '.join(sorted(columns))}.",
+        )
+    if signature is not None:
+        yield from (check for check in validate_signature(signature, columns) if check.result == "fail")
+        yield from type_checks(signature, columns)
+
+
+def _volume(spec: ValidationSpec, window: DataProfile, labelled: int) -> Iterator[Check]:
+    enough = labelled >= spec.min_rows
+    yield Check(
+        name="volume",
+        result="pass" if enough else "fail",
+        value=float(labelled),
+        threshold=float(spec.min_rows),
+        n=window.rows,
+        counts={"labelled": labelled},
+        statement=f"{labelled:,} labelled rows would train; at least {spec.min_rows:,} are asked.",
+    )
+
+
+def _duplicates(spec: ValidationSpec, window: DataProfile) -> Iterator[Check]:
+    share = window.duplicate_share
+    if share is None:
+        why = "Rows have no key to tell duplicates by."
+        yield could_not_check("duplicates", why, "warn")
+        return
+    yield Check(
+        name="duplicates",
+        result="pass" if share <= spec.max_duplicates else "fail",
+        value=share,
+        threshold=spec.max_duplicates,
+        n=window.rows,
+        counts={"rows": window.rows, "repeated": round(share * window.rows)},
+        statement=f"{share:.2%} of the rows repeat another row's key; up to {spec.max_duplicates:.2%} is accepted.",
+    )

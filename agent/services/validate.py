@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from agent.deps import Deps
-from agent.services import lineage
+from agent.services.champion import find_champion
+from agent.services.validation_report import check
 from agent.state import Run
 from tools import validation, windows
 from tools.contracts.evidence import DatasetRef, Fold, PreparedData, ValidationReport
 from tools.contracts.profile import DataSpec
-from tools.contracts.training import ModelSignature, ModelVersion
-from tools.errors import BadInput, RetrainingError
+from tools.contracts.request import RunOrder
+from tools.errors import BadInput
 
 RECENT_ROWS = 200_000
 """Rows of the window that validation looks at; a larger window is sampled evenly."""
@@ -35,6 +36,7 @@ def prepare(deps: Deps, run: Run) -> PreparedData:
     Raises:
         BadInput: the window or strategy is unreadable, or has no labelled rows.
     """
+    deps.data.effort()
     profile, config, folder = run.profile, run.order.request.retraining_config, deps.run_dir(run.run_id)
     spec, as_of = profile.data, run.order.as_of
     window = windows.parse_window(config.data_window or profile.data_window, as_of)
@@ -72,41 +74,23 @@ def prepare(deps: Deps, run: Run) -> PreparedData:
         late = deps.data.count(spec, span.train_start, start, as_of)[1] - training.rows
         folds.append(Fold(training=training, holdout=holdout, holdout_start=start))
     rows, with_label = deps.data.count(spec, window.start, window.end, as_of)
-    recent = deps.data.write_window(spec, window.start, window.end, folder / "window.parquet", RECENT_ROWS)
-    return PreparedData(folds=tuple(folds), recent=recent, unlabelled=rows - with_label, late_labels=max(late, 0))
-
-
-def check(deps: Deps, run: Run, data: PreparedData) -> ValidationReport:
-    """Validation of the window and of the holdout against the reference, and of the source's columns."""
-    profile, reference = run.profile, _reference(deps, run)
-    return validation.validate(
-        reference=None if reference is None else deps.data.profile(reference, profile.data),
-        window=deps.data.profile(Path(data.recent.path), profile.data),
-        holdout=deps.data.profile(Path(data.folds[-1].holdout.path), profile.data),
-        spec=profile.validation,
-        data=profile.data,
-        task=profile.task,
-        labelled_rows=data.folds[-1].training.rows,
-        signature=_signature(deps, run.champion),
-        columns=deps.data.columns(profile.data),
+    recent = deps.data.write_window(
+        spec, window.start, window.end, folder / "window.parquet", RECENT_ROWS, known_by=as_of
+    )
+    return PreparedData(
+        folds=tuple(folds),
+        recent=recent,
+        unlabelled=rows - with_label,
+        late_labels=max(late, 0),
+        effort=deps.data.effort(),
     )
 
 
-def _reference(deps: Deps, run: Run) -> Path | None:
-    """The champion's recorded training rows; None where nothing is on record."""
-    if run.champion is None:
-        return None
-    folder = deps.run_dir(run.run_id) / "lineage-read"
-    folder.mkdir(exist_ok=True, mode=0o700)
-    try:
-        return lineage.fetch(deps, run.champion, "reference", folder)
-    except RetrainingError as failure:
-        deps.progress(f"the champion's training rows cannot be read: {failure.message}")
-        return None
-
-
-def _signature(deps: Deps, champion: ModelVersion | None) -> ModelSignature | None:
-    return None if champion is None else deps.registry.signature(champion.model_uri)
+def examine(deps: Deps, order: RunOrder) -> ValidationReport:
+    """All of validation without a run: nothing is trained, recorded or moved."""
+    profile = deps.load_profile(order.request.model_id)
+    run = Run(f"validation-{deps.new_id()}", order, profile, "", find_champion(deps, profile))
+    return ValidationReport.model_validate(validate(deps, run)["validation"])
 
 
 def _extra(deps: Deps, run: Run) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """What columns look like: bounded summaries that validation compares."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from tools.contracts.base import Contract, UtcDatetime
 
@@ -87,3 +87,50 @@ class Overlap(Contract):
     overlapping: int
     examples: tuple[str, ...] = ()
     """Row hashes, at most five."""
+
+
+class SchemaRule(Contract):
+    """One rule that every row of a window must keep, to be counted by a query."""
+
+    column: str
+    check: str
+    """`required`, `dtype`, `not_null`, `unique`, `not_after` (another time column), or the name of a Pandera check."""
+    arguments: dict[str, Any] = {}
+    """As Pandera's `statistics`: `min_value`, `allowed_values`, …"""
+    warns: bool = False
+    """Pandera's `raise_warning`: a failure is told and blocks nothing."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns it is about: several for `unique`."""
+        return tuple(self.arguments.get("columns", (self.column,)))
+
+
+class RuleCount(Contract):
+    """How many rows broke a rule."""
+
+    rule: SchemaRule
+    rows: int = 0
+    failing: int | None = None
+    """None where it could not be counted, for the reason given."""
+    reason: str = ""
+    examples: tuple[dict[str, str], ...] = ()
+    """At most five: row hash, event time, and the value where the column is public."""
+
+
+class FeatureSkew(Contract):
+    """One feature as served against as stored."""
+
+    name: str
+    different: int
+    examples: tuple[dict[str, str], ...] = ()
+
+
+class SkewCounts(Contract):
+    """The prediction log joined to the data by key, on a sample that holds the same keys of both sides."""
+
+    logged: int
+    paired: int
+    features: tuple[FeatureSkew, ...] = ()
+    absent: tuple[str, ...] = ()
+    """Features that the log does not hold."""
