@@ -50,12 +50,17 @@ def asked(world: World) -> Envelope[DriftRequest]:
     return detective.requests[-1]
 
 
+def window_of(world: World) -> Any:
+    """The rows that the detective was given last."""
+    return pd.read_parquet(str(asked(world).payload.monitoring_config.current_data_window))
+
+
 def artifacts(world: World, version: str) -> dict[str, bytes]:
     run = world.registry.get_version(NAME, version).tags["retraining.tracking_run"]
     return world.tracking.runs[run].artifacts
 
 
-def baseline_of(world: World, version: str) -> pd.DataFrame:
+def baseline_of(world: World, version: str) -> Any:
     return pd.read_parquet(BytesIO(artifacts(world, version)["lineage/baseline.parquet"]))
 
 
@@ -172,7 +177,7 @@ def test_sampled_window_with_few_labels_takes_more_of_them_into_the_same_job(
     (job,) = world.scorer.jobs
     assert Path(job.rows).name == "current-and-labelled.parquet"
     assert signal(report, "performance").n == 10 * 12 + 1  # all that are mature, not those of the sample alone
-    assert len(pd.read_parquet(asked(world).payload.monitoring_config.current_data_window)) == 100
+    assert len(window_of(world)) == 100
 
 
 def test_whole_window_takes_no_second_sample(world: World) -> None:
@@ -207,7 +212,7 @@ def test_rows_that_the_champion_was_trained_on_say_nothing_about_it(world: World
 
     assert found.outcome == "could_not_measure"
     assert "were trained on" in found.statement
-    written = pd.read_parquet(asked(world).payload.monitoring_config.current_data_window)
+    written = window_of(world)
     assert written["__prediction"].notna().sum() == 11  # those of the last day
     assert written["a"].notna().all()
 
@@ -225,6 +230,15 @@ def test_report_says_what_it_cost(world: World) -> None:
     effort = check(world).effort
     assert effort is not None
     assert effort.queries > 0
+
+
+def test_budget_that_is_spent_leaves_the_rest_unmeasured_and_says_so(tmp_path: Path) -> None:
+    world = make_world(tmp_path, triggers=RULES, validation=PROFILE["validation"] | {"max_queries": 1})
+    report = check(world)
+
+    assert report.verdict == "could_not_measure"
+    assert "budget of 1 queries is spent" in signal(report, "performance").statement
+    assert outcomes(report)["label_delay"] == "ok"  # what was asked first
 
 
 # --- labels

@@ -134,8 +134,9 @@ def window_with_outputs(rows: str | Path, first: int, profile: Profile, trained_
     frame = pd.read_parquet(rows).iloc[:first]
     if trained_until is not None:
         trained_on = _seconds(frame[profile.data.event_time]) <= trained_until.timestamp()
-        outputs = [name for name in frame.columns if _is_output(name)]
-        frame = frame.assign(**{name: frame[name].mask(trained_on) for name in outputs})
+        outputs = [name for name in frame.columns if _is_output(name)] if trained_on.any() else []
+        # Nullable types, so that class 1 stays 1 and does not become 1.0 beside a null.
+        frame = frame.assign(**{name: frame[name].convert_dtypes().mask(trained_on) for name in outputs})
     _write(frame, out)
     return out
 
