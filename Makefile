@@ -6,7 +6,7 @@ export UV_PYTHON_DOWNLOADS := never
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: demo test setup lint types imports unit lock clean
+.PHONY: demo test engines setup lint types imports unit lock clean
 
 demo: $(VENV)/.ready
 	$(BIN)/retrain demo
@@ -36,10 +36,25 @@ imports: $(VENV)/.ready
 unit: $(VENV)/.ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+# Real engines: Debian's PostgreSQL and a local Spark (which needs Java 17).
+engines: $(VENV)/.engines
+	ENGINES_REQUIRED=1 $(BIN)/python -m pytest -m engines tests/engines
+
+$(VENV)/.engines: $(VENV)/.ready requirements-engines.lock
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
+	  (apt-get update -q && apt-get install -q -y --no-install-recommends postgresql)
+	command -v java >/dev/null || apt-get install -q -y --no-install-recommends openjdk-17-jre-headless
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements-engines.lock \
+	  || $(BIN)/python -m pip install --quiet --require-hashes -r requirements-engines.lock
+	touch $@
+
 # Versions and hashes only: no registry's address stands in the file.
 lock: $(VENV)/.ready
 	$(BIN)/uv pip compile pyproject.toml --group dev --group build --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --output-file requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra postgres --extra spark --group dev --group build --universal \
+	  --python-version 3.11 --constraint requirements.lock --generate-hashes --no-emit-index-url --no-header \
+	  --output-file requirements-engines.lock
 
 clean:
 	rm -rf $(VENV) .demo build *.egg-info

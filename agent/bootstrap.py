@@ -133,7 +133,7 @@ def build(
     now: Clock = clock or _utc_now
     work_dir = space.work_dir
     work_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    data = IbisData(space.root)
+    data = IbisData(space.root, settings.variables)
 
     def target_of(profile: Profile) -> DeploymentTarget:
         if isinstance(profile.target, CommandTarget):

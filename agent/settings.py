@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import Field
+
 from tools.contracts.base import Contract
 
 
@@ -17,6 +19,9 @@ class Settings(Contract):
     """OPENAI_API_KEY."""
     llm_model: str | None = None
     """RETRAIN_LLM_MODEL: the model that words rationales; without it the template does."""
+
+    variables: Mapping[str, str] = Field(default_factory=dict[str, str])
+    """The whole environment: `${NAME}` in a data source is looked up in it when the source is opened."""
 
     def __repr__(self) -> str:
         return f"Settings(workspace={self.workspace}, llm_model={self.llm_model}, openai_api_key=***)"
@@ -36,4 +41,5 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         openai_base_url=value("OPENAI_BASE_URL"),
         openai_api_key=value("OPENAI_API_KEY"),
         llm_model=value("RETRAIN_LLM_MODEL"),
+        variables=dict(environ),
     )

@@ -17,10 +17,10 @@ import pytest
 from tests.conformance.conftest import answering, closed_port
 from tools.adapters.memory_registry import AliasMove, MemoryRegistry, unreachable
 from tools.adapters.mlflow_client import artifact_location, client_for
-from tools.masking import masked
 from tools.adapters.mlflow_registry import MlflowRegistry
 from tools.contracts.training import ColumnSpec, ModelSignature, ModelVersion
 from tools.errors import BadInput, NotAllowed, NotFound, RetrainingError, Unavailable
+from tools.masking import masked
 from tools.ports import Registry
 
 COLUMNS = ModelSignature(

@@ -217,6 +217,8 @@ class SparkEngine:
                 .config("spark.driver.host", "127.0.0.1")
                 .getOrCreate()
             )
+        # Else times are written in nanoseconds, in a form of Spark's own.
+        session.conf.set("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
         self._root, self._session = root, session
         self.con: Any = ibis.pyspark.connect(session)
 

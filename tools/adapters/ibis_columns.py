@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import cache, reduce
 from typing import Any
 
-from tools.adapters.row_digest import LARGEST, MILLIONTHS, NULL, SEPARATOR, WHOLE
+from tools.adapters.row_digest import FINITE, LARGEST, MILLIONTHS, NULL, SEPARATOR, WHOLE
 from tools.errors import BadInput, Unavailable
 from tools.masking import masked
 
@@ -99,7 +99,7 @@ def row_hash(columns: Sequence[Any]) -> Any:
     Only what every engine computes alike: no `hash`, no `round` (halves go to the even neighbour on some), no float as text.
     """
     texts = [_text(column).fill_null(NULL) for column in columns]
-    return _md5()(reduce(lambda left, right: left + SEPARATOR + right, texts))
+    return _builtin("md5")(reduce(lambda left, right: left + SEPARATOR + right, texts))
 
 
 def _text(column: Any) -> Any:
@@ -107,8 +107,7 @@ def _text(column: Any) -> Any:
 
     kind = column.type()
     if kind.is_timestamp() or kind.is_date():
-        time = utc("", column)
-        return (time.truncate("s").epoch_seconds().cast("int64") * 1_000_000 + time.microsecond()).cast("string")
+        return _microseconds(utc("", column)).cast("string")
     if kind.is_boolean():
         return ibis.ifelse(column.isnull(), ibis.null("string"), ibis.ifelse(column, "1000000", "0"))
     if kind.is_integer():
@@ -126,22 +125,49 @@ def _millionths(number: Any) -> Any:
     scaled = number * MILLIONTHS
     size = scaled.abs()
     # The engine computes both branches: what is too large for a whole number must not reach the cast.
-    fits = ibis.ifelse(size < WHOLE, size, ibis.null())
+    fits: Any = ibis.ifelse(size < WHOLE, size, ibis.null())
     below: Any = fits.floor().cast("int64")
     up: Any = ibis.ifelse(fits - below.cast("float64") >= 0.5, 1, 0)
     small = ibis.ifelse(scaled < 0, -(below + up), below + up).cast("string")
     large: Any = ibis.ifelse((size >= WHOLE) & (size < LARGEST), scaled, ibis.null())
-    return ibis.coalesce(small, large.cast("decimal(38, 0)").cast("string"), number.cast("string"))
+    infinite: Any = ibis.ifelse(size > FINITE, ibis.ifelse(scaled < 0, "-inf", "inf"), ibis.null("string"))
+    return ibis.coalesce(small, large.cast("decimal(38, 0)").cast("string"), infinite, number.cast("string"))
+
+
+def _microseconds(time: Any) -> Any:
+    """Since 1970, of a naive time in UTC: the one thing that each engine has a name of its own for."""
+    engine = time._find_backend(use_default=True).name
+    if engine == "pyspark":
+        return _builtin("unix_micros")(time.cast("timestamp('UTC')"))
+    if engine == "duckdb":
+        return _builtin("epoch_us")(time)
+    return time.truncate("s").epoch_seconds().cast("int64") * 1_000_000 + time.microsecond()
 
 
 @cache
-def _md5() -> Any:
+def _builtin(named: str) -> Any:
+    """A function that the engine has and Ibis has not."""
     import ibis
 
-    @ibis.udf.scalar.builtin(name="md5")
-    def md5(text: str) -> str: ...
+    if named == "md5":
 
-    return md5
+        @ibis.udf.scalar.builtin(name="md5")
+        def md5(text: str) -> str: ...
+
+        return md5
+
+    @ibis.udf.scalar.builtin(name=named)
+    def microseconds(time: "datetime") -> int: ...
+
+    return microseconds
+
+
+def how_many(test: Any) -> Any:
+    """Rows for which a test holds; no engine but some casts a boolean to a whole number."""
+    import ibis
+
+    one: Any = ibis.ifelse(test.fill_null(False), 1, 0)
+    return one.sum()
 
 
 def naive(time: datetime) -> datetime:

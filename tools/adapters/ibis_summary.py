@@ -4,7 +4,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tools.adapters.ibis_columns import aware, no_nan
+from tools.adapters.ibis_columns import aware, how_many, no_nan
+from tools.adapters.row_digest import FINITE
 from tools.contracts.profiling import ColumnCounts, LabelDelay, WindowSummary
 
 Ask = Callable[[Any], Mapping[str, Any]]
@@ -28,6 +29,7 @@ def summarize(
     """
     import ibis
 
+    labelled: Any = ibis.ifelse(mature, table[time], ibis.null())
     delays: dict[str, Any] = {}
     if label_time is not None:
         known: Any = ibis.ifelse(mature, _seconds(label_time) - _seconds(table[time]), ibis.null())
@@ -40,9 +42,9 @@ def summarize(
     whole = ask(
         table.aggregate(
             rows=table.count(),
-            labelled=mature.cast("int64").sum(),
+            labelled=how_many(mature),
             newest=table[time].max(),
-            newest_labelled=ibis.ifelse(mature, table[time], ibis.null()).max(),
+            newest_labelled=labelled.max(),
             **delays,
         )
     )
@@ -66,15 +68,16 @@ def summarize(
 def _counts(column: Any) -> Mapping[str, Any]:
     import ibis
 
-    made = {"nulls": no_nan(column).isnull().cast("int64").sum()}
+    made = {"nulls": how_many(no_nan(column).isnull())}
     kind = column.type()
     if not kind.is_numeric() or kind.is_boolean():
         return made
     number = no_nan(column.cast("float64"))
-    finite: Any = ibis.ifelse(number.isinf(), ibis.null(), number) if kind.is_floating() else number
+    # Not by `isinf`: Spark's lets infinities through.
+    finite: Any = ibis.ifelse(number.abs() <= FINITE, number, ibis.null()) if kind.is_floating() else number
     made |= {"low": finite.min(), "high": finite.max()}
     if kind.is_floating():
-        made["infinite"] = number.isinf().fill_null(False).cast("int64").sum()
+        made["infinite"] = how_many(number.abs() > FINITE)
     return made
 
 

@@ -186,8 +186,9 @@ class MemoryData:
 
     def _mature(self, table: Any, spec: DataSpec, known_by: datetime) -> Any:
         """Whether each row has a label that was final at `known_by`; never null."""
-        import pyarrow.compute as pc
+        from pyarrow import compute
 
+        pc: Any = compute
         _require(table, spec, [spec.target, *([spec.label_time] if spec.label_time else [])])
         mature = pc.and_(
             table[spec.target].is_valid(), pc.less_equal(table[_TIME], _bound(mature_event(spec, known_by)))

@@ -1,7 +1,7 @@
 """What does looking cost, and when is it too much? Each thread counts for itself."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from tools.contracts.evidence import Effort
@@ -34,7 +34,7 @@ class Meter(threading.local):
         self._sampled_from = max(total, self._sampled_from or 0)
 
     @contextmanager
-    def budget(self, *, queries: int, seconds: int) -> Iterator[None]:
+    def budget(self, *, queries: int, seconds: int) -> Generator[None]:
         """Within it no more than so many queries are sent, and none runs longer; a budget within another one replaces it."""
         before = (self._most, self._sent, self._seconds)
         self._most, self._sent, self._seconds = queries, 0, seconds
@@ -44,7 +44,7 @@ class Meter(threading.local):
             self._most, self._sent, self._seconds = before
 
     @contextmanager
-    def query(self, cancel: Callable[[], object]) -> Iterator[None]:
+    def query(self, cancel: Callable[[], object]) -> Generator[None]:
         """One query, about to be sent.
 
         Raises:
@@ -62,15 +62,18 @@ class Meter(threading.local):
         if self._seconds is None:
             yield
             return
-        late = threading.Event()
+        late, done, limit = threading.Event(), threading.Event(), self._seconds
 
-        def end() -> None:
+        def watch() -> None:
+            if done.wait(limit):
+                return
             late.set()
-            cancel()
+            # Again and again: an engine that was still planning had nothing to cancel the first time.
+            while not done.is_set():
+                cancel()
+                done.wait(0.5)
 
-        timer = threading.Timer(self._seconds, end)
-        timer.daemon = True
-        timer.start()
+        threading.Thread(target=watch, daemon=True).start()
         try:
             yield
         except Exception as error:
@@ -83,4 +86,4 @@ class Meter(threading.local):
                 ) from error
             raise
         finally:
-            timer.cancel()
+            done.set()

@@ -18,6 +18,8 @@ NULL = "\\N"
 MILLIONTHS = 1e6
 WHOLE = 9e18
 """In millionths: up to here a number fits 64 bits on every engine; above, engines other than DuckDB may keep fewer digits."""
+FINITE = 1.7976931348623157e308
+"""The largest number that is not infinite."""
 LARGEST = 1e37
 """In millionths: from here on a number stands as it prints."""
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - times are compared as naive ones in UTC

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import reduce
 from typing import Any
 
+from tools.adapters.ibis_columns import how_many
 from tools.contracts.profile import DataSpec
 from tools.contracts.profiling import RuleCount, SchemaRule
 from tools.errors import RetrainingError
@@ -33,7 +34,7 @@ def counted(
     """
     made: list[Any] = [_failing(table, rule, time) for rule in rules]
     countable = {f"r{number}": test for number, test in enumerate(made) if not isinstance(test, str)}
-    sums = {name: test.fill_null(False).cast("int64").sum() for name, test in countable.items()}
+    sums = {name: how_many(test) for name, test in countable.items()}
     answer = ask(table.aggregate(rows=table.count(), **sums))[0]
     rows = int(answer["rows"])
     out: list[RuleCount] = []
