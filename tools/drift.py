@@ -1,53 +1,63 @@
 """Has this column changed between two windows: by how much, and is it more than chance?
 
 Effect and significance are both asked for. A test alone flags every large window, a distance alone flags every small
-one: the Jensen-Shannon distance of two samples of the same distribution is well above zero when a sample is small.
+one: the distance of two samples of the same distribution is well above zero when a sample is small. Both stand in
+`tools.drift_distance`.
 
-* Effect: Jensen-Shannon divergence in bits over bins, less its mean under no drift, then the square root: 0 to 1.
-  Bins of a numeric column are the reference's deciles, with a bin of its own for a value that fills a decile; bins of
-  any other column are its categories. Nulls and both infinities are bins, so a change of the null share is drift.
-* Under no drift, the current window is a random part of both windows together: its bin counts are multivariate
-  hypergeometric. `PERMUTATIONS` draws give the mean to subtract and, by a gamma distribution of the same mean and
-  variance, a p-value with a smooth tail. Numeric columns also take the Kolmogorov-Smirnov test with nulls ordered
-  first; the smaller of both p-values is doubled.
-* Many columns: Holm's correction, so that the chance of one false column in the whole table stays below `ALPHA`.
+* A column has **aspects**, each compared apart: its values, the share of nulls, and for times and texts descriptors
+  instead of values (`tools.drift_aspects`). It is as bad as its worst aspect.
+* **Many columns:** Holm's correction over all aspects of all columns.
+* **Many nights:** the corrected p-value is held against `ALPHA / looks`, so that over `looks` checks of an undrifted
+  table the chance of one false column or more stays below `ALPHA`. Large but not significant is `could_not_tell`.
+* **The data set:** the share of drifted columns among those decided, weighed by the champion's importance where known.
 
 Rows are taken as independent; consecutive rows of a time series are less informative than the p-value believes, which
 is what the least effect is for. The same input gives the same answer: the draws have a fixed seed.
 """
 
-from collections.abc import Sequence
-from typing import Any, Final, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats  # pyright: ignore[reportMissingTypeStubs]
 
-from tools.contracts.base import Contract
+from tools import drift_distance, drift_explain
+from tools.contracts.base import Contract, UtcDatetime
 from tools.contracts.evidence import Outcome
+from tools.drift_distance import Pair
+from tools.drift_explain import AspectType
 
 Kind = Literal["numeric", "categorical", "boolean"]
-DriftType = Literal["data_drift", "null_share", "infinite", "unit", "vanished", "type_change", "not_comparable"]
+DriftType = Literal[AspectType, "vanished", "type_change", "not_comparable"]
 
 ALPHA: Final = 0.05
 MIN_ROWS: Final = 30
-PERMUTATIONS: Final = 300
-BINS: Final = 10
-MAX_CATEGORIES: Final = 2_000
-"""The most frequent of both windows together stand alone; the rest share one bin."""
-NULL_RISE: Final = 0.1
-"""Least rise of the null share that is called broken data; less is drift like any other."""
-UNIT_FACTOR: Final = 8.0
-"""Least factor taken for a change of unit. Smaller ones (miles, pounds) look like ordinary drift and are called so."""
-_ROUND_FACTORS: Final = (10.0, 12.0, 24.0, 60.0, 100.0, 1_000.0, 3_600.0, 10_000.0, 86_400.0, 1e6, 1e9)
-_STATS: Any = stats  # scipy's annotations are partial
-_NULL: Final = "\x00null"
+BROKEN: Final = frozenset({"null_share", "infinite", "unit", "vanished", "type_change"})
+"""Drift types of broken data: as `tools.staleness.BROKEN_DATA`."""
 _NOISE: Final = 0.5
 """Mean distance under no drift above which the bins are too many for the rows."""
+_RANK: Final[dict[Outcome, int]] = {"ok": 0, "could_not_measure": 1, "could_not_tell": 2, "bad": 3}
+
+
+class Aspect(Contract):
+    """What was found out about one aspect of a column."""
+
+    name: str
+    """`values`, `nulls`, or a descriptor such as `hour` or `length`."""
+    drift_type: AspectType
+    """What it is called where it is bad."""
+    outcome: Outcome
+    effect: float | None = None
+    p_value: float | None = None
+    noise: float = 0.0
+    method: str = ""
+    why: str = ""
+    """What explains it, where it is bad."""
 
 
 class ColumnDrift(Contract):
-    """What was found out about one column."""
+    """What was found out about one column; the numbers are those of its worst aspect."""
 
     column: str
     drift_type: DriftType
@@ -61,14 +71,21 @@ class ColumnDrift(Contract):
     reference_rows: int = 0
     current_rows: int = 0
     statement: str
+    aspects: tuple[Aspect, ...] = ()
+    weight: float | None = None
+    """Share of the champion's importance, where the model gives one."""
+    since: UtcDatetime | None = None
+    """Start of the first block of the current window from which the change stays."""
 
+    @property
+    def worst(self) -> Aspect | None:
+        """The aspect that the column is judged by; None where it was not tested."""
+        return _worst(self.aspects) if self.aspects else None
 
-class _Null(NamedTuple):
-    """The divergence under no drift, and where the observed one stands."""
-
-    effect: float
-    p_value: float
-    noise: float
+    @property
+    def broken(self) -> bool:
+        """Whether the data are broken, rather than the world moved."""
+        return self.outcome == "bad" and self.drift_type in BROKEN
 
 
 def column_drift(
@@ -92,270 +109,192 @@ def column_drift(
         alpha: Significance level.
         min_rows: Fewer rows in either window give `could_not_tell`.
     """
-    n, m = len(reference), len(current)
+    if kind == "numeric":
+        pair = Pair("values", _as_floats(reference), _as_floats(current))
+    else:
+        pair = coded(reference, current)
+    return measure(column, [pair], min_effect, alpha=alpha, min_rows=min_rows)
+
+
+def coded(reference: NDArray[Any], current: NDArray[Any]) -> Pair:
+    """The values of both windows as codes of their texts; None and NaN are nulls."""
+    both = [*reference, *current]
+    null = np.array([v is None or v != v for v in both], dtype=bool)
+    names, inverse = np.unique(np.array([str(v) for v in both], dtype=np.str_), return_inverse=True)
+    codes = np.where(null, -1, inverse.reshape(-1)).astype(np.int64)
+    return Pair("values", codes[: len(reference)], codes[len(reference) :], [str(n) for n in names])
+
+
+def measure(
+    column: str, pairs: Sequence[Pair], min_effect: float, *, alpha: float = ALPHA, min_rows: int = MIN_ROWS
+) -> ColumnDrift:
+    """Compares the aspects of one column, and the share of nulls of the first; p-values are not yet corrected.
+
+    Args:
+        column: Its name.
+        pairs: One or more aspects of both windows, row by row.
+        min_effect: Least distance, 0 to 1, that counts.
+        alpha: Significance level.
+        min_rows: Fewer rows in either window, or fewer values beside nulls, give `could_not_tell`.
+    """
+    n, m = len(pairs[0].reference), len(pairs[0].current)
     if n == 0 or m == 0:
         which = "reference" if n == 0 else "current"
-        return _unmeasured(column, n, m, f"{column}: the {which} window has no rows, drift was not measured.")
+        return not_comparable(column, f"the {which} window has no rows", n, m)
     if min(n, m) < min_rows:
-        return ColumnDrift(
-            column=column,
-            drift_type="data_drift",
-            outcome="could_not_tell",
-            reference_rows=n,
-            current_rows=m,
-            statement=f"{column}: {n} reference and {m} current rows; at least {min_rows} each are needed.",
-        )
-    ref, cur = (
-        (_as_floats(reference), _as_floats(current)) if kind == "numeric" else (_as_text(reference), _as_text(current))
+        few = f"{column}: {n} reference and {m} current rows; at least {min_rows} each are needed."
+        return _plain(column, "data_drift", "could_not_tell", few, n, m)
+    missing = drift_distance.nulls(pairs[0])
+    if missing.reference.all() and missing.current.all():
+        return not_comparable(column, "all values are null in both windows, nothing to compare", n, m)
+    found = [_aspect(missing, min_effect, alpha, 1)] if missing.reference.any() or missing.current.any() else []
+    found += [_aspect(drift_distance.without_nulls(pair), min_effect, alpha, min_rows) for pair in pairs]
+    blank = ColumnDrift(
+        column=column, drift_type="data_drift", outcome="ok", reference_rows=n, current_rows=m, statement=column
     )
-    ref_null, cur_null = _null_share(ref), _null_share(cur)
-    if ref_null == cur_null == 1.0:
-        return _unmeasured(column, n, m, f"{column}: all values are null in both windows, nothing to compare.")
-    found = _compare(ref, cur)
-    if cur_null == 1.0:
-        return ColumnDrift(
-            column=column,
-            drift_type="null_share",
-            outcome="bad",
-            effect=found.effect,
-            method=_method(ref),
-            reference_rows=n,
-            current_rows=m,
-            statement=f"{column}: all {m} current values are null, against {ref_null:.1%} in the reference.",
-        )
-    outcome = _outcome(found.effect, found.p_value, min_effect, alpha)
-    if found.noise > _NOISE and outcome == "ok":
-        outcome = "could_not_tell"
-    drift_type, why = _explain(ref, cur, min_effect) if outcome == "bad" else ("data_drift", "")
-    return ColumnDrift(
-        column=column,
-        drift_type=drift_type,
-        outcome=outcome,
-        effect=found.effect,
-        p_value=found.p_value,
-        method=_method(ref),
-        reference_rows=n,
-        current_rows=m,
-        statement=_statement(column, outcome, found.effect, found.p_value, min_effect, why),
-    )
+    return _judged(blank, found, min_effect)
 
 
 def vanished(column: str, reference_rows: int, current_rows: int) -> ColumnDrift:
     """The current window has no such column."""
-    return ColumnDrift(
-        column=column,
-        drift_type="vanished",
-        outcome="bad",
-        method="schema",
-        reference_rows=reference_rows,
-        current_rows=current_rows,
-        statement=f"{column}: the column is gone from the current window.",
-    )
+    gone = f"{column}: the column is gone from the current window."
+    return _plain(column, "vanished", "bad", gone, reference_rows, current_rows, "schema")
 
 
 def type_changed(column: str, before: str, after: str, reference_rows: int, current_rows: int) -> ColumnDrift:
     """The column holds another kind of value than before."""
-    return ColumnDrift(
-        column=column,
-        drift_type="type_change",
-        outcome="bad",
-        method="schema",
-        reference_rows=reference_rows,
-        current_rows=current_rows,
-        statement=f"{column}: the type changed from {before} to {after}.",
-    )
+    changed = f"{column}: the type changed from {before} to {after}."
+    return _plain(column, "type_change", "bad", changed, reference_rows, current_rows, "schema")
 
 
 def not_comparable(column: str, why: str, reference_rows: int, current_rows: int) -> ColumnDrift:
     """The reference lacks the column, or its type has no distance."""
-    return _unmeasured(column, reference_rows, current_rows, f"{column}: {why}, drift was not measured.")
+    statement = f"{column}: {why}, drift was not measured."
+    return _plain(column, "not_comparable", "could_not_measure", statement, reference_rows, current_rows)
 
 
-def correct(columns: Sequence[ColumnDrift], min_effect: float, alpha: float = ALPHA) -> tuple[ColumnDrift, ...]:
-    """Holm's correction over all columns that were tested; outcomes are judged again with the corrected p-values.
+def correct(
+    columns: Sequence[ColumnDrift], min_effect: float, alpha: float = ALPHA, *, looks: int = 1
+) -> tuple[ColumnDrift, ...]:
+    """Holm's correction over all aspects that were tested; outcomes are judged again with the corrected p-values.
 
     Args:
-        columns: Results of `column_drift` with uncorrected p-values, and the others, which pass unchanged.
-        min_effect: As given to `column_drift`.
-        alpha: Chance of one false column or more in the table.
+        columns: Results of `measure` with uncorrected p-values, and the others, which pass unchanged.
+        min_effect: As given to `measure`.
+        alpha: Chance of one false column or more in the table, over all looks.
+        looks: How often the same check is made; 1 for a check that stands alone.
     """
-    tested = [(i, c.p_value) for i, c in enumerate(columns) if c.p_value is not None]
-    tested.sort(key=lambda item: item[1])
-    adjusted: dict[int, float] = {}
+    places = [(i, j) for i, c in enumerate(columns) for j, a in enumerate(c.aspects) if a.p_value is not None]
+    places.sort(key=lambda place: columns[place[0]].aspects[place[1]].p_value or 0.0)
+    found = [list(c.aspects) for c in columns]
     highest = 0.0
-    for rank, (i, p_value) in enumerate(tested):
-        highest = max(highest, min(1.0, p_value * (len(tested) - rank)))
-        adjusted[i] = highest
-    return tuple(_judge_again(c, adjusted[i], min_effect, alpha) if i in adjusted else c for i, c in enumerate(columns))
+    for rank, (i, j) in enumerate(places):
+        aspect = found[i][j]
+        highest = max(highest, min(1.0, (aspect.p_value or 0.0) * (len(places) - rank)))
+        outcome = _outcome(aspect.effect or 0.0, highest, aspect.noise, min_effect, alpha / looks)
+        found[i][j] = aspect.model_copy(update={"p_value": highest, "outcome": outcome})
+    return tuple(_judged(c, a, min_effect) if a else c for c, a in zip(columns, found, strict=True))
+
+
+def weigh(columns: Sequence[ColumnDrift], importance: Mapping[str, float] | None) -> tuple[ColumnDrift, ...]:
+    """Gives each column its share of the champion's importance; no weights where none are known or all are zero.
+
+    A column that the model says nothing about weighs as much as the least of the others. Negative weights (a
+    permutation importance may be one) are zero.
+    """
+    known = {k: max(v, 0.0) for k, v in (importance or {}).items() if isfinite(v)}
+    least = min((known[c.column] for c in columns if c.column in known), default=0.0)
+    weights = [known.get(c.column, least) for c in columns]
+    total = sum(weights)
+    if total <= 0:
+        return tuple(columns)
+    return tuple(c.model_copy(update={"weight": w / total}) for c, w in zip(columns, weights, strict=True))
 
 
 def share_drifted(columns: Sequence[ColumnDrift]) -> float | None:
-    """Drifted columns as a share of those decided (`ok` or `bad`); None when none was."""
-    decided = [c for c in columns if c.outcome in ("ok", "bad")]
-    return sum(c.outcome == "bad" for c in decided) / len(decided) if decided else None
+    """Drifted columns as a share of those decided (`ok` or `bad`), weighed where weights are known; None when none was."""
+    weights = [1.0 if c.weight is None else c.weight for c in columns]
+    decided = sum(w for c, w in zip(columns, weights, strict=True) if c.outcome in ("ok", "bad"))
+    drifted = sum(w for c, w in zip(columns, weights, strict=True) if c.outcome == "bad")
+    return min(1.0, drifted / decided) if decided > 0 else None
 
 
-def _judge_again(column: ColumnDrift, p_value: float, min_effect: float, alpha: float) -> ColumnDrift:
-    if column.outcome != "bad" or column.effect is None:
-        return column.model_copy(update={"p_value": p_value})
-    outcome = _outcome(column.effect, p_value, min_effect, alpha)
-    if outcome == "bad":
-        return column.model_copy(update={"p_value": p_value})
-    statement = _statement(column.column, outcome, column.effect, p_value, min_effect, "")
-    return column.model_copy(
-        update={"p_value": p_value, "outcome": outcome, "drift_type": "data_drift", "statement": statement}
+def _aspect(pair: Pair, min_effect: float, alpha: float, min_rows: int) -> Aspect:
+    n, m = len(pair.reference), len(pair.current)
+    if min(n, m) < min_rows:
+        why = f"{n} reference and {m} current values beside nulls"
+        return Aspect(name=pair.name, drift_type="data_drift", outcome="could_not_tell", why=why)
+    found = drift_distance.compare(pair)
+    outcome = _outcome(found.effect, found.p_value, found.noise, min_effect, alpha)
+    drift_type, why = drift_explain.explain(pair, found.effect, min_effect) if outcome == "bad" else ("data_drift", "")
+    return Aspect(
+        name=pair.name,
+        drift_type=drift_type,
+        outcome=outcome,
+        effect=min(found.effect, 1.0),
+        p_value=found.p_value,
+        noise=found.noise,
+        method=found.method,
+        why=why,
     )
 
 
-def _outcome(effect: float, p_value: float, min_effect: float, alpha: float) -> Outcome:
+def _outcome(effect: float, p_value: float, noise: float, min_effect: float, level: float) -> Outcome:
     if effect < min_effect:
-        return "ok"
-    return "bad" if p_value < alpha else "could_not_tell"
+        return "could_not_tell" if noise > _NOISE else "ok"
+    return "bad" if p_value < level else "could_not_tell"
 
 
-def _statement(column: str, outcome: Outcome, effect: float, p_value: float, min_effect: float, why: str) -> str:
-    numbers = f"distance {effect:.3f} (least that counts {min_effect:g}), p {p_value:.2g}"
-    if outcome == "bad":
-        return f"{column}: drifted, {numbers}{'; ' + why if why else ''}."
-    if outcome == "could_not_tell":
+def _worst(aspects: Sequence[Aspect]) -> Aspect:
+    return max(
+        aspects, key=lambda a: (_RANK[a.outcome], a.outcome == "bad" and a.drift_type in BROKEN, a.effect or 0.0)
+    )
+
+
+def _judged(column: ColumnDrift, aspects: Sequence[Aspect], min_effect: float) -> ColumnDrift:
+    worst = _worst(aspects)
+    drift_type = worst.drift_type if worst.outcome == "bad" else "data_drift"
+    return column.model_copy(
+        update={
+            "drift_type": drift_type,
+            "outcome": worst.outcome,
+            "effect": worst.effect,
+            "p_value": worst.p_value,
+            "method": worst.method,
+            "aspects": tuple(aspects),
+            "statement": _statement(column.column, worst, aspects, min_effect),
+        }
+    )
+
+
+def _statement(column: str, worst: Aspect, aspects: Sequence[Aspect], min_effect: float) -> str:
+    if worst.effect is None or worst.p_value is None:
+        return f"{column}: could not tell, {worst.why}: too few to compare."
+    of = "" if worst.name == "values" else f"{worst.name}, "
+    numbers = f"{of}distance {worst.effect:.3f} (least that counts {min_effect:g}), p {worst.p_value:.2g}"
+    if worst.outcome == "bad":
+        whys = [a.why for a in (worst, *aspects) if a.outcome == "bad" and a.why]
+        return f"{column}: drifted, {numbers}{''.join(f'; {why}' for why in dict.fromkeys(whys))}."
+    if worst.outcome == "could_not_tell":
         return f"{column}: could not tell, {numbers}: too few rows for what was seen."
     return f"{column}: no drift, {numbers}."
 
 
-def _unmeasured(column: str, n: int, m: int, statement: str) -> ColumnDrift:
+def _plain(
+    column: str, drift_type: DriftType, outcome: Outcome, statement: str, n: int, m: int, method: str = ""
+) -> ColumnDrift:
     return ColumnDrift(
         column=column,
-        drift_type="not_comparable",
-        outcome="could_not_measure",
+        drift_type=drift_type,
+        outcome=outcome,
+        method=method,
         reference_rows=n,
         current_rows=m,
         statement=statement,
     )
 
 
-def _method(values: NDArray[Any]) -> str:
-    return "jensen-shannon; permutation and ks" if _is_numeric(values) else "jensen-shannon; permutation"
-
-
-def _is_numeric(values: NDArray[Any]) -> bool:
-    return values.dtype.kind == "f"
-
-
 def _as_floats(values: NDArray[Any]) -> NDArray[Any]:
-    return (
-        np.array([np.nan if v is None else v for v in values], dtype=np.float64)
-        if values.dtype.kind == "O"
-        else values.astype(np.float64)
-    )
-
-
-def _as_text(values: NDArray[Any]) -> NDArray[Any]:
-    return np.array([_NULL if v is None or v != v else str(v) for v in values], dtype=np.str_)
-
-
-def _null_share(values: NDArray[Any]) -> float:
-    nulls = np.isnan(values) if _is_numeric(values) else values == _NULL
-    return float(nulls.mean())
-
-
-def _compare(ref: NDArray[Any], cur: NDArray[Any]) -> _Null:
-    if not _is_numeric(ref):
-        return _against_no_drift(*_counts(ref, cur))
-    found = _against_no_drift(*_counts(_bins(ref, ref), _bins(cur, ref)))
-    return found._replace(p_value=min(1.0, 2 * min(found.p_value, _ks(ref, cur))))
-
-
-def _bins(values: NDArray[Any], reference: NDArray[Any]) -> NDArray[Any]:
-    """Bin numbers: between and on the reference's deciles, then -inf, +inf and null."""
-    finite = reference[np.isfinite(reference)]
-    edges = np.unique(np.quantile(finite, np.arange(1, BINS) / BINS)) if len(finite) else np.empty(0)
-    # Left plus right: odd numbers are values exactly on an edge, which is where a value that repeats itself lies.
-    codes = np.searchsorted(edges, values, side="left") + np.searchsorted(edges, values, side="right")
-    last = 2 * len(edges)
-    codes[np.isneginf(values)] = last + 1
-    codes[np.isposinf(values)] = last + 2
-    codes[np.isnan(values)] = last + 3
-    return codes
-
-
-def _counts(ref: NDArray[Any], cur: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Counts a bin in either window; bins that are rare in both together share one."""
-    names, codes = np.unique(np.concatenate([ref, cur]), return_inverse=True)
-    a = np.bincount(codes[: len(ref)], minlength=len(names))
-    b = np.bincount(codes[len(ref) :], minlength=len(names))
-    if len(names) <= MAX_CATEGORIES:
-        return a, b
-    order = np.argsort(-(a + b), kind="stable")
-    keep, rest = order[: MAX_CATEGORIES - 1], order[MAX_CATEGORIES - 1 :]
-    return np.append(a[keep], a[rest].sum()), np.append(b[keep], b[rest].sum())
-
-
-def _divergence(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    """Jensen-Shannon divergence in bits of counts along the last axis."""
-    p = a / a.sum(axis=-1, keepdims=True)
-    q = b / b.sum(axis=-1, keepdims=True)
-
-    def entropy(x: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(special.entr(x)).sum(axis=-1) / np.log(2)
-
-    return np.maximum(entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2, 0.0)
-
-
-def _against_no_drift(a: NDArray[Any], b: NDArray[Any]) -> _Null:
-    pooled = a + b
-    observed = float(_divergence(a, b))
-    rng = np.random.default_rng(0)
-    drawn = rng.multivariate_hypergeometric(pooled, int(b.sum()), size=PERMUTATIONS, method="marginals")
-    null = _divergence(pooled - drawn, drawn)
-    mean, variance = float(null.mean()), float(null.var())
-    effect = float(np.sqrt(max(observed - mean, 0.0)))
-    noise = float(np.sqrt(mean))
-    if variance < 1e-18:  # one bin only, or every value its own: the draws cannot differ
-        return _Null(effect, 1.0, noise)
-    return _Null(effect, float(_STATS.gamma.sf(observed, mean**2 / variance, scale=variance / mean)), noise)
-
-
-def _ks(ref: NDArray[Any], cur: NDArray[Any]) -> float:
-    """Kolmogorov-Smirnov on ranks: nulls, -inf, finite values, +inf."""
-    both = np.concatenate([ref, cur])
-    order = np.unique(both[~np.isnan(both)])
-    ranks = np.where(np.isnan(both), -1, np.searchsorted(order, both))
-    return float(_STATS.ks_2samp(ranks[: len(ref)], ranks[len(ref) :], method="asymp").pvalue)
-
-
-def _explain(ref: NDArray[Any], cur: NDArray[Any], min_effect: float) -> tuple[DriftType, str]:
-    """Is the change one of broken data?"""
-    before, after = _null_share(ref), _null_share(cur)
-    if after - before >= NULL_RISE and _flag_effect(before, after) >= min_effect:
-        return "null_share", f"nulls rose from {before:.1%} to {after:.1%}"
-    if not _is_numeric(ref):
-        return "data_drift", ""
-    before, after = float(np.isinf(ref).mean()), float(np.isinf(cur).mean())
-    if after > before and _flag_effect(before, after) >= min_effect:
-        return "infinite", f"infinite values rose from {before:.1%} to {after:.1%}"
-    factor = _unit_factor(ref, cur, min_effect)
-    if factor is not None:
-        return "unit", f"the same shape multiplied by about {factor:.3g}: a change of unit?"
-    return "data_drift", ""
-
-
-def _flag_effect(before: float, after: float) -> float:
-    return float(np.sqrt(_divergence(np.array([before, 1 - before]), np.array([after, 1 - after]))))
-
-
-def _unit_factor(ref: NDArray[Any], cur: NDArray[Any], min_effect: float) -> float | None:
-    """The large factor that, taken out, explains at least half of the distance; the shape may have moved besides."""
-    ref, cur = ref[np.isfinite(ref)], cur[np.isfinite(cur)]
-    ref_size, cur_size = np.abs(ref[ref != 0]), np.abs(cur[cur != 0])
-    if len(ref_size) < MIN_ROWS or len(cur_size) < MIN_ROWS:
-        return None
-    seen = float(np.median(cur_size) / np.median(ref_size))
-    if max(seen, 1 / seen) < UNIT_FACTOR:
-        return None
-    left = max(min_effect, _compare(ref, cur).effect / 2)
-    near = [f for r in _ROUND_FACTORS for f in (r, 1 / r) if 0.5 < seen / f < 2]
-    # A round factor first: discrete values only fall back on their places when divided by the exact one.
-    for factor in (*sorted(near, key=lambda f: abs(np.log(seen / f))), seen):
-        if _compare(ref, cur / factor).effect < left:
-            return factor
-    return None
+    if values.dtype.kind == "O":
+        return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+    return values.astype(np.float64)
