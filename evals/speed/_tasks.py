@@ -33,7 +33,9 @@ def ours(given: dict[str, Any]) -> Cost:
         data = IbisData(folder)
         samples = []
         for name in ("reference", "current"):
-            spec = DataSpec(source=f"{name}.parquet", event_time="at", target="y", features=features, text=text)
+            spec = DataSpec(
+                source=f"{name}.parquet", event_time="at", target="y", features=features, text=text, key=("at",)
+            )
             made = data.write_window(spec, None, NOW, folder / f"{name}-sample.parquet", given["sample"])
             samples.append(made)
         request = Envelope[DriftRequest](

@@ -21,6 +21,7 @@ _SAID: Final = {
     "could_not_measure": "could not be measured",
 }
 _DRIFTED: Final = {"ok": "no", "bad": "yes", "could_not_tell": "cannot tell", "could_not_measure": "not measured"}
+_WHY: Final = {"page": "page", "ticket": "ticket", "digest": "digest", "none": "why"}
 _TOLD: Final = {
     "page": "page",
     "ticket": "ticket",
@@ -44,15 +45,15 @@ def check_lines(
     shown = [] if columns else [s for s in about_columns if s.outcome != "ok"][:SHOWN_COLUMNS]
     rows += [[_plain(s.rule), s.subject, _plain(s.outcome), s.statement] for s in shown]
     fires = "fires" if verdict.proceed else "does not fire"
+    # The verdict's statement quotes the report's, and the table below says all of that.
+    said = " ".join(verdict.statement.replace(staleness.statement, "").split())
     lines = [
         "",
-        *wrapped(f"{model}: {_plain(staleness.verdict).upper()}. {staleness.statement}"),
+        *wrapped(f"{model}: {_plain(staleness.verdict).upper()}. To do: {_plain(staleness.recommendation)}."),
         "",
-        *labelled("  do         ", _plain(staleness.recommendation)),
-        *labelled("  trigger    ", f"{trigger} {fires} ({verdict.code}). {verdict.statement}"),
+        *labelled(f"  {_WHY[alert.level]:<11}", alert.sentence or staleness.statement),
+        *labelled("  trigger    ", f"{trigger} {fires} ({verdict.code}). {said}"),
     ]
-    if alert.level != "none":
-        lines += labelled(f"  {alert.level:<11}", alert.sentence)
     lines += ["", *table(["rule", "about", "outcome", "finding"], rows, indent=2)]
     lines += ["", *_column_table(about_columns)] if columns else [*_folded(about_columns, shown)]
     lines += ["", *labelled("  cost       ", f"{_cost(staleness.effort)}{seconds:.1f} s")]
