@@ -40,6 +40,8 @@ MAX_FIT: Final = 6_000
 DOUBT: Final = 0.05
 """Chance that an estimate no better than 'as last measured' is called reliable, blocks taken as independent."""
 MOST_CLASSES: Final = 30
+MAX_CELLS: Final = 4_000_000
+"""Rows x classes x classes that are held at once while expecting; more rows are thinned evenly."""
 _DIRECT: Final = frozenset(
     {"mean_absolute_error", "mean_squared_error", "root_mean_squared_error", "mean_absolute_percentage_error"}
 )
@@ -107,6 +109,7 @@ def estimate(
 def _estimate(history: ScoredRows, recent: ScoredRows, criteria: Criteria, delay: float) -> Estimate | NotEstimated:
     metric = METRICS[criteria.primary.metric]
     known = _thinned(history, MAX_ROWS)
+    recent = _thinned(recent, MAX_CELLS // max(recent.sample.classes, 2) ** 2)
     fit = _by_loss(metric) if isinstance(metric, SumMetric) and history.task == "regression" else _by_confidence(metric)
     size = max(MIN_BLOCK, known.n // MAX_BLOCKS)
     tests = _backtest(known, fit, criteria, size, delay)

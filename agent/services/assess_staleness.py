@@ -24,7 +24,7 @@ from tools.contracts.peers import (
 from tools.contracts.profiling import WindowSummary
 from tools.errors import RetrainingError
 from tools.estimated_loss import estimated_signal, not_estimated
-from tools.estimation import NotEstimated, estimate
+from tools.estimation import Estimate, NotEstimated, estimate
 from tools.label_delay import expected_delay, label_delay_signal
 from tools.performance_loss import PerformanceEvidence, performance_evidence, performance_signal
 
@@ -183,14 +183,17 @@ def _performance(run: Run, seen: Recent | None, unseen: str | None) -> tuple[Per
             n=0 if rows is None else rows.n,
             left_out=seen.trained_on,
         ), None
-    found = performance_evidence(
-        criteria=criteria,
-        baseline=baseline,
-        baseline_n=known.rows,
-        baseline_rows=seen.baseline,
-        recent=rows,
-        left_out=seen.trained_on,
-    )
+    try:
+        found = performance_evidence(
+            criteria=criteria,
+            baseline=baseline,
+            baseline_n=known.rows,
+            baseline_rows=seen.baseline,
+            recent=rows,
+            left_out=seen.trained_on,
+        )
+    except FAULTS as failure:
+        return None, said(failure)
     why = rows.unusable(criteria) or f"{criteria.primary.metric} is undefined on the {rows.n:,} recent rows"
     return (None, why) if found is None else (found, None)
 
@@ -220,7 +223,11 @@ def _estimated(run: Run, seen: Recent | None, unseen: str | None, summary: Windo
         why = unseen if seen is None else seen.failure
         return not_estimated(criteria.primary.metric, why or "the rows were not scored", rule.max_loss)
     delay = profile.data.label_maturity if summary is None else expected_delay(summary, profile.data.label_maturity)
-    found = estimate(history=history, recent=rows, criteria=criteria, delay=delay.total_seconds())
+    found: Estimate | NotEstimated
+    try:
+        found = estimate(history=history, recent=rows, criteria=criteria, delay=delay.total_seconds())
+    except FAULTS as failure:
+        found = NotEstimated(said(failure))
     if isinstance(found, NotEstimated) and seen.no_baseline is not None and rows.n:
         found = NotEstimated(f"{found.why} ({seen.no_baseline})")
     known, baseline = recorded
