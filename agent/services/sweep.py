@@ -124,6 +124,9 @@ def sweep(
         stop.set()
         _end(threads)
         raise
+    # An engine's connection is closed as its thread ends: a process that ends meanwhile is aborted by it.
+    for thread in threads:
+        thread.join()
     looked.sort(key=lambda row: (STANDINGS.index(row.standing), row.model_id))
     return Swept(tuple(looked), time.monotonic() - begun)
 
