@@ -109,10 +109,8 @@ def column_drift(
         alpha: Significance level.
         min_rows: Fewer rows in either window give `could_not_tell`.
     """
-    if kind == "numeric":
-        pair = Pair("values", _as_floats(reference), _as_floats(current))
-    else:
-        pair = coded(reference, current)
+    numbers = kind == "numeric"
+    pair = Pair("values", _as_floats(reference), _as_floats(current)) if numbers else coded(reference, current)
     return measure(column, [pair], min_effect, alpha=alpha, min_rows=min_rows)
 
 

@@ -20,6 +20,8 @@ NULL_RISE: Final = 0.1
 UNIT_FACTOR: Final = 8.0
 """Least factor taken for a change of unit. Smaller ones (miles, pounds) look like ordinary drift and are called so."""
 MIN_VALUES: Final = 30
+EXPECTED: Final = 5
+"""Rows of a category to be expected in the window that has none, for it to count as new or vanished."""
 NAMED: Final = 3
 """Categories named at most."""
 NAMED_ROWS: Final = 10
@@ -62,7 +64,10 @@ def _moved(pair: Pair) -> str:
 
 def _explain_categories(pair: Pair, names: Sequence[str], effect: float) -> tuple[AspectType, str]:
     a, b = (np.bincount(side, minlength=len(names)) for side in (pair.reference, pair.current))
-    new, gone = (a == 0) & (b > 0), (b == 0) & (a > 0)
+    # Where a handful was to be expected: a rare category that was not drawn has not vanished.
+    n, m = int(a.sum()), int(b.sum())
+    new, gone = (a == 0) & (b * n >= EXPECTED * m), (b == 0) & (a * m >= EXPECTED * n)
+    new, gone = new & (b > 0), gone & (a > 0)
     share_new, share_gone = float(b[new].sum() / b.sum()), float(a[gone].sum() / a.sum())
     least = effect**2 / 2
     by_new, by_gone = _flag_divergence(0.0, share_new), _flag_divergence(share_gone, 0.0)

@@ -25,6 +25,7 @@ from tools.contracts.peers import (
     EvaluationRequest,
     FeatureDrift,
     MonitoringConfig,
+    PerformanceClaim,
 )
 from tools.contracts.profile import DriftTrigger, TriggersSpec
 from tools.errors import BadInput, Unavailable
@@ -125,8 +126,10 @@ def test_reply_without_drift_leaves_the_drift_rule_ok(detective: DriftDetective,
         performance=None,
         performance_failure=None,
         primary="accuracy",
+        target="y",
     )
-    assert (report.verdict, [(s.subject, s.outcome) for s in report.signals]) == ("fresh", [(DATA_SET, "ok")])
+    assert (report.verdict, report.signals[0].subject, report.signals[0].outcome) == ("fresh", DATA_SET, "ok")
+    assert {s.outcome for s in report.signals if s.rule == "drift"} == {"ok"}
 
 
 # --- local -----------------------------------------------------------------------------------------------------
@@ -162,8 +165,12 @@ def test_moved_columns_are_named_with_score_p_value_and_rows(tmp_path: Path):
     assert reply.root_cause is not None
     assert "x" in reply.root_cause.hypothesis
     assert "city" in reply.root_cause.hypothesis
-    assert [(a.type, a.triggered) for a in reply.alerts] == [("data_drift", True)]
-    assert [r.action for r in reply.recommendations] == ["check_performance"]
+    assert [(a.type, a.severity, a.triggered) for a in reply.alerts] == [
+        ("data_drift", "ticket", True),
+        ("data_drift", "digest", True),
+        ("vanished_category", "digest", True),
+    ]
+    assert [r.action for r in reply.recommendations] == ["wait_for_labels"]
 
 
 BROKEN: dict[str, tuple[dict[str, Any], str]] = {
@@ -193,7 +200,8 @@ def test_too_few_rows_could_not_tell_and_give_no_score(tmp_path: Path):
     reply = compare(tmp_path, rows(1_000, 1), rows(20, 2))
     assert {f.severity for f in reply.drift_report.feature_drift} == {"could_not_tell"}
     assert reply.drift_report.overall_drift_score is None
-    assert [(a.severity, a.triggered) for a in reply.alerts] == [("could_not_measure", True)]
+    assert [(a.severity, a.triggered) for a in reply.alerts] == [("digest", True)]
+    assert "could be measured" in reply.alerts[0].message
 
 
 def test_window_with_no_rows_could_not_be_measured(tmp_path: Path):
@@ -315,6 +323,140 @@ def test_report_without_a_comparable_column_is_unavailable(tmp_path: Path):
     frame = pa.table({"x": pa.nulls(5, pa.float64())}).to_pandas()
     with pytest.raises(Unavailable, match="no column can be shown"):
         evidently_report.write_report(frame, frame, tmp_path / "r.html", ["x", "missing"])
+
+
+# --- what moved, since when, and why -----------------------------------------------------------------------------
+
+
+def dated(n: int, seed: int, **columns: Any) -> pa.Table:
+    """Rows an hour apart, with a champion's outputs and mature labels."""
+    g = np.random.default_rng(seed)
+    up = g.random(n)
+    hours = np.datetime64("2026-03-01") + np.arange(n) * np.timedelta64(1, "h")
+    own = {
+        "at": hours.astype("datetime64[us]"),
+        "label": (g.random(n) < up).astype(int),
+        "__prediction": (up > 0.5).astype(int),
+        "__proba:0": 1 - up,
+        "__proba:1": up,
+        "__mature": np.arange(n) < n * 0.8,
+    }
+    return rows(n, seed, **(own | columns))
+
+
+def told(folder: Path, current: pa.Table, **fields: Any) -> DriftReply:
+    given = {"features": ("x", "y", "city", "flag"), "event_time": "at", "target": "label", "task": "classification"}
+    baseline = saved(folder, "baseline", dated(1_500, 7))
+    return compare(folder, dated(3_000, 1), current, **({"baseline_data": baseline} | given | fields))
+
+
+def test_predictions_and_labels_that_hold_are_measured_good(tmp_path: Path):
+    report = told(tmp_path, dated(1_000, 2)).drift_report
+    assert report.prediction_drift is not None
+    assert report.label_drift is not None
+    assert (report.prediction_drift.severity, report.label_drift.severity) == ("none", "none")
+    assert report.label_drift.current_rows == 800  # only the mature ones
+
+
+def test_predictions_and_labels_that_moved_are_tickets(tmp_path: Path):
+    up = np.random.default_rng(3).beta(6, 2, 1_000)
+    moved = {"__proba:1": up, "__proba:0": 1 - up, "__prediction": (up > 0.5).astype(int), "label": np.ones(1_000, int)}
+    reply = told(tmp_path, dated(1_000, 2, **moved))
+    assert reply.drift_report.prediction_drift is not None
+    assert reply.drift_report.prediction_drift.severity == "drifted"
+    assert {a.type for a in reply.alerts if a.severity == "ticket"} == {"prediction_drift", "label_drift"}
+    assert reply.root_cause is not None
+    assert "predictions moved" in reply.root_cause.hypothesis
+
+
+def test_rows_without_an_output_are_no_drift_of_predictions(tmp_path: Path):
+    blank = pa.array([None if i < 500 else 1 - i % 2 for i in range(1_000)])
+    found = told(tmp_path, dated(1_000, 2, __prediction=blank)).drift_report.prediction_drift
+    assert found is not None
+    assert found.severity == "none"
+
+
+def test_without_baseline_rows_predictions_and_labels_could_not_be_measured(tmp_path: Path):
+    report = told(tmp_path, dated(1_000, 2), baseline_data=None).drift_report
+    assert report.prediction_drift is not None
+    assert report.label_drift is not None
+    assert (report.prediction_drift.severity, report.label_drift.severity) == ("could_not_measure", "could_not_measure")
+
+
+def test_columns_that_moved_together_are_named_together_with_the_time(tmp_path: Path):
+    n = 1_000
+    late = np.arange(n) >= 600
+    g = np.random.default_rng(4)
+    moved = {"x": g.normal(50, 5, n) + 8 * late, "y": g.poisson(4, n) + 4 * late}
+    reply = told(tmp_path, dated(n, 2, **moved))
+    assert column(reply, "x").since == datetime(2026, 3, 26, tzinfo=UTC)
+    assert reply.root_cause is not None
+    assert "x and y, both since 2026-03-26 00:00" in reply.root_cause.hypothesis.replace("y and x", "x and y")
+    assert column(reply, "city").since is None
+
+
+@pytest.mark.parametrize(
+    ("outcome", "drifts", "says", "action"),
+    [
+        ("bad", False, "The concept moved", "retrain"),
+        ("bad", True, "Features and concept moved", "retrain"),
+        ("ok", True, "The population moved, performance holds", "check_performance"),
+        ("could_not_measure", True, "The distribution moved in", "wait_for_labels"),
+        ("ok", False, "No column drifted", "keep_watching"),
+    ],
+)
+def test_cause_follows_from_features_and_performance(
+    tmp_path: Path, outcome: str, drifts: bool, says: str, action: str
+):
+    g = np.random.default_rng(5)
+    moved = {"x": g.normal(60, 5, 800), "y": g.poisson(9, 800)} if drifts else {}
+    claim = PerformanceClaim(metric="accuracy", outcome=outcome, statement="accuracy was looked at.")
+    reply = told(tmp_path, dated(800, 2, **moved), performance=claim)
+    assert reply.root_cause is not None
+    assert says in reply.root_cause.hypothesis
+    assert [r.action for r in reply.recommendations] == [action]
+    assert ("performance" in [a.type for a in reply.alerts if a.severity == "page"]) == (outcome == "bad")
+    assert (reply.drift_report.concept_drift is None) == (outcome == "could_not_measure")
+
+
+def test_importance_decides_what_a_drifted_column_counts(tmp_path: Path):
+    moved = dated(800, 2, x=np.random.default_rng(5).normal(60, 5, 800))
+    most = told(tmp_path, moved, importance={"x": 0.7, "y": 0.1, "city": 0.1, "flag": 0.1})
+    least = told(tmp_path, moved, importance={"x": 0.01, "y": 0.33, "city": 0.33, "flag": 0.33})
+    assert most.drift_report.overall_drift_score == pytest.approx(0.7)
+    assert least.drift_report.overall_drift_score == pytest.approx(0.01)
+    assert column(most, "x").weight == pytest.approx(0.7)
+
+
+def test_times_are_compared_by_hour_and_distance_not_by_moving_on(tmp_path: Path):
+    def booked(n: int, seed: int, night: bool = False) -> pa.Table:
+        g = np.random.default_rng(seed)
+        at = np.datetime64("2026-03-01") + (seed * n + np.arange(n)) * np.timedelta64(1, "h")
+        hours = np.where(night, 3, g.integers(8, 18, n)) - np.arange(n) % 24
+        return pa.table(
+            {
+                "at": at.astype("datetime64[us]"),
+                "booked": (at + hours * np.timedelta64(1, "h")).astype("datetime64[us]"),
+            }
+        )
+
+    same = compare(tmp_path, booked(1_200, 1), booked(1_200, 2), features=("booked",), event_time="at")
+    moved = compare(tmp_path, booked(1_200, 1), booked(1_200, 2, night=True), features=("booked",), event_time="at")
+    assert column(same, "booked").severity == "none"
+    assert column(moved, "booked").severity == "drifted"
+    assert "hour" in (column(moved, "booked").statement or "")
+
+
+def test_free_text_is_compared_by_what_it_looks_like(tmp_path: Path):
+    def notes(n: int, seed: int, words: int) -> pa.Table:
+        g = np.random.default_rng(seed)
+        some = np.array(["parcel", "came", "late", "and", "wet", "please", "send", "another", "one", "soon"])
+        return pa.table({"note": [" ".join(g.choice(some, words + int(g.integers(0, 5)))) for _ in range(n)]})
+
+    same = compare(tmp_path, notes(900, 1, 12), notes(400, 2, 12))
+    longer = compare(tmp_path, notes(900, 1, 12), notes(400, 2, 25))
+    assert (column(same, "note").severity, column(longer, "note").severity) == ("none", "drifted")
+    assert "length" in (column(longer, "note").statement or "") or "words" in (column(longer, "note").statement or "")
 
 
 # --- scripted --------------------------------------------------------------------------------------------------

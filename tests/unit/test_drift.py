@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tools.drift import (
+    Aspect,
     ColumnDrift,
     Kind,
     column_drift,
@@ -15,6 +16,7 @@ from tools.drift import (
     share_drifted,
     type_changed,
     vanished,
+    weigh,
 )
 
 LEAST = 0.15
@@ -79,13 +81,14 @@ DRIFTED = [
     Case("kilo left out", NORMAL, LATER * 1_000, "numeric", "unit"),
     Case("seconds for hours", COUNTS, (rng(9).poisson(6, 1_000) + 1) * 3_600.0, "numeric", "unit"),
     Case("another unit of values that also moved", NORMAL, (LATER + 3) * 1_000, "numeric", "unit"),
-    Case("a few more nulls", NORMAL, nulls(LATER, 0.09), "numeric", "data_drift"),
+    Case("a few more nulls", NORMAL, nulls(LATER, 0.09), "numeric", "nulls"),
     Case("twice as much", NORMAL, LATER * 2, "numeric", "data_drift"),
     Case("cents to euros", NORMAL, LATER / 100, "numeric", "unit"),
-    Case("new category", CITY, np.where(np.arange(1_000) % 2 == 0, "new", CITY_LATER), "categorical", "data_drift"),
+    Case("new category", CITY, np.where(np.arange(1_000) % 2 == 0, "new", CITY_LATER), "categorical", "new_category"),
     Case("flag more often", FLAG, rng(10).random(1_000) < 0.6, "boolean", "data_drift"),
-    Case("nulls filled", nulls(NORMAL, 0.5), LATER, "numeric", "data_drift"),
-    Case("nulls only before", np.full(500, np.nan), LATER, "numeric", "data_drift"),
+    Case("nulls filled", nulls(NORMAL, 0.5), LATER, "numeric", "nulls"),
+    Case("nulls only before", np.full(500, np.nan), LATER, "numeric", "nulls"),
+    Case("category gone", CITY, CITY_LATER[CITY_LATER != "b"], "categorical", "vanished_category"),
 ]
 
 SAME = [
@@ -168,8 +171,15 @@ def test_none_and_nan_are_the_same_null():
 
 def measured(name: str, p_value: float, effect: float = 0.4) -> ColumnDrift:
     outcome: Any = "bad" if p_value < 0.05 and effect >= LEAST else "ok" if effect < LEAST else "could_not_tell"
+    aspect = Aspect(name="values", drift_type="data_drift", outcome=outcome, effect=effect, p_value=p_value)
     return ColumnDrift(
-        column=name, drift_type="data_drift", outcome=outcome, effect=effect, p_value=p_value, statement=name
+        column=name,
+        drift_type="data_drift",
+        outcome=outcome,
+        effect=effect,
+        p_value=p_value,
+        statement=name,
+        aspects=(aspect,),
     )
 
 
@@ -199,6 +209,35 @@ def test_share_counts_decided_columns_only():
         not_comparable("d", "why", 9, 9),
     ]
     assert share_drifted(columns) == 0.5
+
+
+def test_column_that_is_significant_tonight_is_not_over_a_year_of_nights():
+    tonight = [measured("a", 0.001)]
+    assert [correct(tonight, LEAST, looks=n)[0].outcome for n in (1, 365)] == ["bad", "could_not_tell"]
+    assert correct([measured("a", 1e-6)], LEAST, looks=365)[0].outcome == "bad"
+
+
+def test_share_weighs_columns_by_importance():
+    columns = [measured("a", 0.001), measured("b", 0.9, 0.01), measured("c", 0.9, 0.01)]
+    assert share_drifted(weigh(columns, {"a": 0.8, "b": 0.1, "c": 0.1})) == pytest.approx(0.8)
+    assert share_drifted(weigh(columns, {"a": 0.02, "b": 0.9, "c": 0.08})) == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("importance", [None, {}, {"a": 0.0}, {"a": float("nan")}, {"a": -1.0}])
+def test_without_known_importance_every_column_counts_the_same(importance: dict[str, float] | None):
+    columns = [measured("a", 0.001), measured("b", 0.9, 0.01)]
+    assert share_drifted(weigh(columns, importance)) == 0.5
+
+
+def test_ten_thousand_categories_are_compared_and_named_where_one_came():
+    g = rng(20)
+    names = np.array([f"id{i}" for i in range(10_000)], dtype=object)
+    before, after = g.choice(names, 20_000), g.choice(names, 5_000)
+    assert column_drift(before, after, "categorical", LEAST).outcome in ("ok", "could_not_tell")
+    after[:2_500] = "fresh"
+    found = correct([column_drift(before, after, "categorical", LEAST)], LEAST, looks=365)[0]
+    assert (found.outcome, found.drift_type) == ("bad", "new_category")
+    assert "'fresh'" in found.statement
 
 
 def test_share_is_unknown_without_a_decided_column():

@@ -1,33 +1,22 @@
 # pyright: basic
-"""The drift-detective in this process: reads two Parquet windows and answers in the peer's own message.
+"""The drift-detective in this process: reads Parquet windows and answers in the peer's own message.
 
-The arithmetic is `tools.drift`; this file reads a bounded, even sample of the rows, finds what became of each column's
-type, and words the reply.
+The arithmetic is `tools.drift`, the words are `tools.drift_reply`, what columns become is `tools.adapters.drift_columns`; this
+file reads a bounded, even sample of the rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tools.adapters import evidently_report
 from tools.contracts.base import SCHEMA_VERSION
-from tools.contracts.peers import (
-    DriftAlert,
-    DriftReply,
-    DriftReport,
-    DriftRequest,
-    Envelope,
-    FeatureDrift,
-    PeerRecommendation,
-    RootCause,
-)
-from tools.contracts.profile import DriftTrigger
+from tools.contracts.peers import DriftReply, DriftRequest, Envelope, MonitoringConfig
+from tools.contracts.profile import DriftTrigger, TriggersSpec
 from tools.errors import Unavailable
 from tools.ports import Clock
-from tools.staleness import BROKEN_DATA
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
 
     from tools.drift import ColumnDrift
@@ -35,12 +24,6 @@ if TYPE_CHECKING:
 MAX_ROWS = 50_000
 """Rows a window, taken evenly over the file."""
 REPORT_NAME = "drift.html"
-_SEVERITY = {
-    "ok": "none",
-    "bad": "drifted",
-    "could_not_tell": "could_not_tell",
-    "could_not_measure": "could_not_measure",
-}
 
 
 class LocalDriftDetective:
@@ -58,24 +41,33 @@ class LocalDriftDetective:
         self._max_rows = max_rows
 
     def detect(self, request: Envelope[DriftRequest], report_folder: Path) -> Envelope[DriftReply]:
-        """Compares `currentDataWindow` with `referenceData`, both paths of Parquet files.
+        """Compares `currentDataWindow` with `referenceData`, and with `baselineData` what only rows that the champion was not
+        trained on can tell: its predictions and the labels. All are paths of Parquet files.
 
         `thresholds.dataDrift` is the share of columns from which the data set counts as drifted, `thresholds.minEffect`
         the least distance of one column; a profile's defaults where absent. Without `features`, all columns of the
-        reference are compared but those whose name begins with two underscores.
+        reference are compared but target, event time and those whose name begins with two underscores.
 
         Raises:
-            Unavailable: A path is missing or cannot be read: no reply can be made.
+            Unavailable: A path of reference or current rows is missing or cannot be read: no reply can be made.
         """
+        from tools import drift, drift_reply
+        from tools.adapters.drift_columns import Windows
+
         config, thresholds = request.payload.monitoring_config, request.payload.thresholds
         least, share = DriftTrigger().min_effect, DriftTrigger().share_of_columns
         if thresholds is not None:
             least = thresholds.min_effect if thresholds.min_effect is not None else least
             share = thresholds.data_drift if thresholds.data_drift is not None else share
-        reference = self._read(config.reference_data, "referenceData", config.features)
-        current = self._read(config.current_data_window, "currentDataWindow", config.features)
-        names = config.features or tuple(n for n in reference.column_names if not n.startswith("__"))
-        columns = _measure(reference, current, names, least)
+        looks = config.checks_a_year or TriggersSpec().checks_a_year
+        reference = self._read(config.reference_data, "referenceData", config)
+        current = self._read(config.current_data_window, "currentDataWindow", config)
+        own = {config.event_time, config.target}
+        names = config.features or tuple(n for n in reference.column_names if not n.startswith("__") and n not in own)
+        windows = Windows(reference, current, config.event_time, config.text)
+        columns = drift.correct([windows.feature(name, least) for name in names], least, looks=looks)
+        columns = drift.weigh([windows.dated(column, least) for column in columns], config.importance)
+        predictions, labels = self._sides(config, current, least, looks)
         report_path, note = self._report(reference, current, names, report_folder / REPORT_NAME, least, share)
         return Envelope[DriftReply](
             schema_version=SCHEMA_VERSION,
@@ -85,10 +77,59 @@ class LocalDriftDetective:
             data_window_digest=request.data_window_digest,
             sent_at=self._clock(),
             sender="drift-detective (in process)",
-            payload=_reply(columns, share, report_path, note),
+            payload=drift_reply.reply(
+                columns=columns,
+                predictions=predictions,
+                labels=labels,
+                performance=config.performance,
+                share=share,
+                report_path=report_path,
+                notes=[note] if note else [],
+            ),
         )
 
-    def _read(self, path: str | None, field: str, features: Sequence[str] | None) -> "pa.Table":
+    def _sides(
+        self, config: MonitoringConfig, current: "pa.Table", least: float, looks: int
+    ) -> "tuple[ColumnDrift | None, ColumnDrift | None]":
+        """Predictions and labels, held against the baseline rows; None where the request does not name them."""
+        from tools import drift
+        from tools.adapters.drift_columns import PREDICTION, Windows
+
+        if config.baseline_data is None and config.target is None:
+            return None, None
+        try:
+            baseline = self._read(config.baseline_data, "baselineData", config)
+        except Unavailable as failure:
+            why = failure.message
+            missing = [
+                drift.not_comparable(n, why, 0, current.num_rows) for n in ("predictions", config.target or "labels")
+            ]
+            return missing[0], missing[1]
+        windows = Windows(baseline, current, config.event_time)
+        asked: list[tuple[str, str, Callable[[], ColumnDrift]]] = [
+            ("predictions", PREDICTION, lambda: windows.predictions(config.task, least))
+        ]
+        if config.target is not None:
+            target = config.target
+            asked.append((target, target, lambda: windows.labels(target, config.task, least)))
+        found = [self._side(what, column, baseline, current, measure) for what, column, measure in asked]
+        corrected = drift.correct(found, least, looks=looks)
+        return corrected[0], corrected[1] if len(corrected) > 1 else None
+
+    @staticmethod
+    def _side(
+        what: str, column: str, baseline: "pa.Table", current: "pa.Table", measure: "Callable[[], ColumnDrift]"
+    ) -> "ColumnDrift":
+        from tools import drift
+
+        for rows, which in ((baseline, "baseline"), (current, "current")):
+            if column not in rows.column_names:
+                return drift.not_comparable(
+                    what, f"the {which} rows have no column {column!r}", baseline.num_rows, current.num_rows
+                )
+        return measure()
+
+    def _read(self, path: str | None, field: str, config: MonitoringConfig) -> "pa.Table":
         """At most `max_rows` rows, evenly over the file, without ever holding more than a batch besides."""
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -98,7 +139,7 @@ class LocalDriftDetective:
             raise Unavailable(f"the drift request names no {field}", thing=field, remedy=remedy)
         try:
             with pq.ParquetFile(path) as file:
-                wanted = [n for n in file.schema_arrow.names if features is None or n in features]
+                wanted = [n for n in file.schema_arrow.names if _wanted(n, config)]
                 schema = pa.schema([file.schema_arrow.field(n) for n in wanted])
                 total = file.metadata.num_rows
                 if total <= self._max_rows:
@@ -135,154 +176,8 @@ def _frame(table: "pa.Table"):
     return table.take(list(range(0, rows, step))).to_pandas() if step > 1 else table.to_pandas()
 
 
-def _measure(
-    reference: "pa.Table", current: "pa.Table", names: Sequence[str], least: float
-) -> "tuple[ColumnDrift, ...]":
-    from tools import drift
-
-    return drift.correct([_column(name, reference, current, least) for name in names], least)
-
-
-def _column(name: str, reference: "pa.Table", current: "pa.Table", least: float) -> "ColumnDrift":
-    from tools import drift
-
-    n, m = reference.num_rows, current.num_rows
-    if name not in current.column_names:
-        return drift.vanished(name, n, m)
-    if name not in reference.column_names:
-        return drift.not_comparable(name, "the reference window has no such column", n, m)
-    before, after = reference.schema.field(name).type, current.schema.field(name).type
-    kinds = _kind(before), _kind(after)
-    # A column of nothing but nulls may have lost its type with its values: it is compared as the other's.
-    kind_before, kind_after = (k if k != "null" else other for k, other in zip(kinds, reversed(kinds), strict=True))
-    if kind_before != kind_after:
-        return drift.type_changed(name, str(before), str(after), n, m)
-    if kind_before == "other":
-        return drift.not_comparable(name, f"columns of type {before} have no distance", n, m)
-    kind: Any = "categorical" if kind_before == "null" else kind_before
-    ref, cur = _values(reference, name, kind), _values(current, name, kind)
-    return drift.column_drift(ref, cur, kind, least, column=name)
-
-
-def _kind(type_: "pa.DataType") -> str:
-    import pyarrow.types as t
-
-    if t.is_dictionary(type_):
-        return _kind(type_.value_type)
-    if t.is_null(type_):
-        return "null"
-    if t.is_boolean(type_):
-        return "boolean"
-    if t.is_integer(type_) or t.is_floating(type_) or t.is_decimal(type_) or t.is_temporal(type_):
-        return "numeric"
-    if t.is_string(type_) or t.is_large_string(type_) or t.is_string_view(type_):
-        return "categorical"
-    return "other"
-
-
-def _values(table: "pa.Table", name: str, kind: str) -> "np.ndarray":
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.types as t
-
-    column = table[name]
-    if t.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if kind != "numeric":
-        return np.array(column.to_pylist(), dtype=object)
-    if t.is_temporal(column.type):
-        # Any unit will do for a distance over quantiles, as long as both windows share it.
-        series = column.to_pandas()
-        if t.is_time(column.type):
-            return np.array([None if v is None else _seconds(v) for v in column.to_pylist()], dtype=object)
-        import pandas as pd
-
-        stamps = pd.to_timedelta(series) if t.is_duration(column.type) else pd.to_datetime(series, utc=True)
-        origin = pd.Timedelta(0) if t.is_duration(column.type) else pd.Timestamp(0, tz="UTC")
-        return ((stamps - origin) / pd.Timedelta(seconds=1)).to_numpy(dtype="float64")
-    if t.is_null(column.type):
-        return np.full(len(column), np.nan)
-    return column.cast(pa.float64(), safe=False).to_pandas().to_numpy(dtype="float64")
-
-
-def _seconds(value) -> float:
-    return value.hour * 3600 + value.minute * 60 + value.second + value.microsecond / 1e6
-
-
-def _reply(columns: "Sequence[ColumnDrift]", threshold: float, report_path: str | None, note: str) -> DriftReply:
-    from tools import drift
-
-    overall = drift.share_drifted(columns)
-    drifted = [c for c in columns if c.outcome == "bad"]
-    broken = [c for c in drifted if c.drift_type in BROKEN_DATA]
-    return DriftReply(
-        drift_report=DriftReport(overall_drift_score=overall, feature_drift=tuple(_feature(c) for c in columns)),
-        root_cause=_root_cause(columns, note),
-        alerts=_alerts(columns, overall, threshold, note),
-        recommendations=_recommendations(
-            [c.column for c in broken], [c.column for c in drifted], (overall or 0.0) >= threshold
-        ),
-        report_path=report_path,
-    )
-
-
-def _feature(column: "ColumnDrift") -> FeatureDrift:
-    return FeatureDrift(
-        feature=column.column,
-        drift_score=column.effect,
-        drift_type=column.drift_type,
-        severity=_SEVERITY[column.outcome],
-        p_value=column.p_value,
-        method=column.method or None,
-        reference_rows=column.reference_rows,
-        current_rows=column.current_rows,
-    )
-
-
-def _root_cause(columns: "Sequence[ColumnDrift]", note: str) -> RootCause:
-    drifted = sorted((c for c in columns if c.outcome == "bad"), key=lambda c: -(c.effect or 1.0))
-    undecided = [c for c in columns if c.outcome.startswith("could_not")]
-    broken = [c.column for c in drifted if c.drift_type in BROKEN_DATA]
-    evidence = tuple(c.statement for c in (*drifted, *undecided)) + ((note,) if note else ())
-    if broken:
-        hypothesis = f"The data themselves are broken or were changed at their source: {', '.join(broken)}."
-        return RootCause(hypothesis=hypothesis, evidence=evidence, confidence="high")
-    if drifted:
-        hypothesis = f"The distribution moved in {', '.join(c.column for c in drifted)}."
-        return RootCause(hypothesis=hypothesis, evidence=evidence, confidence="medium")
-    if undecided:
-        hypothesis = f"No drift was found, but it could not be told for {', '.join(c.column for c in undecided)}."
-        return RootCause(hypothesis=hypothesis, evidence=evidence, confidence="low")
-    return RootCause(hypothesis="No column drifted.", evidence=evidence, confidence="high")
-
-
-def _alerts(
-    columns: "Sequence[ColumnDrift]", overall: float | None, threshold: float, note: str
-) -> tuple[DriftAlert, ...]:
-    drifted = sum(c.outcome == "bad" for c in columns)
-    if overall is None:
-        message = "No column could be measured: whether the data drifted is unknown."
-        alerts = [DriftAlert(type="data_drift", severity="could_not_measure", message=message, triggered=True)]
-    else:
-        decided = sum(c.outcome in ("ok", "bad") for c in columns)
-        message = f"{drifted} of {decided} measured columns drifted; the data set counts from a share of {threshold:g}."
-        severity = "high" if overall >= threshold else "low"
-        alerts = [DriftAlert(type="data_drift", severity=severity, message=message, triggered=overall >= threshold)]
-    alerts += [
-        DriftAlert(type=c.drift_type, severity="high", message=c.statement, triggered=True)
-        for c in columns
-        if c.outcome == "bad" and c.drift_type in BROKEN_DATA
-    ]
-    if note:
-        alerts.append(DriftAlert(type="report_missing", severity="low", message=note, triggered=True))
-    return tuple(alerts)
-
-
-def _recommendations(broken: list[str], drifted: list[str], over: bool) -> tuple[PeerRecommendation, ...]:
-    if broken:
-        why = f"Mend these columns before any training on them: {', '.join(broken)}."
-        return (PeerRecommendation(action="fix_data", priority="high", rationale=why),)
-    if over and drifted:
-        why = f"The data set drifted in {', '.join(drifted)}; whether the model suffers is for the labels to say."
-        return (PeerRecommendation(action="check_performance", priority="medium", rationale=why),)
-    return (PeerRecommendation(action="keep_watching", priority="low", rationale="Too little drifted to act on."),)
+def _wanted(name: str, config: MonitoringConfig) -> bool:
+    """Whether a column is looked at: features, what dates and labels them, and the champion's outputs."""
+    if name.startswith("__"):
+        return name.startswith(("__prediction", "__proba:", "__mature"))
+    return config.features is None or name in config.features or name in (config.event_time, config.target)
