@@ -9,9 +9,9 @@ feature, on a bounded sample in time order:
   but the label, and keeps its strength;
 - `explained`: share of its variance, *given the label*, that the others and its neighbours foretell. Of a copy nothing is left.
 
-Accused is what ranks the target with `leak_auc` or more and either gained strength of its own since the champion's training
-rows, or bears the signature of a copy. A gain blocks where the column also became another one (its tie to the rest is gone, or
-it ranks nearly all); else the world may have moved, and it warns. A signature that the champion's rows bear too warns, since a
+Accused is what ranks the target with `leak_auc` or more and bears the signature of a copy, unless it was a cause for the champion
+and neither lost its tie to the rest nor gained strength of its own. Losing the tie while it gains blocks; a gain alone warns,
+since the world may have moved. A signature that the champion's rows bear too warns, since a
 strong cause that nothing foretells looks the same, and blocks only where the target is all but given. A name in
 `allow_leak` warns and never blocks.
 """
@@ -121,17 +121,16 @@ def _accuse(now: Strength, then: Strength | None, rows: int, spec: ValidationSpe
     if now.own is None or now.explained is None or now.alone + now.error < spec.leak_auc:
         return None
     known = then if then is not None and then.own is not None and not then.constant else None
-    outright = now.own >= OUTRIGHT
-    tied = known is not None and known.explained is not None and known.explained >= COPY
-    untied = tied and (known.explained or 0.0) - now.explained >= UNTIED if known is not None else False
-    copy = now.explained < COPY and now.own - 0.5 >= OWN * (now.alone - 0.5)
-    # What was a cause for the champion remains one, unless its tie to the rest is gone.
-    copy = (copy and (untied or not tied)) or outright
     gained = False
     if known is not None and known.own is not None:
         noise = 2 * sqrt(now.error**2 + known.error**2)
         gained = now.own - known.own > GAIN + noise and now.alone > known.alone
-    if not copy and not gained:
+    was = None if known is None else known.explained
+    tied = was is not None and was >= COPY
+    untied = was is not None and tied and was - now.explained >= UNTIED
+    copy = now.explained < COPY and now.own - 0.5 >= OWN * (now.alone - 0.5)
+    # What was a cause for the champion and is tied to the rest as ever remains one, however strong it has become.
+    if not (now.own >= OUTRIGHT or (copy and (untied or gained or not tied))):
         return None
     all_but = now.alone >= GIVEN_AWAY
     blocks = (all_but or (gained and untied)) and now.name not in spec.allow_leak

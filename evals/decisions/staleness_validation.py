@@ -148,17 +148,18 @@ def accusations(window: Any, reference: Any, stream: Stream, features: tuple[str
 
 def _leaks(streams: tuple[Stream, ...], times: int, random: np.random.Generator) -> list[Row]:
     found: list[Row] = []
+    each = -(-times // len(KINDS))
     for where in ("clean in the reference", "in both"):
         caught = blocked = planted = 0
         for kind in KINDS:
             hits = 0
-            for number, cut in enumerate(cuts(streams, times, random)):
+            for number, cut in enumerate(cuts(streams, each, random)):
                 wanted = STRENGTHS[number % len(STRENGTHS)]
                 accused = _accused_leak(cut, where, kind, wanted, random)
                 hits += bool(accused)
                 blocked += any(check.severity == "block" for check in accused)
-            found.append(share(f"leak caught, {where}: {kind}", hits, times))
-            caught, planted = caught + hits, planted + times
+            found.append(share(f"leak caught, {where}: {kind}", hits, each))
+            caught, planted = caught + hits, planted + each
         found.append(at_least(f"leak of AUC 0.75 and above caught, {where}", caught, planted, 0.95))
         found.append(share(f"leak blocks, {where}", blocked, planted))
     wrong = blocking = 0
