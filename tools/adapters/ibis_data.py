@@ -232,12 +232,23 @@ class IbisData:
             **({} if mature is None else {MATURE: mature}),
         )
         total = self._count(spec, table) if limit is not None else 0
-        sampled = limit is not None and total > limit
-        if sampled:
-            # The smallest hashes: spread like the rows, the same each time, and duplicates stay together.
-            chosen = chosen.order_by(_all(chosen, ROW_HASH, spec.event_time)).limit(limit)
-            self._meter.sampled(total)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if limit is None or total <= limit:
+            self._fetch(spec, chosen, path)
+            return self._ref(path, spec.event_time, None)
+        self._meter.sampled(total)
+        # The smallest hashes: spread like the rows, the same each time, and duplicates stay together.
+        first = _all(chosen, ROW_HASH, spec.event_time)
+        likely = chosen.filter(chosen[ROW_HASH] < _hash_at(limit, total))
+        self._fetch(spec, likely.order_by(first).limit(limit), path)
+        made = self._ref(path, spec.event_time, total)
+        if made.rows < limit:  # hashes that repeat much are not spread evenly
+            self._fetch(spec, chosen.order_by(first).limit(limit), path)
+            made = self._ref(path, spec.event_time, total)
+        return made
+
+    def _fetch(self, spec: DataSpec, chosen: Any, path: Path) -> None:
+        """The rows as a Parquet file in time order; the file appears whole or not at all."""
         part, raw = path.with_name(path.name + ".part"), path.with_name(path.name + ".raw")
         engine, local = self._engines.of(spec.source), self._engines.local
         order = _all(chosen, spec.event_time, ROW_HASH)
@@ -255,7 +266,6 @@ class IbisData:
         finally:
             part.unlink(missing_ok=True)
             raw.unlink(missing_ok=True)
-        return self._ref(path, spec.event_time, total if sampled else None)
 
     def _identity(self, table: Any, spec: DataSpec) -> list[Any]:
         """The columns that a row's hash is made of."""
@@ -311,6 +321,12 @@ def require_columns(source: str, there: Sequence[str], names: Sequence[str]) -> 
             value=gone[0],
             remedy=closest(gone[0], there) or "mend the source, or the profile's data section",
         )
+
+
+def _hash_at(limit: int, total: int) -> str:
+    """The hash below which `limit` of `total` rows lie almost surely: only these need sorting."""
+    wanted = limit + 8 * limit**0.5 + 8
+    return f"{min(int(wanted / total * 2**32), 2**32 - 1):08x}"
 
 
 def _all(table: Any, *first: str) -> list[str]:
