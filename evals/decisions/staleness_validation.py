@@ -11,6 +11,7 @@ untouched windows.
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -239,7 +240,7 @@ def _contaminated(cut: Cut, folder: Path, *, planted: bool, random: np.random.Ge
 
     def written(spec: DataSpec, source: str) -> Path:
         path = folder / f"{source}-{len(spec.key)}.parquet"
-        end = pd.Timestamp("2200-01-01", tz="UTC").to_pydatetime()
+        end = datetime(2200, 1, 1, tzinfo=UTC)
         data.write_window(spec.model_copy(update={"source": source}), None, end, path, 200_000)
         return path
 

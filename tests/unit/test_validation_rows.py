@@ -231,7 +231,8 @@ def pair(tmp_path: Path, changed: int, **spec: Any) -> list[Check]:
     data["price"], data["demand"] = np.linspace(1, 2, n), np.where(np.arange(n) % 3, 1.0, np.nan)
     log = data.drop(columns="demand").assign(price=data["price"] * (1 + 1e-9)).iloc[:800]
     log.loc[: changed - 1, "price"] = 7.0
-    log.to_parquet(tmp_path / "log"), data.to_parquet(tmp_path / "data")
+    log.to_parquet(tmp_path / "log")
+    data.to_parquet(tmp_path / "data")
     features = DATA.model_copy(update={"features": ("price", "demand"), **spec})
     counts = validation_rows.skew(tmp_path / "log", tmp_path / "data", features, sampled=False)
     return list(skew_checks(counts, SPEC))
