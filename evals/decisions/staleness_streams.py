@@ -57,7 +57,9 @@ def from_file(path: Path, time: str, target: str, drop: Sequence[str] = (), name
     for option, column in (("--time", time), ("--target", target), *(("--drop", column) for column in drop)):
         if column not in frame.columns:
             there = ", ".join(map(str, frame.columns))
-            raise BadInput(f"{path.name} has no column {column!r}", thing=option, value=column, remedy=f"one of {there}")
+            raise BadInput(
+                f"{path.name} has no column {column!r}", thing=option, value=column, remedy=f"one of {there}"
+            )
     frame[time] = pd.to_datetime(frame[time], utc=True).dt.tz_localize(None)
     frame = frame[frame[target].notna() & frame[time].notna()].sort_values(time, kind="stable").reset_index(drop=True)
     number = pd.api.types.is_float_dtype(frame[target]) and frame[target].nunique() > MOST_CLASSES

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
+from scipy import stats
 
 from evals.decisions.simulated import World, demands, draw
 from tools.comparison import compare
@@ -18,7 +19,8 @@ from tools.contracts.profile import DataSpec, PerformanceTrigger, TriggersSpec, 
 from tools.contracts.profiling import ColumnProfile, DataProfile
 from tools.evidence import collect
 from tools.policy import PolicyInput, decide
-from tools.staleness import assess, performance_evidence
+from tools.performance_loss import PerformanceEvidence
+from tools.staleness import assess
 from tools.validation import validate
 
 NOW: Final = datetime(2026, 11, 25, tzinfo=UTC)
@@ -82,14 +84,16 @@ def _staleness(g: random.Random, columns: tuple[str, ...]) -> StalenessReport:
         drift_report=DriftReport(overall_drift_score=overall, feature_drift=features), alerts=(), recommendations=()
     )
     baseline, recent, spread = g.uniform(0.6, 0.95), g.uniform(0.5, 0.95), g.uniform(0.002, 0.05)
-    loss = performance_evidence(
+    lost, reach = baseline - recent, 1.2 * spread
+    loss = PerformanceEvidence(
         metric="accuracy",
         direction="higher",
         baseline=baseline,
         baseline_n=g.randint(500, 20_000),
         recent=recent,
-        recent_low=recent - spread,
-        recent_high=recent + spread,
+        loss_low=lost - reach,
+        loss_high=lost + reach,
+        p_value=float(stats.norm.sf(1.96 * lost / reach)),  # pyright: ignore[reportUnknownMemberType]
         n=g.randint(300, 20_000),
     )
     measured = g.random() < 0.8
@@ -107,6 +111,7 @@ def _staleness(g: random.Random, columns: tuple[str, ...]) -> StalenessReport:
         performance=loss if measured else None,
         performance_failure="scoring ended with exit code 137",
         primary="accuracy",
+        target="y",
     )
 
 

@@ -226,8 +226,8 @@ class ValidationSpec(Contract):
     """Share of rows with a category the reference never had that blocks."""
     max_duplicates: Annotated[float, Field(ge=0, le=1)] = 0.05
     max_overlap: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the holdout that may stand in the candidate's or the champion's training rows; such rows are dropped from the
-    comparison in any case, more than this blocks."""
+    """Share of the holdout that may stand in the candidate's or the champion's training rows: more warns, more than half of the
+    holdout blocks. Such rows are dropped from the comparison in any case."""
     max_label_noise: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Rise of the estimated share of wrong labels over the reference that warns."""
     leak_auc: Annotated[float, Field(gt=0.5, le=1)] = 0.75
