@@ -18,8 +18,8 @@ from tools.contracts.peers import DriftReply, DriftReport, FeatureDrift
 from tools.contracts.profile import DataSpec, PerformanceTrigger, TriggersSpec, ValidationSpec
 from tools.contracts.profiling import ColumnProfile, DataProfile
 from tools.evidence import collect
-from tools.policy import PolicyInput, decide
 from tools.performance_loss import PerformanceEvidence
+from tools.policy import PolicyInput, decide
 from tools.staleness import assess
 from tools.validation import validate
 
