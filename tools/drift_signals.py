@@ -160,7 +160,8 @@ def _share(reply: DriftReply, threshold: float) -> Signal:
     counted = f"{count} of {len(outcomes)} columns drifted" if outcomes else f"a share of {overall:.2f} drifted"
     doubt = f", {undecided_columns} could not be told" if undecided_columns else ""
     how = "share by importance" if weighed else "share"
-    said = f"Drift: {counted}{doubt} ({how} {overall:.2f}, {low:.2f} to {high:.2f}; counts from {threshold:g})."
+    span = "" if f"{low:.2f}" == f"{high:.2f}" else f", {low:.2f} to {high:.2f}"
+    said = f"Drift: {counted}{doubt} ({how} {overall:.2f}{span}; counts from {threshold:g})."
     return signal(outcome, said, overall, low, high)
 
 

@@ -84,7 +84,10 @@ def _told(signal: Signal) -> str:
         more.append(f"since {signal.since:%Y-%m-%d}")
     if signal.weight is not None and signal.outcome != "ok":
         more.append(f"{signal.weight:.0%} of the champion's importance")
-    return f"{signal.statement} ({'; '.join(more)})" if more else signal.statement
+    if not more:
+        return signal.statement
+    # Within the sentence: a bracket behind the full stop would be a sentence of its own.
+    return f"{signal.statement.removesuffix('.')} ({'; '.join(more)})."
 
 
 def _of_validation(report: ValidationReport | None) -> list[EvidenceItem]:

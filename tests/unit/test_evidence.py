@@ -134,7 +134,7 @@ def test_item_of_a_signal_says_what_it_was_compared_with_and_since_when():
     )
     (_, item) = collect(staleness=STALE.model_copy(update={"signals": (moved,)}))
     assert (item.key, item.outcome, item.n) == ("staleness/prediction_drift/predictions", "bad", 900)
-    assert item.statement == "Predictions drifted. (compared with 20,000 rows; since 2026-05-20)"
+    assert item.statement == "Predictions drifted (compared with 20,000 rows; since 2026-05-20)."
 
 
 def test_what_a_sentence_already_says_is_not_said_twice():
