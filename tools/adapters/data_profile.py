@@ -5,24 +5,31 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tools.adapters.parquet_rows import even, names
 from tools.contracts.profiling import ColumnProfile, DataProfile, Family
 
 MOST_CATEGORIES = 500
+MOST_ROWS = 200_000
 
 
 def profile_parquet(path: Path, columns: Sequence[str]) -> DataProfile:
-    """Profiles of the columns that are there; the file is small by construction (a window's sample, a holdout)."""
-    import pandas as pd
+    """Profiles of the columns that are there, a column at a time; of a larger file, of `MOST_ROWS` evenly spread rows.
+
+    Duplicates are told only of a whole file: neighbours that repeat each other are what an even sample leaves out.
+    """
     import pyarrow.parquet as pq
 
-    there = set(pq.read_schema(path).names)
-    wanted = [name for name in dict.fromkeys(columns) if name in there]
-    hashed = "__row_hash" in there
-    frame = pd.read_parquet(path, columns=[*wanted, *(["__row_hash"] if hashed else [])])
+    there, total = set(names(path)), pq.read_metadata(path).num_rows
+    hashed = "__row_hash" in there and 0 < total <= MOST_ROWS
+    hashes = even(path, ["__row_hash"], MOST_ROWS).to_pandas()["__row_hash"] if hashed else None
     return DataProfile(
-        rows=len(frame),
-        duplicate_share=float(frame["__row_hash"].duplicated().mean()) if hashed and len(frame) else None,
-        columns=tuple(_column(name, frame[name]) for name in wanted),
+        rows=min(total, MOST_ROWS),
+        duplicate_share=None if hashes is None else float(hashes.duplicated().mean()),
+        columns=tuple(
+            _column(name, even(path, [name], MOST_ROWS).to_pandas()[name])
+            for name in dict.fromkeys(columns)
+            if name in there
+        ),
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tools.adapters import evidently_report
+from tools.adapters.parquet_rows import even, names
 from tools.contracts.base import SCHEMA_VERSION
 from tools.contracts.peers import DriftReply, DriftRequest, Envelope, MonitoringConfig
 from tools.contracts.profile import DriftTrigger, TriggersSpec
@@ -63,12 +64,14 @@ class LocalDriftDetective:
         reference = self._read(config.reference_data, "referenceData", config)
         current = self._read(config.current_data_window, "currentDataWindow", config)
         own = {config.event_time, config.target}
-        names = config.features or tuple(n for n in reference.column_names if not n.startswith("__") and n not in own)
+        features = config.features or tuple(
+            n for n in reference.column_names if not n.startswith("__") and n not in own
+        )
         windows = Windows(reference, current, config.event_time, config.text)
-        columns = drift.correct([windows.feature(name, least) for name in names], least, looks=looks)
+        columns = drift.correct([windows.feature(name, least) for name in features], least, looks=looks)
         columns = drift.weigh([windows.dated(column, least) for column in columns], config.importance)
         predictions, labels = self._sides(config, current, least, looks)
-        report_path, note = self._report(reference, current, names, report_folder / REPORT_NAME, least, share)
+        report_path, note = self._report(reference, current, features, report_folder / REPORT_NAME, least, share)
         return Envelope[DriftReply](
             schema_version=SCHEMA_VERSION,
             run_id=request.run_id,
@@ -130,29 +133,14 @@ class LocalDriftDetective:
         return measure()
 
     def _read(self, path: str | None, field: str, config: MonitoringConfig) -> "pa.Table":
-        """At most `max_rows` rows, evenly over the file, without ever holding more than a batch besides."""
+        """At most `max_rows` rows, evenly over the file."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         remedy = "give the path of a readable Parquet file"
         if not path:
             raise Unavailable(f"the drift request names no {field}", thing=field, remedy=remedy)
         try:
-            with pq.ParquetFile(path) as file:
-                wanted = [n for n in file.schema_arrow.names if _wanted(n, config)]
-                schema = pa.schema([file.schema_arrow.field(n) for n in wanted])
-                total = file.metadata.num_rows
-                if total <= self._max_rows:
-                    return file.read(columns=wanted).select(wanted)
-                kept, seen, taken = [], 0, 0
-                for batch in file.iter_batches(columns=wanted):
-                    rows = []
-                    while taken < self._max_rows and taken * total // self._max_rows < seen + batch.num_rows:
-                        rows.append(taken * total // self._max_rows - seen)
-                        taken += 1
-                    kept.append(batch.select(wanted).take(pa.array(rows, type=pa.int64())))
-                    seen += batch.num_rows
-                return pa.Table.from_batches(kept, schema=schema)
+            return even(path, [n for n in names(path) if _wanted(n, config)], self._max_rows)
         except (OSError, pa.ArrowException) as error:
             raise Unavailable(
                 f"{field} cannot be read: {path}: {error}", thing=field, value=path, remedy=remedy

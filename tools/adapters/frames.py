@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tools.adapters.parquet_rows import even, names
 from tools.contracts.profile import Task
 from tools.errors import BadInput
 from tools.paired_rows import PairedRows
@@ -25,18 +26,22 @@ def row_hashes(path: str | Path) -> set[str]:
 
 def write_hashes(path: str | Path, out: Path) -> Path:
     """Only the hashes: what lineage keeps of the training rows."""
-    _read(path, [ROW_HASH]).to_parquet(out, index=False)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        wanted = pa.schema([file.schema_arrow.field(ROW_HASH)])
+        with pq.ParquetWriter(out, wanted) as to:
+            for batch in file.iter_batches(columns=[ROW_HASH]):
+                to.write_batch(batch)
     return out
 
 
 def sample_rows(path: str | Path, limit: int, out: Path) -> Path:
     """At most `limit` rows, evenly spread in time."""
-    frame = _read(path)
-    if len(frame) > limit:
-        import numpy as np
+    import pyarrow.parquet as pq
 
-        frame = frame.iloc[np.linspace(0, len(frame) - 1, limit).astype(int)]
-    frame.to_parquet(out, index=False)
+    pq.write_table(even(path, names(path), limit), out)
     return out
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tools.adapters.parquet_rows import last, names
 from tools.adapters.row_digest import ROW_HASH
 from tools.contracts.profile import DataSpec, Task
 from tools.contracts.profiling import FeatureSkew, SkewCounts
@@ -22,7 +23,14 @@ def labelled(paths: Sequence[str | Path], spec: DataSpec, task: Task, newest: in
     """The newest labelled rows of one or more files together."""
     import pandas as pd
 
-    frame = pd.concat([_read(path, [*spec.features, spec.target, spec.event_time]) for path in paths])
+    wanted = (*spec.features, spec.target, spec.event_time)
+    # Files of a data source are in time order: only their ends are read.
+    frame = pd.concat(
+        [
+            last(path, [name for name in dict.fromkeys(wanted) if name in set(names(path))], newest).to_pandas()
+            for path in paths
+        ]
+    )
     return SampledRows.from_frame(
         frame, features=spec.features, target=spec.target, event_time=spec.event_time, task=task, newest=newest
     )
