@@ -22,7 +22,7 @@ def flagged(reference: Any, current: Any) -> bool:
     ref, cur = reference.dropna(), current.dropna()
     if not len(ref) or not len(cur):
         return False
-    distinct = pd.concat([ref, cur]).nunique()
+    distinct = int(pd.concat([ref, cur]).nunique())  # pyright: ignore[reportArgumentType]
     number = pd.api.types.is_numeric_dtype(ref) and not pd.api.types.is_bool_dtype(ref)
     if len(reference) <= 1000:
         if number and distinct > 5:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.decisions import staleness_drift, staleness_estimates, staleness_validation
+from evals.decisions import staleness_drift, staleness_estimates, staleness_nights, staleness_validation
 from evals.decisions.staleness_streams import Stream, from_file, shipped
 from evals.report import Row, arguments, publish
 from tools.errors import RetrainingError, outcome_of
@@ -26,7 +26,7 @@ class Asked:
 
 PARTS: dict[str, Callable[[Asked], list[Row]]] = {
     "drift": staleness_drift.false_alarms,
-    "nights": staleness_drift.nights,
+    "nights": staleness_nights.rows,
     "shifts": staleness_drift.shifts,
     "traps": staleness_drift.traps,
     "estimates": staleness_estimates.rows,

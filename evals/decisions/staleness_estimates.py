@@ -60,7 +60,7 @@ def rows(asked: Asked) -> list[Row]:
     for stream in _with_regression(asked.streams):
         scored = _scored(replace(stream, frame=stream.frame.head(QUICK_ROWS)) if asked.quick else stream)
         for metric in METRICS[stream.task]:
-            looked = looks(scored, _criteria(stream, metric), 8 if asked.quick else 1)
+            looked = looks(scored, criteria_of(stream, metric), 8 if asked.quick else 1)
             found += _report(f"{stream.name} {metric}", looked)
     return found
 
@@ -135,7 +135,7 @@ def _with_regression(streams: tuple[Stream, ...]) -> tuple[Stream, ...]:
 
 def _scored(stream: Stream) -> ScoredRows:
     """The whole stream as the champion of its first fifth scores it."""
-    features = np.column_stack([_numbers(stream.frame[name]) for name in stream.features])
+    features = np.column_stack([numbers(stream.frame[name]) for name in stream.features])
     first = int(TRAINING * len(features))
     time = stream.frame[stream.time].astype("datetime64[us]").astype("int64").to_numpy() / 1e6
     if stream.task == "regression":
@@ -151,13 +151,13 @@ def _scored(stream: Stream) -> ScoredRows:
     return ScoredRows.from_columns(task=stream.task, y=y, outputs=outputs, time=time, features=features)
 
 
-def _numbers(column: Any) -> Any:
+def numbers(column: Any) -> Any:
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         return column.to_numpy(dtype=float, na_value=np.nan)
     return pd.factorize(column, sort=True)[0].astype(float)
 
 
-def _criteria(stream: Stream, metric: str) -> Criteria:
+def criteria_of(stream: Stream, metric: str) -> Criteria:
     spec = MetricsSpec(primary=PrimaryMetric(name=metric))
     return resolve_criteria(metrics=spec, request=None, task=stream.task, positive_label=None)
 

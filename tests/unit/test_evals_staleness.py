@@ -1,0 +1,69 @@
+"""The staleness eval stays runnable, part by part, and on data of anybody's own."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from evals.decisions.evidently_default import flagged
+from evals.decisions.staleness import main
+from evals.decisions.staleness_nights import Year
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> list[str]:
+    """A stream with a number, a category and nulls, whose label follows the number; as options."""
+    g = np.random.default_rng(0)
+    n = 16_000
+    x = g.normal(size=n)
+    table = pd.DataFrame(
+        {
+            "when": pd.date_range("2024-01-01", periods=n, freq="h"),
+            "x": x,
+            "z": np.where(g.random(n) < 0.1, np.nan, g.normal(size=n)),
+            "kind": g.choice(["a", "b", "c"], n),
+            "good": (x + g.normal(size=n) > 0).astype(int),
+        }
+    )
+    file = tmp_path / "own.parquet"
+    table.to_parquet(file, index=False)
+    return ["--stream", str(file), "--time", "when", "--target", "good"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["traps", "drift", "shifts", "nights", "estimates", "validation"])
+def test_quick_run_of_each_part_measures_a_stream_of_ones_own(part: str, own: list[str], tmp_path: Path):
+    file = tmp_path / "found.json"
+    assert main([*own, "--quick", "--part", part, "--json", str(file)]) == 0
+    found = json.loads(file.read_text())["rows"]
+    assert found
+    assert {tuple(row) for row in found} == {("name", "value", "low", "high", "n", "target", "met")}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (["--time", "nope"], "no column 'nope'"),
+        (["--stream", "gone.parquet"], "no stream gone.parquet"),
+        (["--drop", "x,nope"], "no column 'nope'"),
+    ],
+)
+def test_stream_that_cannot_be_used_is_named(
+    change: list[str], says: str, own: list[str], capsys: pytest.CaptureFixture[str]
+):
+    assert main([*own, *change, "--quick", "--part", "traps"]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_alert_that_stays_is_one_episode():
+    assert Year.episodes(()) == 0
+    assert Year.episodes((3, 4, 5, 9, 11, 12)) == 3
+
+
+def test_evidently_default_flags_by_distance_from_a_thousand_rows_on():
+    g = np.random.default_rng(0)
+    small = pd.Series(g.normal(size=80))
+    assert flagged(pd.Series(g.normal(size=5_000)), small)  # undrifted: the distance of few rows is large
+    assert not flagged(pd.Series(g.normal(size=900)), small)
