@@ -27,14 +27,13 @@ from tools.contracts.base import Contract, UtcDatetime
 from tools.contracts.evidence import Outcome
 from tools.drift_distance import Pair
 from tools.drift_explain import AspectType
+from tools.drift_signals import BROKEN_DATA
 
 Kind = Literal["numeric", "categorical", "boolean"]
 DriftType = Literal[AspectType, "vanished", "type_change", "not_comparable"]
 
 ALPHA: Final = 0.05
 MIN_ROWS: Final = 30
-BROKEN: Final = frozenset({"null_share", "infinite", "unit", "vanished", "type_change"})
-"""Drift types of broken data: as `tools.staleness.BROKEN_DATA`."""
 _NOISE: Final = 0.5
 """Mean distance under no drift above which the bins are too many for the rows."""
 _RANK: Final[dict[Outcome, int]] = {"ok": 0, "could_not_measure": 1, "could_not_tell": 2, "bad": 3}
@@ -85,7 +84,7 @@ class ColumnDrift(Contract):
     @property
     def broken(self) -> bool:
         """Whether the data are broken, rather than the world moved."""
-        return self.outcome == "bad" and self.drift_type in BROKEN
+        return self.outcome == "bad" and self.drift_type in BROKEN_DATA
 
 
 def column_drift(
@@ -245,7 +244,7 @@ def _outcome(effect: float, p_value: float, noise: float, min_effect: float, lev
 
 def _worst(aspects: Sequence[Aspect]) -> Aspect:
     return max(
-        aspects, key=lambda a: (_RANK[a.outcome], a.outcome == "bad" and a.drift_type in BROKEN, a.effect or 0.0)
+        aspects, key=lambda a: (_RANK[a.outcome], a.outcome == "bad" and a.drift_type in BROKEN_DATA, a.effect or 0.0)
     )
 
 

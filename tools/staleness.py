@@ -31,10 +31,9 @@ from typing import Final, Literal
 from tools.contracts.evidence import Effort, Recommendation, Rule, Signal, StalenessReport
 from tools.contracts.peers import DriftReply
 from tools.contracts.profile import TriggersSpec
-from tools.drift_signals import BROKEN_DATA, DATA_SET, broken_columns, drift_signals, side_signals
+from tools.drift_signals import DATA_SET, broken_columns, drift_signals, side_signals
 from tools.performance_loss import PerformanceEvidence, performance_signal
 
-__all__ = ["BROKEN_DATA", "DATA_SET", "assess"]
 _DAY: Final = timedelta(days=1)
 
 

@@ -58,14 +58,16 @@ def preset(reference: Any, current: Any) -> tuple[dict[str, bool], bool]:
     """The real preset's flags a column, and of the data set."""
     import warnings
 
-    from evidently import DataDefinition, Dataset, Report
-    from evidently.presets import DataDriftPreset
-
     names = list(reference.columns)
     numbers = [n for n in names if pd.api.types.is_numeric_dtype(reference[n])]
-    definition = DataDefinition(numerical_columns=numbers, categorical_columns=[n for n in names if n not in numbers])
     with warnings.catch_warnings():
+        # Evidently's own deprecations.
         warnings.simplefilter("ignore")
+        from evidently import DataDefinition, Dataset, Report
+        from evidently.presets import DataDriftPreset
+
+        others = [n for n in names if n not in numbers]
+        definition = DataDefinition(numerical_columns=numbers, categorical_columns=others)
         made = Report([DataDriftPreset()]).run(
             Dataset.from_pandas(current, data_definition=definition),
             Dataset.from_pandas(reference, data_definition=definition),

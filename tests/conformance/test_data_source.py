@@ -20,7 +20,7 @@ from tools.adapters.memory_data import MemoryData
 from tools.adapters.row_digest import ROW_HASH, set_digest
 from tools.contracts.evidence import DatasetRef
 from tools.contracts.profile import DataSpec
-from tools.errors import BadInput, Unavailable
+from tools.errors import BadInput, TimedOut, Unavailable
 from tools.ports import DataSource
 
 EVER = datetime.max.replace(tzinfo=UTC)
@@ -669,3 +669,66 @@ def test_threads_may_share_one_source(tmp_path: Path):
     for thread in threads:
         thread.join()
     assert found == [1200] * 4
+
+
+# --- what looking costs ------------------------------------------------------------------------------------------
+
+
+def test_effort_counts_queries_and_the_rows_that_came_into_memory(over: Over):
+    here = over(rows(100))
+    here.data.effort()
+    here.window(limit=30)
+    spent = here.data.effort()
+    assert spent.queries > 0
+    assert spent.sampled_from == 100
+    assert 30 <= spent.rows_in_memory < 40
+    assert here.data.effort().queries == 0
+
+
+def _ask_twice(here: Given) -> None:
+    here.window(limit=30)
+    here.window(limit=30)
+
+
+def test_budget_of_queries_ends_what_is_asked_beyond_it(over: Over):
+    here = over(rows(100))
+    with here.data.budget(queries=1, seconds=60):
+        here.data.effort()
+        with pytest.raises(TimedOut, match="budget of 1 queries is spent"):
+            _ask_twice(here)
+    assert here.window(limit=30).ref.rows == 30
+
+
+def test_summary_counts_every_row_exactly(over: Over):
+    amounts = np.arange(100) / 4
+    amounts[:3], amounts[3:5] = np.nan, np.inf
+    here = over(rows(100, a=amounts, known=pd.date_range("2026-01-03", periods=100, freq="D"))).meaning(
+        label_time="known"
+    )
+    found = here.data.summary(here.spec, day(1), EVER, day(31), ("a", "kind", "gone"))
+    assert (found.rows, found.labelled, found.undated) == (100, 29, 0)
+    assert (found.newest, found.newest_labelled) == (day(1) + timedelta(days=99), day(29))
+    number = found.column("a")
+    assert number is not None
+    assert (number.nulls, number.infinite, number.low, number.high) == (3, 2, 1.25, 24.75)
+    assert found.column("gone") is None
+    assert found.delay is not None
+    assert (found.delay.rows, found.delay.median, found.delay.longest) == (29, 2 * 86_400, 2 * 86_400)
+
+
+def test_rows_say_whether_their_label_is_mature(over: Over):
+    here = over(rows(20, y=[None, *([1, 0] * 9), 1])).meaning(label_maturity=timedelta(days=5))
+    ref = here.data.write_window(here.spec, None, EVER, here.folder / "out" / "w.parquet", 50, known_by=day(12))
+    frame = pd.read_parquet(ref.path)
+    assert frame.loc[frame["__mature"], "id"].tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_overlap_counts_rows_that_a_model_was_trained_on(over: Over):
+    here = over(rows(60))
+    paths = [here.folder / "out" / f"{name}.parquet" for name in ("holdout", "training", "other")]
+    here.data.write_window(here.spec, day(21), EVER, paths[0], 100)
+    here.data.write_window(here.spec, None, day(24), paths[1], 100)
+    here.data.write_window(here.spec, None, day(21), paths[2], 100)
+    found = here.data.overlap(paths[0], paths[1])
+    assert (found.rows, found.trained_on, found.overlapping, len(found.examples)) == (40, 23, 3, 3)
+    assert here.data.overlap(paths[0], paths[2]).overlapping == 0

@@ -162,7 +162,7 @@ class IbisData:
 
     def profile(self, path: Path, spec: DataSpec) -> DataProfile:
         made = profile_parquet(path, (*spec.features, spec.target))
-        self._meter.rows(made.rows)
+        self._meter.file(path, made.rows)
         return made
 
     def effort(self) -> Effort:
@@ -235,7 +235,10 @@ class IbisData:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if limit is None or total <= limit:
             self._fetch(spec, chosen, path)
-            return self._ref(path, spec.event_time, None)
+            made = self._ref(path, spec.event_time, None)
+            if limit is not None:  # bounded sets are made to be looked at in memory
+                self._meter.file(path, made.rows)
+            return made
         self._meter.sampled(total)
         # The smallest hashes: spread like the rows, the same each time, and duplicates stay together.
         first = _all(chosen, ROW_HASH, spec.event_time)
@@ -245,6 +248,7 @@ class IbisData:
         if made.rows < limit:  # hashes that repeat much are not spread evenly
             self._fetch(spec, chosen.order_by(first).limit(limit), path)
             made = self._ref(path, spec.event_time, total)
+        self._meter.file(path, made.rows)
         return made
 
     def _fetch(self, spec: DataSpec, chosen: Any, path: Path) -> None:

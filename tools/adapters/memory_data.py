@@ -71,7 +71,7 @@ class MemoryData:
         wanted = written_columns(spec, extra_columns)
         table = self._labelled(spec, start, end, known_by)
         _require(table, spec, wanted)
-        return self._written(_write(table, spec, wanted, path, limit))
+        return self._written(_write(table, spec, wanted, path, limit), limit)
 
     def write_window(
         self,
@@ -89,7 +89,7 @@ class MemoryData:
         if known_by is not None:
             table = table.append_column(MATURE, self._mature(table, spec, known_by))
             there.append(MATURE)
-        return self._written(_write(table, spec, there, path, limit))
+        return self._written(_write(table, spec, there, path, limit), limit)
 
     def summary(
         self, spec: DataSpec, start: datetime | None, end: datetime, known_by: datetime, columns: Sequence[str]
@@ -204,10 +204,12 @@ class MemoryData:
         self._meter.rows(len(rows))
         return rows
 
-    def _written(self, made: DatasetRef) -> DatasetRef:
+    def _written(self, made: DatasetRef, limit: int | None) -> DatasetRef:
         """Counted as an engine would: one query, and a sample where it is one."""
         with self._meter.query(_nothing):
             pass
+        if limit is not None:
+            self._meter.file(made.path, made.rows)
         if made.sampled_from is not None:
             self._meter.sampled(made.sampled_from)
         return made

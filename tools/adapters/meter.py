@@ -14,6 +14,7 @@ class Meter(threading.local):
     def __init__(self) -> None:
         self._queries = self._rows = 0
         self._sampled_from: int | None = None
+        self._files: set[str] = set()
         self._most: int | None = None
         self._sent = 0
         self._seconds: int | None = None
@@ -23,11 +24,18 @@ class Meter(threading.local):
         made = Effort(queries=self._queries, rows_in_memory=self._rows, sampled_from=self._sampled_from)
         self._queries = self._rows = 0
         self._sampled_from = None
+        self._files = set()
         return made
 
     def rows(self, count: int) -> None:
         """So many rows came into memory."""
         self._rows += count
+
+    def file(self, path: object, rows: int) -> None:
+        """A bounded file that is read into memory; once a report, however often it is opened."""
+        if str(path) not in self._files:
+            self._files.add(str(path))
+            self._rows += rows
 
     def sampled(self, total: int) -> None:
         """A sample of so many rows was taken; the largest counts."""
