@@ -7,22 +7,12 @@ on data of anyone's own; `--part drift|nights|shifts|traps|estimates|validation`
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from evals.decisions import staleness_drift, staleness_estimates, staleness_nights, staleness_validation
-from evals.decisions.staleness_streams import Stream, from_file, shipped
+from evals.decisions.staleness_streams import Asked, from_file, shipped
 from evals.report import Row, arguments, publish
 from tools.errors import RetrainingError, outcome_of
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a part is to measure."""
-
-    quick: bool
-    streams: tuple[Stream, ...]
-
 
 PARTS: dict[str, Callable[[Asked], list[Row]]] = {
     "drift": staleness_drift.false_alarms,

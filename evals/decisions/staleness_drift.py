@@ -10,7 +10,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ import pyarrow as pa
 from scipy import stats
 
 from evals.decisions import evidently_default
-from evals.decisions.staleness_streams import Stream
+from evals.decisions.staleness_streams import Asked, Stream
 from evals.report import Row, share
 from tools import drift
 from tools.adapters.drift_columns import Windows
@@ -37,15 +37,6 @@ COUNTS_FROM: Final = DriftTrigger().share_of_columns
 MARGIN: Final = 0.02
 """At equal false alarms ours may find so much less before it counts as less: what these draws can tell."""
 _STATS: Any = stats
-
-
-class Asked(Protocol):
-    """What the staleness eval hands to its parts."""
-
-    @property
-    def quick(self) -> bool: ...
-    @property
-    def streams(self) -> tuple[Stream, ...]: ...
 
 
 def _parts(stream: Stream) -> list[Any]:

@@ -11,13 +11,13 @@ or where no block had been; missed where they lost by the whole interval. What a
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-from evals.decisions.staleness_streams import EXAMPLES, Stream, from_file
+from evals.decisions.staleness_streams import EXAMPLES, Asked, Stream, from_file
 from evals.report import Row, share
 from tools.comparison import resolve_criteria
 from tools.contracts.comparison import Criteria
@@ -34,15 +34,6 @@ RESAMPLES: Final = 4_000
 QUICK_ROWS: Final = 30_000
 TARGET: Final = "below 0, or labelled unreliable"
 METRICS: Final = {"classification": ("accuracy", "roc_auc"), "regression": ("mean_absolute_error",)}
-
-
-class Asked(Protocol):
-    """What the staleness eval hands to its parts."""
-
-    @property
-    def quick(self) -> bool: ...
-    @property
-    def streams(self) -> tuple[Stream, ...]: ...
 
 
 @dataclass(frozen=True)

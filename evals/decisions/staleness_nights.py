@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from scipy import stats
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from evals.decisions.staleness_estimates import criteria_of, numbers
-from evals.decisions.staleness_streams import Stream
+from evals.decisions.staleness_streams import Asked, Stream
 from evals.report import Row, share
 from tools import alerts, drift, drift_reply, staleness
 from tools.adapters.drift_columns import MATURE, PREDICTION, PROBA, Windows
@@ -37,15 +37,6 @@ MOST_COLUMNS: Final = 6
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 TRIGGERS: Final = TriggersSpec(drift=DriftTrigger(), performance=PerformanceTrigger(max_loss=0.03))
 _STATS: Any = stats
-
-
-class Asked(Protocol):
-    """What the staleness eval hands to its parts."""
-
-    @property
-    def quick(self) -> bool: ...
-    @property
-    def streams(self) -> tuple[Stream, ...]: ...
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,14 @@ class Stream:
     features: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a part of the eval is to measure."""
+
+    quick: bool
+    streams: tuple[Stream, ...]
+
+
 def shipped() -> tuple[Stream, ...]:
     """Electricity, weather and flights, each with the features of its profile."""
     return (

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 from scipy.stats import norm, rankdata
 
-from evals.decisions.staleness_streams import Stream
+from evals.decisions.staleness_streams import Asked, Stream
 from evals.report import Row, at_least, at_most, share
 from tools.adapters import validation_rows
 from tools.adapters.memory_data import MemoryData
@@ -39,15 +39,6 @@ SIZES: Final = (600, 1_500, 3_000)
 STRENGTHS: Final = (0.76, 0.8, 0.9, 0.98)
 """AUC a leak is planted with; the window's own is a little off, and one below 0.75 is planted again."""
 TIMES: Final = 100
-
-
-class Asked(Protocol):
-    """What the staleness eval hands to its parts."""
-
-    @property
-    def quick(self) -> bool: ...
-    @property
-    def streams(self) -> tuple[Stream, ...]: ...
 
 
 def rows(asked: Asked) -> list[Row]:
