@@ -120,7 +120,9 @@ def _root_cause(
         return _cause("The concept moved: performance fell while no feature drifted.", evidence, "medium")
     if lost:
         return _cause(
-            f"Features and concept moved: performance fell, and so did {_dated(drifted)}.", evidence, "medium"
+            f"Features and concept moved: performance fell, and the features drifted: {_dated(drifted)}.",
+            evidence,
+            "medium",
         )
     new = [c for c in drifted if c.drift_type == "new_category"]
     if new and len(new) == len(drifted):
