@@ -390,6 +390,7 @@ def test_columns_that_moved_together_are_named_together_with_the_time(tmp_path: 
     moved = {"x": g.normal(50, 5, n) + 8 * late, "y": g.poisson(4, n) + 4 * late}
     reply = told(tmp_path, dated(n, 2, **moved))
     assert column(reply, "x").since == datetime(2026, 3, 26, tzinfo=UTC)
+    assert (column(reply, "x").statement or "").endswith("; since 2026-03-26 00:00.")
     assert reply.root_cause is not None
     assert "x and y, both since 2026-03-26 00:00" in reply.root_cause.hypothesis.replace("y and x", "x and y")
     assert column(reply, "city").since is None

@@ -54,7 +54,10 @@ class Windows:
         if worst is None:
             return found
         when = drift_dates.since(worst, times, found.worst.effect or 0.0, min_effect)
-        return found.model_copy(update={"since": when})
+        if when is None:
+            return found
+        told = f"{found.statement.removesuffix('.')}; since {when:%Y-%m-%d %H:%M}."
+        return found.model_copy(update={"since": when, "statement": told})
 
     def predictions(self, task: Task | None, min_effect: float) -> ColumnDrift:
         """The champion's outputs: classes and probabilities, or values."""
