@@ -38,7 +38,7 @@ unit: $(VENV)/.ready
 
 # Real engines: Debian's PostgreSQL and a local Spark (which needs Java 17).
 engines: $(VENV)/.engines
-	ENGINES_REQUIRED=1 $(BIN)/python -m pytest -m engines tests/engines
+	ENGINES_REQUIRED=1 timeout 1500 $(BIN)/python -m pytest -m engines tests/engines
 
 $(VENV)/.engines: $(VENV)/.ready requirements-engines.lock
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
