@@ -12,7 +12,7 @@ from agent.services.recent import FAULTS, Recent, said
 from agent.state import Run
 from tools import staleness, triggers
 from tools.contracts.base import SCHEMA_VERSION
-from tools.contracts.evidence import Signal, StalenessReport, TriggerVerdict
+from tools.contracts.evidence import Effort, Signal, StalenessReport, TriggerVerdict
 from tools.contracts.peers import (
     DriftReply,
     DriftRequest,
@@ -90,8 +90,15 @@ def _measure(deps: Deps, run: Run) -> StalenessReport:
         sides_failure=None if seen is None else seen.failure or seen.no_baseline,
         promoted_at=events[0].at if events else None,
         last_known_good=None if way_back is None else way_back.version,
-        effort=deps.data.effort(),
+        effort=_effort(deps, run, folder),
     )
+
+
+def _effort(deps: Deps, run: Run, folder: Path) -> Effort:
+    """What the source counted, and the champion's own rows: they come from the registry, and into memory all the same."""
+    spent = deps.data.effort()
+    own = 0 if run.champion is None else lineage.fetched_rows(run.champion, folder, ("reference", "baseline"))
+    return spent.model_copy(update={"rows_in_memory": spent.rows_in_memory + own})
 
 
 # --- the window ----------------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """What do we know of a version's making? Recorded at registration; later proofs rest on it."""
 
+import contextlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,18 @@ def fetch(deps: Deps, version: ModelVersion, name: str, folder: Path, suffix: st
     if run is None:
         return None
     return deps.tracking.fetch(run, f"lineage/{name}.{suffix}", folder / f"v{version.version}")
+
+
+def fetched_rows(version: ModelVersion, folder: Path, names: Sequence[str]) -> int:
+    """Rows of those lineage files of the version that `fetch` has put into the folder; a file that cannot be read has none."""
+    from tools.adapters import parquet_rows
+
+    total = 0
+    for name in names:
+        for path in (folder / f"v{version.version}").rglob(f"{name}.parquet"):
+            with contextlib.suppress(OSError, ValueError):
+                total += parquet_rows.count(path)
+    return total
 
 
 def record(

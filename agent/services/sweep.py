@@ -12,6 +12,7 @@ from agent.deps import Deps, silent
 from agent.services.check import Checked, check
 from tools.adapters.scoring_children import end_scoring
 from tools.contracts.request import RunOrder
+from tools.drift_signals import DATA_SET
 from tools.errors import BrokenInvariant, RetrainingError, outcome_of
 
 Standing = Literal["page", "ticket", "digest", "failed", "could_not_measure", "fine"]
@@ -44,7 +45,17 @@ class Looked:
         """Why it stands so."""
         if self.checked is None:
             return "" if self.error is None else self.error.message
-        return self.checked.alert.sentence or self.checked.staleness.statement
+        alert, staleness = self.checked.alert, self.checked.staleness
+        if alert.level == "none":
+            return staleness.statement
+        # A model that is old is listed for that; that its source is gone as well must not be lost behind it.
+        unknown = [
+            signal.statement
+            for signal in staleness.signals
+            if signal.outcome == "could_not_measure"
+            and (signal.rule == "performance" or (signal.rule == "drift" and signal.subject == DATA_SET))
+        ]
+        return " ".join([alert.sentence, *unknown])
 
 
 @dataclass(frozen=True)

@@ -232,6 +232,24 @@ def test_report_says_what_it_cost(world: World) -> None:
     assert effort.queries > 0
 
 
+def test_every_row_that_was_held_in_memory_is_in_the_cost_once(world: World) -> None:
+    effort = check(world).effort
+    config = asked(world).payload.monitoring_config
+    held = [config.current_data_window, config.reference_data, config.baseline_data]
+    rows = [len(pd.read_parquet(str(path))) for path in held]
+
+    assert effort is not None
+    assert min(rows) > 30
+    assert sum(rows) <= effort.rows_in_memory < sum(rows) + 10  # a summary's few rows besides
+
+
+def test_rows_that_nobody_read_cost_nothing(tmp_path: Path) -> None:
+    effort = check(make_world(tmp_path, triggers=RULES | {"drift": None, "performance": None})).effort
+
+    assert effort is not None
+    assert effort.rows_in_memory < 10
+
+
 def test_budget_that_is_spent_leaves_the_rest_unmeasured_and_says_so(tmp_path: Path) -> None:
     world = make_world(tmp_path, triggers=RULES, validation=PROFILE["validation"] | {"max_queries": 1})
     report = check(world)

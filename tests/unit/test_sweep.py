@@ -209,6 +209,17 @@ def test_table_has_a_row_a_model_and_totals_in_words() -> None:
     assert "2 models in 2.0 s: 1 page, 1 fine." in lines
 
 
+def test_what_could_not_be_measured_is_not_lost_behind_a_model_that_is_only_old() -> None:
+    gone = Signal(
+        rule="performance", subject="accuracy", outcome="could_not_measure", statement="rows.parquet does not exist."
+    )
+    hidden = Looked("hidden", 1.0, checked=checked(OLD, gone, column("a", "could_not_measure"), verdict="stale"))
+    told = Looked("told", 1.0, checked=checked(OLD, FRESH, verdict="stale"))
+
+    assert (hidden.standing, hidden.sentence) == ("digest", "It is 300 days old. rows.parquet does not exist.")
+    assert told.sentence == "It is 300 days old."
+
+
 FIFTY = tuple(
     column(
         f"reading_{n:02}",

@@ -56,6 +56,17 @@ def last(path: str | Path, columns: Sequence[str], rows: int) -> "pa.Table":
         return file.read_row_groups(groups, columns=wanted).select(wanted)[max(found - rows, 0) :]
 
 
+def count(path: str | Path) -> int:
+    """The file's rows, as its end tells them.
+
+    Raises:
+        OSError, pyarrow.ArrowException: not there, or not readable.
+    """
+    import pyarrow.parquet as pq
+
+    return pq.read_metadata(path).num_rows
+
+
 def names(path: str | Path) -> list[str]:
     """The file's columns."""
     import pyarrow.parquet as pq

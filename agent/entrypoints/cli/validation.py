@@ -96,7 +96,7 @@ def show(model: Model, json: Json = False, workspace: Workspace = None) -> None:
     bounds = profile.validation.to_state()
     lines = [*table(["bound", "value"], [[name, inline(value)] for name, value in bounds.items()]), ""]
     if profile.validation.schema_file is None:
-        lines.append(f"no schema file; {hint(f'validation init {model}')} drafts one")
+        lines.append(f"no schema file; `{hint(f'validation init {model}')}` drafts one")
     else:
         shown = [[", ".join(rule.columns), rule.check, _arguments(rule.arguments)] for rule in rules]
         lines += [f"rules of {profile.validation.schema_file}", "", *table(["column", "check", "asks for"], shown)]
