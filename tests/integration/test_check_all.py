@@ -51,6 +51,21 @@ def test_check_says_what_to_do_first_and_leaves_nothing_behind(shop: Shop) -> No
     assert not list((shop.folder / ".retraining" / "runs").glob("check-*"))
 
 
+def test_report_is_a_page_of_the_columns_and_nothing_else_is_left(shop: Shop, tmp_path: Path) -> None:
+    shop.profile("watched", registered="steady", mode="observe", drift="{}")
+    try:
+        result = shop.retrain("check", "watched", "--as-of", NOW, "-q", "--report", str(tmp_path / "drift.html"))
+    finally:
+        (shop.folder / "profiles" / "watched.yaml").unlink()
+
+    assert (result.code, result.err) == (0, "")
+    assert str(tmp_path / "drift.html") in result.out
+    page = (tmp_path / "drift.html").read_text(encoding="utf-8")
+    assert "<html" in page[:5_000].lower()
+    assert "detection threshold is 0.3" in page
+    assert not list((shop.folder / ".retraining" / "runs").glob("check-*"))
+
+
 def test_report_that_was_not_made_is_said_and_not_written(shop: Shop, tmp_path: Path) -> None:
     result = shop.retrain("check", "steady", "--as-of", NOW, "-q", "--report", str(tmp_path / "drift.html"))
 
