@@ -546,11 +546,48 @@ def test_file_whose_rows_are_damaged_is_unavailable_and_nothing_is_written(tmp_p
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_password_in_an_address_is_refused_and_not_shown():
+@pytest.mark.parametrize(
+    "source",
+    [
+        "postgresql://user:secret@db/shop#public.rows",
+        "postgresql://user:sec/secret@db/shop#public.rows",
+        "postgresql://user:a secret@db/shop#public.rows",
+        "postgresql://user:${NAME}secret@db/shop#public.rows",
+        "postgresql://user:${NAME}@secret@db/shop#public.rows",
+        "postgresql://db/shop?user=u&password=secret#public.rows",
+        "postgresql://user:${NAME}@db/shop?sslpassword=secret#public.rows",
+        "host=db password=secret dbname=shop",
+        "https://secret@db/rows.parquet",
+    ],
+)
+def test_password_in_a_source_is_refused_and_not_shown(source: str):
     with pytest.raises(ValidationError, match="holds a password") as caught:
-        SPEC.model_validate(SPEC.model_dump() | {"source": "postgresql://user:secret@db/shop#public.rows"})
+        SPEC.model_validate(SPEC.model_dump() | {"source": source})
     assert "secret" not in explain(caught.value.errors()[0])[0]
-    assert "secret" not in show("postgresql://user:secret@db/shop#public.rows")
+    assert "secret" not in show(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "postgresql://user:${NAME}@db:5432/shop#public.rows",
+        "postgresql://${USER}:${NAME}@db/shop?sslmode=verify-full&sslkey=/etc/retrain/client.key#public.rows",
+        "postgresql://db/shop?user=u&password=${NAME}#public.rows",
+        "postgresql://user@db/shop#public.rows",
+        "data/day=*/rows.parquet",
+        "spark:shop.rows",
+    ],
+)
+def test_source_without_a_password_is_taken_as_it_is(source: str):
+    assert SPEC.model_validate(SPEC.model_dump() | {"source": source}).source == source
+
+
+@pytest.mark.parametrize("where", ["127.0.0.1:port", "127.0.0.1:99999", "[::1"])
+def test_address_that_is_none_is_told(where: str, tmp_path: Path):
+    pytest.importorskip("psycopg")
+    data = IbisData(tmp_path, {"NAME": "secret"})
+    with pytest.raises(BadInput, match="not the address of a database"):
+        data.columns(SPEC.model_copy(update={"source": f"postgresql://user:${{NAME}}@{where}/shop#public.rows"}))
 
 
 def test_password_from_the_environment_is_not_shown_when_the_server_is_away(tmp_path: Path):

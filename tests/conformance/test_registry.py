@@ -509,6 +509,10 @@ def test_server_that_is_no_mlflow_or_refuses_is_never_read_as_no_champion(
         ("http://host:5000/models", "http://host:5000/models"),
         ("sqlite:////srv/mlflow.db", "sqlite:////srv/mlflow.db"),
         ("models:/prices@champion", "models:/prices@champion"),
+        ("postgresql://user:s3 cr\net@host/db", "postgresql://user:***@host/db"),
+        ("host=db password=s3cret user=u", "host=db password=*** user=u"),
+        ("password = 's3 cret'", "password = ***"),
+        ("the password is wrong", "the password is wrong"),
     ],
 )
 def test_passwords_and_tokens_are_masked_and_nothing_else(text: str, shown: str):

@@ -4,6 +4,9 @@ DuckDB's answers are the expected ones; that they are right is shown by tests/co
 """
 
 import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +18,9 @@ import pytest
 
 from tests.engines.conftest import PASSWORD, USER
 from tools import validation
+from tools.adapters.engines import postgres_address
 from tools.adapters.ibis_data import IbisData
+from tools.adapters.spark_engine import by_rows
 from tools.contracts.peers import DriftRequest, Envelope, MonitoringConfig
 from tools.contracts.profile import DataSpec, ValidationSpec
 from tools.contracts.profiling import SchemaRule
@@ -230,18 +235,82 @@ def test_verdicts_of_drift_and_validation_are_the_same(both: Both):
     assert "amount" in drifted
 
 
-def test_query_that_takes_too_long_is_cancelled(postgres: str, folder: Path):
+def slow(data: IbisData, spec: DataSpec) -> Any:
+    """Minutes of work, in steps short enough that an engine which stops between rows stops at once."""
+    table = data._engines.of(spec.source).table(spec.source)  # the port itself asks nothing slow
+    few = [table.select(table["amount"].name(f"x{number}")).limit(300) for number in range(4)]
+    joined = few[0].cross_join(few[1]).cross_join(few[2]).cross_join(few[3])
+    return joined.aggregate(most=(joined["x0"] * joined["x1"] + joined["x2"] * joined["x3"]).max())
+
+
+def test_query_that_takes_too_long_is_cancelled(both: Both):
+    started = time.monotonic()
+    with both.data.budget(queries=10, seconds=2), pytest.raises(TimedOut, match="cancelled after 2 s"):
+        both.data._ask(both.spec, slow(both.data, both.spec))
+    assert both.data.count(both.spec, BASE, AS_OF, AS_OF)[0] > 0
+    assert time.monotonic() - started < 60
+
+
+def test_cancelling_leaves_the_queries_of_other_threads_alone(spark: None, folder: Path):
+    data, spec = IbisData(folder), SPEC.model_copy(update={"source": "spark:rows.parquet"})
+    done = threading.Event()
+    counted: list[int] = []
+
+    def count() -> None:
+        while not done.is_set():
+            counted.append(data.count(spec, BASE, AS_OF, AS_OF)[0])
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(count)
+        try:
+            with data.budget(queries=1, seconds=3), pytest.raises(TimedOut):
+                data._ask(spec, slow(data, spec))
+        finally:
+            done.set()
+        assert other.result(60) is None
+    assert set(counted) == {data.count(spec, BASE, AS_OF, AS_OF)[0]}
+
+
+def test_rows_of_a_cluster_come_as_those_of_a_local_session(spark: None, folder: Path):
+    engine = IbisData(folder)._engines.of("spark:rows.parquet")
+    table = engine.table("spark:rows.parquet")
+    engine.fetch(table, folder / "written.parquet")
+    by_rows(engine._session.sql(engine.con.compile(table)), folder / "streamed.parquet")
+    written, streamed = (pd.read_parquet(folder / name) for name in ("written.parquet", "streamed.parquet"))
+    assert len(streamed) == ROWS + 3
+    order = ["at", "amount", "huge"]
+    pd.testing.assert_frame_equal(
+        streamed.sort_values(order, ignore_index=True), written.sort_values(order, ignore_index=True)
+    )
+
+
+def test_spark_reads_an_address_of_its_own(spark: None, folder: Path):
+    source = f"spark:{(folder / 'rows.parquet').as_uri()}"
+    assert IbisData(folder).time_range(SPEC.model_copy(update={"source": source}), AS_OF)
+    with pytest.raises((BadInput, Unavailable), match="rowz"):
+        IbisData(folder).columns(SPEC.model_copy(update={"source": source.replace("rows", "rowz")}))
+
+
+def test_connection_that_the_server_ended_is_opened_anew(postgres: str, folder: Path):
+    import psycopg
+
     _load(postgres, folder)
     data = IbisData(folder, {"PGTEST_PASSWORD": PASSWORD})
     spec = SPEC.model_copy(update={"source": f"{postgres}#shop.rows"})
-    engine = data._engines.of(spec.source)  # the slow query is not one of the port's
-    joined = table = engine.table(spec.source)
-    for number in range(3):
-        joined = joined.cross_join(table.view().select(lambda t, number=number: t["amount"].name(f"x{number}")))
-    slow = joined.aggregate(most=(joined["amount"] * joined["x0"] + joined["x1"] * joined["x2"]).max())
-    with data.budget(queries=10, seconds=1), pytest.raises(TimedOut, match="cancelled after 1 s"):
-        data._ask(spec, slow)
-    assert data.count(spec, BASE, AS_OF, AS_OF)[0] > 0
+    before = data.count(spec, BASE, AS_OF, AS_OF)
+    address = postgres_address(spec.source, {"PGTEST_PASSWORD": PASSWORD})
+    address["dbname"] = address.pop("database")
+    with psycopg.connect(**address, autocommit=True) as admin:
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+    with pytest.raises(Unavailable, match="could not be read"):
+        data.count(spec, BASE, AS_OF, AS_OF)
+    assert data.count(spec, BASE, AS_OF, AS_OF) == before
+
+
+def test_parameters_of_an_address_reach_the_driver(postgres: str, folder: Path):
+    data = IbisData(folder, {"PGTEST_PASSWORD": PASSWORD})
+    with pytest.raises(Unavailable, match="SSL"):  # which this server has not
+        data.columns(SPEC.model_copy(update={"source": f"{postgres}?sslmode=require#shop.rows"}))
 
 
 def test_table_that_is_not_there_is_named(both: Both):

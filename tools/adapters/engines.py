@@ -6,7 +6,6 @@
 stands in a profile, a record or a message.
 """
 
-import os
 import re
 import shutil
 import tempfile
@@ -15,7 +14,7 @@ from collections.abc import Mapping
 from glob import escape
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tools.adapters.data_files import closest, find_files
 from tools.adapters.ibis_columns import reading
@@ -42,7 +41,12 @@ class Engine(Protocol):
         ...
 
     def cancel(self) -> None:
-        """Stop what this connection is doing; called from another thread."""
+        """Stop what this connection is doing, and nothing else; called from another thread."""
+        ...
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is gone, so that another must be opened."""
         ...
 
 
@@ -64,7 +68,7 @@ class Engines:
         """The engine of a source."""
         name = engine_name(source)
         key = f"{name} {source.partition('#')[0]}" if name == "postgresql" else name
-        if key not in self._open:
+        if key not in self._open or self._open[key].closed:
             with reading(source, opening=True):
                 self._open[key] = self._made(name, source)
         return self._open[key]
@@ -77,7 +81,11 @@ class Engines:
     def _made(self, name: str, source: str) -> Any:
         if name == "postgresql":
             return PostgresEngine(source, self._environ)
-        return SparkEngine(self._root) if name == "spark" else DuckEngine(self._root)
+        if name == "spark":
+            from tools.adapters.spark_engine import SparkEngine
+
+            return SparkEngine(self._root)
+        return DuckEngine(self._root)
 
 
 class DuckEngine:
@@ -115,6 +123,10 @@ class DuckEngine:
     def cancel(self) -> None:
         self.con.con.interrupt()
 
+    @property
+    def closed(self) -> bool:
+        return False
+
     def _csv(self, names: list[str]) -> Any:
         """Types follow from all rows, looked at once: a sample's guess would break on a later row."""
         ways: dict[str, Any] = {"union_by_name": True, "nullstr": _CSV_NULLS, "allow_quoted_nulls": False}
@@ -144,18 +156,9 @@ class PostgresEngine:
             import ibis
             import psycopg
         except ImportError as error:
-            raise _not_installed("PostgreSQL", "postgres") from error
-        where = urlsplit(source.partition("#")[0])
-        password = expanded(unquote(where.password), environ) if where.password else None
+            raise not_installed("PostgreSQL", "postgres") from error
         try:
-            self.con: Any = ibis.postgres.connect(
-                host=where.hostname,
-                port=where.port or 5432,
-                user=expanded(unquote(where.username), environ) if where.username else None,
-                password=password,
-                database=expanded(where.path.lstrip("/"), environ) or None,
-                connect_timeout=10,
-            )
+            self.con: Any = ibis.postgres.connect(**{"connect_timeout": 10, **postgres_address(source, environ)})
         except psycopg.Error as error:
             shown = masked(source)
             raise Unavailable(
@@ -164,6 +167,7 @@ class PostgresEngine:
                 value=shown,
                 remedy="check host, port, database, user and the password's variable",
             ) from None  # the driver's traceback may hold what was passed to it
+        weakref.finalize(self, self.con.con.close)
 
     def table(self, source: str) -> Any:
         name = source.partition("#")[2]
@@ -196,59 +200,31 @@ class PostgresEngine:
     def cancel(self) -> None:
         self.con.con.cancel()
 
+    @property
+    def closed(self) -> bool:
+        return self.con.con.closed
 
-class SparkEngine:
-    """A table or Parquet path of the Spark session: a local one, or what SPARK_REMOTE and spark-defaults say."""
 
-    def __init__(self, root: Path) -> None:
-        try:
-            import ibis
-            from pyspark.sql import SparkSession
-        except ImportError as error:
-            raise _not_installed("Spark", "spark") from error
-        if "SPARK_REMOTE" in os.environ:
-            session = SparkSession.builder.getOrCreate()
-        else:
-            session = (
-                SparkSession.builder.config("spark.ui.enabled", "false")
-                .config("spark.sql.session.timeZone", "UTC")
-                .config("spark.sql.shuffle.partitions", "4")
-                .config("spark.driver.bindAddress", "127.0.0.1")
-                .config("spark.driver.host", "127.0.0.1")
-                .getOrCreate()
-            )
-        # Else times are written in nanoseconds, in a form of Spark's own.
-        session.conf.set("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
-        self._root, self._session = root, session
-        self.con: Any = ibis.pyspark.connect(session)
+def postgres_address(source: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    """What the driver is told: the URL's parts, and its parameters (`?sslmode=verify-full`) as they stand.
 
-    def table(self, source: str) -> Any:
-        name = source.removeprefix("spark:")
-        if not name.endswith((".parquet", "/")) and "*" not in name:
-            try:
-                return self.con.table(name.rpartition(".")[2], database=name.rpartition(".")[0] or None)
-            except Exception as error:
-                raise _unknown_to_spark(source) from error
-        files, _ = find_files(self._root, name)
-        return self.con.read_parquet([str(file) for file in files] if len(files) > 1 else str(files[0]))
-
-    def fetch(self, expr: Any, path: Path) -> None:
-        # By way of Spark's own writer: its rows would all come into memory otherwise.
-        folder = path.with_name(path.name + ".spark")
-        try:
-            self._session.sql(self.con.compile(expr)).write.mode("overwrite").parquet(f"file://{folder.absolute()}")
-            import pyarrow.dataset as ds
-            import pyarrow.parquet as pq
-
-            rows = ds.dataset(folder, format="parquet", ignore_prefixes=["_", "."])
-            with pq.ParquetWriter(path, rows.schema) as file:
-                for batch in rows.to_batches():
-                    file.write_batch(batch)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def cancel(self) -> None:
-        self._session.sparkContext.cancelAllJobs()
+    Raises:
+        BadInput: the address is none, or names a variable that is not set.
+    """
+    try:
+        where = urlsplit(source.partition("#")[0])
+        port = where.port or 5432
+    except ValueError:
+        shown = masked(source)
+        raise BadInput(
+            f"{shown} is not the address of a database",
+            thing="data.source",
+            value=shown,
+            remedy="postgresql://USER:${PASSWORD}@HOST:PORT/DB#SCHEMA.TABLE, the port a number up to 65535",
+        ) from None
+    parts = {"user": where.username, "password": where.password, "database": where.path.lstrip("/")}
+    given = {"host": where.hostname} | {name: expanded(unquote(text), environ) for name, text in parts.items() if text}
+    return given | {"port": port} | {name: expanded(text, environ) for name, text in parse_qsl(where.query)}
 
 
 def expanded(text: str, environ: Mapping[str, str]) -> str:
@@ -276,16 +252,7 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _unknown_to_spark(source: str) -> BadInput:
-    return BadInput(
-        f"Spark knows no table {source.removeprefix('spark:')!r}",
-        thing="data.source",
-        value=source,
-        remedy="spark:DATABASE.TABLE, or spark:PATH.parquet for files",
-    )
-
-
-def _not_installed(what: str, extra: str) -> BadInput:
+def not_installed(what: str, extra: str) -> BadInput:
     return BadInput(
         f"{what} cannot be read: its driver is not installed",
         thing="data.source",

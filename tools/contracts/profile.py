@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from tools.contracts.base import Contract
 from tools.contracts.request import Direction, GuardrailSpec, Unit
+from tools.masking import masked
 
 Mode = Literal["observe", "recommend", "act"]
 Task = Literal["classification", "regression"]
@@ -38,7 +39,11 @@ class ChampionRule(Contract):
 
 def _without_password(source: str) -> str:
     """The profile stands in every record of a run: what must not be known must not be in it."""
-    if re.search(r"://[^/@\s:]*:(?!\$\{\w+\}@)[^/\s]*@", source):
+    # Where a variable stands for the whole secret, nothing is left that would have to be masked.
+    named = re.sub(
+        r":\$\{\w+\}@(?=[^@]*$)|[?&]sslkey=[^&#]*|[?&][\w.-]+=\$\{\w+\}(?=[&#]|$)|=\$\{\w+\}(?=\s|$)", "", source
+    )
+    if masked(named) != named:
         raise ValueError("holds a password; write ${NAME} and set that variable where `retrain` runs")
     return source
 
