@@ -193,8 +193,9 @@ def _measured_on(item: EvidenceItem, date: str) -> bool:
 def values_of(item: EvidenceItem) -> list[float]:
     """Every number the item holds: its fields, and those in its statement outside the names in its key."""
     found = [float(v) for v in (item.value, item.low, item.high, item.threshold, item.n) if v is not None]
-    # A slice's value may be said, and a column's name: 7 of `comparison/accuracy/day=7` and of `validation/nulls/7`.
-    found += [float(text) for text in re.findall(r"[=/](\d{1,15}(?:\.\d+)?)$", item.key)]
+    # A slice's value may be said, and a column's name: 7 of `comparison/accuracy/day=7`, `comparison/accuracy/7=no` and
+    # `validation/nulls/7`.
+    found += [float(text) for text in re.findall(r"[=/](\d{1,15}(?:\.\d+)?)(?:(?==)|$)", item.key)]
     statement = speakable(item.statement)
     for name in subjects(item):
         statement = _without(statement, name)

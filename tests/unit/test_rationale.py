@@ -311,6 +311,14 @@ def test_a_text_that_opens_with_another_decision_is_a_fault(taken: str, other: s
     assert check(f"The decision is {taken}.", _policy(decision), ALL) == ()
 
 
+@pytest.mark.parametrize("key", ["comparison/f1/7=3", "comparison/f1/day=7", "validation/nulls/7"])
+def test_a_number_that_is_a_columns_name_or_a_slices_value_may_be_said_and_no_other(key: str) -> None:
+    item = EvidenceItem(id="E1", key=key, outcome="improved", statement="It gained.")
+
+    assert check("Deploy. It gained where 7 is [E1].", _policy(), (item,), ()) == ()
+    assert check("Deploy. It gained where 8 is [E1].", _policy(), (item,), ()) == ("states 8, which E1 does not hold",)
+
+
 def test_an_empty_text_is_a_fault() -> None:
     assert check(" \n ", _policy(), ALL) == ("it is empty",)
 
