@@ -228,7 +228,7 @@ def test_check_touches_nothing_and_says_whether_the_trigger_fires(shop: Shop, mo
 
     result = shop.retrain("check", model, "--as-of", NOW, "--json")
 
-    assert set(result.json) == {"staleness", "trigger"}
+    assert set(result.json) == {"staleness", "trigger", "alert"}
     assert shop.retrain("runs", "list", "--json").json == before
 
 
