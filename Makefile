@@ -39,6 +39,7 @@ unit: $(VENV)/.ready
 # Real engines: Debian's PostgreSQL and a local Spark (which needs Java 17).
 engines: $(VENV)/.engines
 	ENGINES_REQUIRED=1 timeout 1500 $(BIN)/python -m pytest -m engines tests/engines
+	$(BIN)/python -m pytest -n 0 tests/conformance/test_data_source.py -k "password or address or variable"
 
 $(VENV)/.engines: $(VENV)/.ready requirements-engines.lock
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \

@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """A real PostgreSQL server and a local Spark session, started by the tests and ended by them.
 
 Where one cannot be had the tests are skipped with the reason; with `ENGINES_REQUIRED` set, as `make engines` does, that fails.

@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """The same rows behind DuckDB, PostgreSQL and Spark: the same hashes, samples, counts and verdicts.
 
 DuckDB's answers are the expected ones; that they are right is shown by tests/conformance/test_data_source.py.

@@ -1,4 +1,4 @@
-# pyright: basic
+# pyright: basic, reportMissingImports=false
 """Where do a source's rows live, and how is that engine opened, asked and stopped?
 
 `data.source` is one of: a file, folder or glob (DuckDB reads it) · `postgresql://USER:${PASSWORD}@HOST:PORT/DB#SCHEMA.TABLE` ·
@@ -152,13 +152,14 @@ class PostgresEngine:
     """A table of a PostgreSQL database."""
 
     def __init__(self, source: str, environ: Mapping[str, str]) -> None:
+        address = postgres_address(source, environ)
         try:
             import ibis
             import psycopg
         except ImportError as error:
             raise not_installed("PostgreSQL", "postgres") from error
         try:
-            self.con: Any = ibis.postgres.connect(**{"connect_timeout": 10, **postgres_address(source, environ)})
+            self.con: Any = ibis.postgres.connect(**{"connect_timeout": 10, **address})
         except psycopg.Error as error:
             shown = masked(source)
             raise Unavailable(

@@ -1,4 +1,4 @@
-# pyright: basic
+# pyright: basic, reportMissingImports=false
 """Tables and Parquet paths of a Spark session: a local one, unless spark-defaults or SPARK_REMOTE say otherwise."""
 
 import os
