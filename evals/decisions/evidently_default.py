@@ -1,9 +1,10 @@
 """What does Evidently 0.7.23's DataDriftPreset flag by default? Its switch of methods, with scipy, so that thousands of draws take
-minutes; `agreement` holds it against the real preset.
+minutes; `staleness_false_alarms` holds it against the real `preset`.
 
-Up to 1,000 reference rows p-values below 0.05 (Kolmogorov-Smirnov for more than 5 distinct numbers, chi-square, z for two values);
-above, distances of at least 0.1 (Wasserstein over the reference's standard deviation, Jensen-Shannon for categories and few
-numbers), whatever the current window's size. Nulls are left out. The data set drifted where half of the columns did.
+Nulls and infinities are left out first. Up to 1,000 reference values: p-values, Kolmogorov-Smirnov for more than 5 distinct numbers
+(at most 0.05), chi-square, or z for two values (below 0.05). Above: distances of at least 0.1 (Wasserstein over the reference's
+standard deviation, Jensen-Shannon for categories and few numbers), whatever the current window's size. The data set drifted where
+half of the columns did.
 """
 
 from typing import Any, Final
@@ -19,15 +20,15 @@ _STATS: Any = stats
 
 def flagged(reference: Any, current: Any) -> bool:
     """Whether one column (pandas series) is called drifted."""
-    ref, cur = reference.dropna(), current.dropna()
+    ref, cur = (side.replace([np.inf, -np.inf], np.nan).dropna() for side in (reference, current))
     if not len(ref) or not len(cur):
         return False
     distinct = int(pd.concat([ref, cur]).nunique())  # pyright: ignore[reportArgumentType]
     number = pd.api.types.is_numeric_dtype(ref) and not pd.api.types.is_bool_dtype(ref)
-    if len(reference) <= 1000:
+    if len(ref) <= 1000:
         if number and distinct > 5:
             # Asymptotic where Evidently computes exactly, which takes seconds; `preset` shows that the flags are the same.
-            return bool(_STATS.ks_2samp(ref, cur, method="asymp").pvalue < 0.05)
+            return bool(_STATS.ks_2samp(ref, cur, method="asymp").pvalue <= 0.05)
         return _by_p_value(ref, cur, distinct)
     if number and distinct > 5:
         norm = max(float(np.std(ref)), 0.001)

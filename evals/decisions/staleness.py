@@ -9,16 +9,23 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from evals.decisions import staleness_drift, staleness_estimates, staleness_nights, staleness_validation
+from evals.decisions import (
+    staleness_estimates,
+    staleness_false_alarms,
+    staleness_nights,
+    staleness_shifts,
+    staleness_traps,
+    staleness_validation,
+)
 from evals.decisions.staleness_streams import Asked, from_file, shipped
 from evals.report import Row, arguments, publish
 from tools.errors import RetrainingError, outcome_of
 
 PARTS: dict[str, Callable[[Asked], list[Row]]] = {
-    "drift": staleness_drift.false_alarms,
+    "drift": staleness_false_alarms.rows,
     "nights": staleness_nights.rows,
-    "shifts": staleness_drift.shifts,
-    "traps": staleness_drift.traps,
+    "shifts": staleness_shifts.rows,
+    "traps": staleness_traps.rows,
     "estimates": staleness_estimates.rows,
     "validation": staleness_validation.rows,
 }

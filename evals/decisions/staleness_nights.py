@@ -7,7 +7,6 @@ An alert that stays is one until a night without it. The twin: from night `BREAK
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -19,7 +18,7 @@ from scipy import stats
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from evals.decisions.staleness_estimates import criteria_of, numbers
-from evals.decisions.staleness_streams import Asked, Stream
+from evals.decisions.staleness_streams import Asked, Stream, on_all_cores
 from evals.report import Row, share
 from tools import alerts, drift, drift_reply, staleness
 from tools.adapters.drift_columns import MATURE, PREDICTION, PROBA, Windows
@@ -32,7 +31,7 @@ from tools.scored_rows import ScoredRows
 MODELS, NIGHTS, WINDOW, DELAY = 40, 365, 28, 2
 TWINS, BREAKS, WRONG, SOON = 10, 180, 0.3, 60
 TRAIN, BASELINE, REFERENCE = 1_500, 1_000, 1_500
-MOST_A_NIGHT: Final = 36
+LEAST_A_NIGHT, MOST_A_NIGHT = 3, 36
 MOST_COLUMNS: Final = 6
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 TRIGGERS: Final = TriggersSpec(drift=DriftTrigger(), performance=PerformanceTrigger(max_loss=0.03))
@@ -47,29 +46,43 @@ class Year:
     tickets: tuple[int, ...]
 
     @staticmethod
-    def episodes(nights: Sequence[int]) -> int:
-        """Runs of consecutive nights."""
-        return sum(1 for i, night in enumerate(nights) if i == 0 or nights[i - 1] != night - 1)
+    def episodes(nights: Sequence[int]) -> tuple[int, ...]:
+        """First nights of the runs of consecutive nights."""
+        return tuple(night for i, night in enumerate(nights) if i == 0 or nights[i - 1] != night - 1)
 
 
 def rows(asked: Asked) -> list[Row]:
-    """Pages and tickets of a year in all; the twin's detections."""
-    models, twins, nights = (2, 1, 40) if asked.quick else (MODELS, TWINS, NIGHTS)
-    breaks = 20 if asked.quick else BREAKS
-    jobs = [(asked.streams[k % len(asked.streams)], k, nights, None) for k in range(models)]
-    jobs += [(asked.streams[k % len(asked.streams)], 1_000 + k, nights, breaks) for k in range(twins)]
-    if asked.quick:
-        years = [_year(*job) for job in jobs]
-    else:
-        with ProcessPoolExecutor(2) as pool:
-            years = list(pool.map(_one, jobs))
+    """Pages and tickets of a year in all; the twin's detections. Streams too short for a year are named."""
+    long_enough = [stream for stream in asked.streams if _a_night(stream) >= LEAST_A_NIGHT]
+    needed = TRAIN + BASELINE + REFERENCE + LEAST_A_NIGHT * (NIGHTS + WINDOW)
+    short = [
+        Row(f"{s.name}: a year of nights not measured: {len(s.frame):,} rows, {needed:,} are needed", float("nan"), n=0)
+        for s in asked.streams
+        if s not in long_enough
+    ]
+    return [*(_measured(long_enough, quick=asked.quick) if long_enough else []), *short]
+
+
+def _a_night(stream: Stream) -> int:
+    """Rows that arrive a night."""
+    return min(MOST_A_NIGHT, (len(stream.frame) - TRAIN - BASELINE - REFERENCE) // (NIGHTS + WINDOW))
+
+
+def _measured(streams: Sequence[Stream], *, quick: bool) -> list[Row]:
+    models, twins, nights = (2, 1, 40) if quick else (MODELS, TWINS, NIGHTS)
+    breaks = 20 if quick else BREAKS
+    jobs: list[tuple[Stream, int, int, int | None]] = []
+    jobs += [(streams[k % len(streams)], k, nights, None) for k in range(models)]
+    jobs += [(streams[k % len(streams)], 1_000 + k, nights, breaks) for k in range(twins)]
+    years = on_all_cores(_year, jobs, quick=quick)
     quiet, broken = years[:models], years[models:]
     what = f"{models} undrifted models × {nights} nights"
     found = [
-        _count(f"{what}: {level}", sum(Year.episodes(getattr(year, level)) for year in quiet), 52)
+        _count(f"{what}: {level}", sum(len(Year.episodes(getattr(year, level))) for year in quiet), 52)
         for level in ("pages", "tickets")
     ]
-    firsts = [min((n for n in year.pages if n >= breaks), default=None) for year in broken]
+    # A page that was up before the break tells nothing about it.
+    firsts = [min((night for night in Year.episodes(year.pages) if night >= breaks), default=None) for year in broken]
     soon = [first - breaks for first in firsts if first is not None and first - breaks <= SOON]
     found.append(share(f"{WRONG:.0%} of the labels wrong: paged within {SOON} nights", len(soon), len(broken)))
     if soon:
@@ -85,17 +98,13 @@ def _count(name: str, count: int, most: int) -> Row:
     return Row(f"{name} in all", float(count), low, high, 1, f"at most {most}", met)
 
 
-def _one(job: tuple[Stream, int, int, int | None]) -> Year:
-    return _year(*job)
-
-
-def _year(stream: Stream, seed: int, nights: int, breaks: int | None) -> Year:
+def _year(job: tuple[Stream, int, int, int | None]) -> Year:
+    """One model (stream, seed, nights, night from which labels are wrong)."""
+    stream, seed, nights, breaks = job
     g = np.random.default_rng(seed)
     frame = stream.frame.iloc[g.permutation(len(stream.frame))].reset_index(drop=True)
     fixed = TRAIN + BASELINE + REFERENCE
-    a_night = min(MOST_A_NIGHT, (len(frame) - fixed) // (NIGHTS + WINDOW))
-    if a_night < 3:
-        raise ValueError(f"{stream.name} has {len(frame)} rows, too few for a year of nights")
+    a_night = _a_night(stream)
     frame = frame.head(fixed + a_night * (NIGHTS + WINDOW))
     table, scored = _table(stream, frame, breaks, fixed, a_night, g)
     criteria = criteria_of(stream, "accuracy" if stream.task == "classification" else "mean_absolute_error")
@@ -133,7 +142,7 @@ def _table(
         model = HistGradientBoostingClassifier(max_iter=40, random_state=0).fit(x[:TRAIN], y[:TRAIN])
     if breaks is not None:
         late = np.arange(len(y)) >= fixed + a_night * (breaks + WINDOW)
-        y = np.where(late & (g.random(len(y)) < WRONG), g.permutation(y)[::-1] if y.dtype.kind == "f" else 1 - y, y)
+        y = np.where(late & (g.random(len(y)) < WRONG), _others(y, g), y)
     outputs = {"prediction": model.predict(x)}
     columns: dict[str, Any] = {name: pa.Array.from_pandas(frame[name]) for name in names}
     if stream.task == "classification":
@@ -143,6 +152,14 @@ def _table(
     columns |= {PROBA + n.removeprefix("proba:"): v for n, v in outputs.items() if n.startswith("proba:")}
     hours = np.arange(len(y), dtype=np.float64) * (24.0 * 3_600 / a_night)
     return pa.table(columns), ScoredRows.from_columns(task=stream.task, y=y, outputs=outputs, time=hours)
+
+
+def _others(y: Any, g: np.random.Generator) -> Any:
+    """Wrong labels: another class each, or other rows' values."""
+    if y.dtype.kind == "f":
+        return g.permutation(y)
+    classes = int(y.max()) + 1
+    return (y + g.integers(1, max(classes, 2), len(y))) % classes
 
 
 def _level(

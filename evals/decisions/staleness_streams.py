@@ -1,17 +1,23 @@
 """Which real streams are the staleness evals measured on? The three that ship, or one of anybody's own."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
+import numpy as np
 import pandas as pd
 
 from evals.decisions.streams import MOST_CLASSES
 from tools.contracts.profile import Task
 from tools.errors import BadInput
 
+J = TypeVar("J")
+R = TypeVar("R")
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+PARTS: Final = 4
 MOST_TEXTS = 0.5
 """A text column with more distinct values than this share of the rows is an id, which no model should see."""
 
@@ -85,3 +91,24 @@ def from_file(path: Path, time: str, target: str, drop: Sequence[str] = (), name
 def _is_id(column: Any) -> bool:
     text = pd.api.types.is_string_dtype(column) or pd.api.types.is_object_dtype(column)
     return bool(text and column.nunique() > MOST_TEXTS * len(column))
+
+
+def parts(stream: Stream) -> list[Any]:
+    """The features of `PARTS` consecutive parts of a stream: between two draws from one part nothing drifted."""
+    frame = stream.frame[list(stream.features)]
+    size = len(frame) // PARTS
+    return [frame.iloc[k * size : (k + 1) * size].reset_index(drop=True) for k in range(PARTS)]
+
+
+def draw(part: Any, n: int, m: int, g: np.random.Generator) -> tuple[Any, Any]:
+    """Two windows of n and m rows without a row in common."""
+    places = g.choice(len(part), n + m, replace=False)
+    return part.iloc[places[:n]], part.iloc[places[n:]]
+
+
+def on_all_cores(job: Callable[[J], R], jobs: Sequence[J], *, quick: bool) -> list[R]:
+    """Results in order; in this process for a quick run, whose jobs take less time than the workers' start."""
+    if quick:
+        return [job(one) for one in jobs]
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(job, jobs))

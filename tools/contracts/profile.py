@@ -180,10 +180,10 @@ class ScheduledTrigger(Contract):
 
 
 class DriftTrigger(Contract):
-    share_of_columns: Annotated[float, Field(gt=0, le=1)] = 0.3
+    share_of_columns: Annotated[float, Field(gt=0, le=1)] = 0.5
     """The data set counts as drifted when at least this share of the features has."""
-    min_effect: Annotated[float, Field(gt=0, le=1)] = 0.15
-    """Least distance (Jensen-Shannon, 0 to 1) beside significance."""
+    min_effect: Annotated[float, Field(gt=0, le=1)] = 0.08
+    """Least distance (Jensen-Shannon, 0 to 1) beside significance; 0.08 is a normal column's shift by a fifth of its sd."""
     predictions: bool = True
     """Whether the champion's predictions (and the labels) are compared too."""
     weigh: bool = True
