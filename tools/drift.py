@@ -27,7 +27,7 @@ from tools.contracts.base import Contract, UtcDatetime
 from tools.contracts.evidence import Outcome
 from tools.drift_distance import Pair
 from tools.drift_explain import AspectType
-from tools.drift_signals import BROKEN_DATA
+from tools.drift_signals import BROKEN_DATA, p_told
 
 Kind = Literal["numeric", "categorical", "boolean"]
 DriftType = Literal[AspectType, "vanished", "type_change", "not_comparable"]
@@ -268,7 +268,7 @@ def _statement(column: str, worst: Aspect, aspects: Sequence[Aspect], min_effect
     if worst.effect is None or worst.p_value is None:
         return f"{column}: could not tell, {worst.why}: too few to compare."
     of = "" if worst.name == "values" else f"{worst.name}, "
-    numbers = f"{of}distance {worst.effect:.3f} (least that counts {min_effect:g}), p {worst.p_value:.2g}"
+    numbers = f"{of}distance {worst.effect:.3f} (least that counts {min_effect:g}), {p_told(worst.p_value)}"
     if worst.outcome == "bad":
         whys = [a.why for a in (worst, *aspects) if a.outcome == "bad" and a.why]
         return f"{column}: drifted, {numbers}{''.join(f'; {why}' for why in dict.fromkeys(whys))}."

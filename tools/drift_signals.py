@@ -21,6 +21,7 @@ BROKEN_DATA: Final[frozenset[str]] = frozenset({"null_share", "infinite", "unit"
 """`driftType`s that ask for the data to be mended before any training on them."""
 MOST_COLUMNS: Final = 60
 """Columns shown one by one: drifted ones first. The share counts all of them, and the whole reply is kept with the run."""
+_LEAST_P: Final = 1e-99
 _OUTCOMES: Final[dict[str, Outcome]] = {
     "none": "ok",
     "drifted": "bad",
@@ -89,13 +90,18 @@ def _side(rule: Rule, subject: str, what: str, found: FeatureDrift | None, why: 
     return _column(rule, subject, found, what)
 
 
+def p_told(p_value: float) -> str:
+    """A p-value in words; below `_LEAST_P` the tails' own approximations decide the digits."""
+    return f"p {p_value:.2g}" if p_value >= _LEAST_P else f"p below {_LEAST_P:.0e}"
+
+
 def _column(rule: Rule, subject: str, found: FeatureDrift, what: str) -> Signal:
     outcome: Outcome = _OUTCOMES.get(found.severity, "could_not_tell")
     parts = [found.drift_type]
     if found.drift_score is not None:
         parts.append(f"distance {found.drift_score:.3f}")
     if found.p_value is not None:
-        parts.append(f"corrected p {found.p_value:.2g}")
+        parts.append(f"corrected {p_told(found.p_value)}")
     if found.since is not None and outcome == "bad":
         parts.append(f"since {found.since:%Y-%m-%d}")
     return Signal(

@@ -135,7 +135,7 @@ def performance_signal(evidence: PerformanceEvidence, max_loss: float, checks_a_
             n_reference=evidence.baseline_n,
             unit=evidence.metric,
             statement=(
-                f"{evidence.metric}: {evidence.n} recent rows have a mature label{trained}, too few to measure its loss."
+                f"{evidence.metric}: {evidence.n:,} recent rows have a mature label{trained}, too few to measure its loss."
             ),
         )
     outcome: Outcome = "could_not_tell"
@@ -161,7 +161,7 @@ def performance_signal(evidence: PerformanceEvidence, max_loss: float, checks_a_
         since=since,
         unit=evidence.metric,
         statement=(
-            f"{evidence.metric} {said}: {evidence.recent:.4g} on {evidence.n} recent rows{trained}, "
+            f"{evidence.metric} {said}: {evidence.recent:.4g} on {evidence.n:,} recent rows{trained}, "
             f"{evidence.baseline:.4g} at registration, a loss of {loss:.4g} ({low:.4g} to {high:.4g}; accepted below "
             f"{max_loss:g}; p {p_value:.2g}, asked for below {ALPHA / checks_a_year:.2g}){dated}."
         ),

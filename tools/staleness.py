@@ -3,7 +3,7 @@
 | signal | measured bad when | can make stale | shown as |
 |---|---|---|---|
 | `age` | the last training row is older than `max_age` | yes | days |
-| `freshness` | the newest row is older than `max_data_lag` | no: nothing is known then | days |
+| `freshness` | the newest row is older than `max_data_lag`, or there is none to look at | no: nothing is known then | days |
 | `drift`, data set | the weighted share of drifted columns reaches `share_of_columns` (`drift_signals`) | yes | share |
 | `drift`, a column | both significant (corrected over columns and nights) and at least `min_effect` | no | distance |
 | `prediction_drift` | the champion's predictions moved against the baseline rows | no | distance |
@@ -16,7 +16,7 @@
   every configured one is `ok`, except that one of several may be `could_not_tell`. Everything else is `could_not_measure`: a
   signal that was not measured, nothing but doubts, no rule at all, or data that are not fresh (old rows say nothing about now).
 * **Recommendation**, the first that applies:
-  `fix_data`: the data are late, a column is broken rather than moved, or labels stopped ·
+  `fix_data`: the data are late, gone or cannot be read, a column is broken rather than moved, or labels stopped ·
   `roll_back`: performance is bad within the cool-down after a promotion, and there is a version to go back to ·
   `retrain`: stale ·
   `wait_for_labels`: too few recent rows have a mature label; or nothing is measured bad on labels, but the estimate fell or the
@@ -54,6 +54,7 @@ def assess(
     sides_failure: str | None = None,
     promoted_at: datetime | None = None,
     last_known_good: str | None = None,
+    nothing_recent: Signal | None = None,
     effort: Effort | None = None,
 ) -> StalenessReport:
     """Puts the evidence together; the rules stand in the module's docstring.
@@ -74,10 +75,12 @@ def assess(
         sides_failure: Why predictions and labels could not be compared, where the reply does not have them.
         promoted_at: When the champion became champion.
         last_known_good: Version to go back to.
+        nothing_recent: That there are no recent rows at all, or that they cannot be read; see `no_recent_rows`.
         effort: What it all cost.
     """
     age = _days_since("age", "model", "champion's last training row", trained_until, as_of, profile_triggers.max_age)
     freshness = _days_since("freshness", DATA_SET, "newest row", newest_row, as_of, profile_triggers.max_data_lag)
+    freshness = freshness or nothing_recent
     columns = drift_signals(profile_triggers.drift, drift, drift_failure)
     sides = side_signals(profile_triggers.drift, drift, sides_failure or drift_failure, target)
     loss = _performance(profile_triggers, performance, performance_failure, primary)
@@ -87,7 +90,8 @@ def assess(
     verdict = _verdict(deciding, acting, freshness)
     recommendation = _recommend(
         verdict=verdict,
-        broken=_is_bad(freshness)
+        broken=nothing_recent is not None
+        or _is_bad(freshness)
         or _is_bad(label_delay)
         or bool(broken_columns(drift))
         or (drift is not None and any(r.action == "fix_data" for r in drift.recommendations)),
@@ -118,7 +122,7 @@ def _days_since(
         outcome, statement = "could_not_measure", f"The {what} is of {then:%Y-%m-%d %H:%M}, after the as-of time."
     else:
         outcome = "bad" if days > limit / _DAY else "ok"
-        statement = f"The {what} is {days:.1f} days old (limit {limit / _DAY:g})."
+        statement = f"The {what} is {days:,.1f} days old (limit {limit / _DAY:g})."
     return Signal(
         rule=rule,
         subject=subject,
@@ -127,6 +131,18 @@ def _days_since(
         threshold=limit / _DAY,
         unit="days",
         statement=statement,
+    )
+
+
+def no_recent_rows(rows: int | None, failure: str | None, since: datetime) -> Signal | None:
+    """The signal for a source without recent rows (`rows` is 0) or one that cannot be read (None); None where there are some."""
+    if rows is None:
+        why = f"The recent rows could not be read: {failure or 'it is not known why'}"
+        return Signal(rule="freshness", subject=DATA_SET, outcome="could_not_measure", statement=why)
+    if rows:
+        return None
+    return Signal(
+        rule="freshness", subject=DATA_SET, outcome="bad", n=0, statement=f"There are no rows since {since:%Y-%m-%d}."
     )
 
 

@@ -66,10 +66,9 @@ def _cool_down_left(cool_down: timedelta, last_finished: datetime | None, now: d
 
 
 def _why_fix(report: StalenessReport) -> str:
-    bad = [
-        s.statement for s in report.signals if s.outcome == "bad" and s.rule in ("freshness", "drift", "label_delay")
-    ]
-    return " ".join(bad) or report.statement
+    told = [s for s in report.signals if s.rule in ("freshness", "drift", "label_delay")]
+    why = [s.statement for s in told if s.outcome == "bad" or (s.rule == "freshness" and s.outcome != "ok")]
+    return " ".join(why) or report.statement
 
 
 def _short(span: timedelta) -> str:

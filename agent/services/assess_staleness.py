@@ -90,6 +90,7 @@ def _measure(deps: Deps, run: Run) -> StalenessReport:
         sides_failure=None if seen is None else seen.failure or seen.no_baseline,
         promoted_at=events[0].at if events else None,
         last_known_good=None if way_back is None else way_back.version,
+        nothing_recent=_nothing_recent(run, summary, seen, no_summary),
         effort=_effort(deps, run, folder),
     )
 
@@ -110,6 +111,16 @@ def _summary(deps: Deps, run: Run, start: datetime | None) -> tuple[WindowSummar
         return deps.data.summary(run.profile.data, start, as_of, as_of, ()), None
     except RetrainingError as failure:
         return None, failure.message
+
+
+def _nothing_recent(run: Run, summary: WindowSummary | None, seen: Recent | None, failure: str | None) -> Signal | None:
+    """Only rules that look at recent rows miss them."""
+    rules = run.profile.triggers
+    if rules.drift is None and rules.performance is None:
+        return None
+    looked_at = None if seen is None else seen.window.rows
+    rows = looked_at if summary is None else summary.rows
+    return staleness.no_recent_rows(rows, failure, run.order.as_of - rules.recent)
 
 
 def _newest(deps: Deps, run: Run, summary: WindowSummary | None) -> datetime | None:

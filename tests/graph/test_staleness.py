@@ -12,10 +12,9 @@ import pytest
 from agent.services import assess_staleness, recent
 from agent.services.champion import find_champion
 from agent.state import Run
-from tests.graph.world import NAME, NO_DRIFT, PROFILE, ROWS, World, add_version, make_world
+from tests.graph.world import NAME, NO_DRIFT, PROFILE, ROWS, Broken, World, add_version, make_world
 from tests.graph.world import with_deps as seen_with
 from tests.streams import CHANGE, NOW
-from tools.adapters.memory_data import MemoryData
 from tools.adapters.memory_peers import ScriptedDriftDetective
 from tools.contracts.evidence import Signal, StalenessReport
 from tools.contracts.peers import DriftRequest, Envelope
@@ -286,19 +285,6 @@ def test_labels_that_stopped_ask_for_the_data_to_be_fixed_and_alert(world: World
 # --- parts that fail
 
 
-class Broken(MemoryData):
-    """A source in which one thing does not work any more."""
-
-    def __init__(self, inner: MemoryData, method: str) -> None:
-        super().__init__(inner.frames)
-        self._method = method
-
-    def __getattribute__(self, name: str) -> Any:
-        if name == object.__getattribute__(self, "__dict__").get("_method"):
-            raise Unavailable(f"{name}: the connection was closed in mid-read", thing="data.source")
-        return object.__getattribute__(self, name)
-
-
 @pytest.mark.parametrize(
     ("method", "rules"),
     [
@@ -387,6 +373,18 @@ def test_table_that_is_gone_ends_no_check(world: World) -> None:
 
     assert report.verdict == "could_not_measure"
     assert all(s.outcome == "could_not_measure" for s in report.signals)
+    assert report.recommendation == "fix_data"
+
+
+def test_old_champion_of_a_source_without_recent_rows_is_no_reason_to_train(tmp_path: Path) -> None:
+    triggers = {"max_age": "1d", "recent": "20d", "drift": {}, "performance": {"max_loss": 0.2}}
+    world = make_world(tmp_path, triggers=triggers)
+    frame = world.data.frames[next(iter(world.data.frames))]
+    world.data.frames = dict.fromkeys(world.data.frames, frame.iloc[:0])
+    report = check(world)
+
+    assert (report.verdict, report.recommendation) == ("stale", "fix_data")
+    assert "There are no rows since" in next(s.statement for s in report.signals if s.rule == "freshness")
 
 
 def test_run_whose_check_fails_in_every_part_still_goes_on_when_somebody_insists(world: World) -> None:

@@ -26,7 +26,7 @@ from tools.contracts.peers import DriftReply
 from tools.contracts.profile import Profile
 from tools.contracts.request import RetrainingRequest, RunKind, RunOrder
 from tools.contracts.training import ModelVersion
-from tools.errors import NotFound
+from tools.errors import NotFound, Unavailable
 from tools.ports import RationaleWriter
 
 NAME = "prices.eu.hourly"
@@ -213,3 +213,16 @@ def _adopt(world: World) -> None:
 def with_deps(world: World, **changes: Any) -> World:
     """The same world seen through other ports."""
     return replace(world, deps=replace(world.deps, **changes))
+
+
+class Broken(MemoryData):
+    """A source in which one thing does not work any more."""
+
+    def __init__(self, inner: MemoryData, method: str) -> None:
+        super().__init__(inner.frames)
+        self._method = method
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == object.__getattribute__(self, "__dict__").get("_method"):
+            raise Unavailable(f"{name}: the connection was closed in mid-read", thing="data.source")
+        return object.__getattribute__(self, name)
