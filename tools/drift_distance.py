@@ -3,45 +3,32 @@
 * **Effect.** Jensen-Shannon divergence in bits of the shares a bin, less its mean under no drift, then the square root:
   0 to 1. Bins of numbers are deciles of both windows together, with a bin of its own for a value that fills a decile,
   and one for each infinity; bins of anything else are its categories. Nulls are no bin: they are compared apart.
-* **No drift** means that the current window is a random part of both windows together. Three tests hold that against
-  the data, each exact or with moments that are exact under it:
-  - G (likelihood ratio) over the bins. Mean and variance from `DRAWS` multivariate hypergeometric draws, tail of a gamma
-    distribution with these moments whose scale is never below 2. Two bins: Fisher's exact test instead.
-  - Kolmogorov-Smirnov over the distinct values (numbers only; ties make it careful).
-  - Mann-Whitney on mid-ranks (numbers only), the one that sees a small shift. Mean, variance and skewness of the rank
-    sum are exact with any ties; the tail is Pearson's type III of these three. Left out where fewer than
-    `MIN_UNTIED` values of the smaller window are expected outside the largest tie.
-  - Fisher's exact test of the categories that moved most, times the number of categories (categories only).
-* **One p-value** from them by the Cauchy combination, which holds for tests that depend on each other.
-
-What was found about the tail at 1e-6, against exact enumeration (tests/unit/test_drift_tails.py): G states the exact p-value
-where bins are well filled and up to 25 times more where some are rare, never less than four fifths of it. Mann-Whitney with
-a value among many equal ones stays within 0.8 to 4 times Fisher's. Kolmogorov-Smirnov is exact for few rows and within a tenth from
-1,000 against 80 on. The former tail, a gamma fitted to the
-Jensen-Shannon divergence, was given up: the probability falls with exp(-G / 2), not with that divergence.
+* **No drift** means that the current window is a random part of both windows together. Tests hold that against the data
+  (`tools.drift_tails`), and the Cauchy combination, which holds for tests that depend on each other, makes one p-value of them.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import special, stats  # pyright: ignore[reportMissingTypeStubs]
+from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
-Array = NDArray[Any]
+from tools.drift_tails import (
+    Array,
+    beyond_range,
+    cauchy,
+    fisher,
+    kolmogorov_smirnov,
+    largest_move,
+    mann_whitney,
+    one_sided_category,
+)
 
 DRAWS: Final = 300
 BINS: Final = 10
 MAX_CATEGORIES: Final = 2_000
 """The most frequent of both windows together stand alone; the rest share one bin."""
-MIN_UNTIED: Final = 10
-_WEIGHTS: Final = {"mann-whitney": 0.4, "ks": 0.4, "g": 0.2}
-_TOP: Final = 5
-_EXACT_KS: Final = 25_000
-"""Most pairs of rows for Kolmogorov-Smirnov's exact distribution; behind it the approximate one is within a fifth."""
-_CAP: Final = 0.99
-"""p = 1 would outweigh every other test in a Cauchy combination."""
-_STATS: Any = stats  # scipy's annotations are partial
+_WEIGHTS: Final = {"mann-whitney": 0.4, "ks": 0.4, "g": 0.2, "range": 0.2}
 
 
 class Pair(NamedTuple):
@@ -160,51 +147,6 @@ def noise_of(a: Array, m: int) -> float:
     return (int((a > 0).sum()) - 1) / (8 * np.log(2)) * (1 / max(int(a.sum()), 1) + 1 / max(m, 1))
 
 
-def fisher(a: int, n: int, b: int, m: int) -> float:
-    """Fisher's exact test, two-sided: `a` of `n` against `b` of `m`."""
-    return float(_STATS.fisher_exact([[a, n - a], [b, m - b]]).pvalue)
-
-
-def cauchy(p_values: Sequence[float], weights: Sequence[float]) -> float:
-    """The Cauchy combination of p-values; weights need not sum to one."""
-    p = np.clip(np.asarray(p_values, dtype=np.float64), 1e-300, _CAP)
-    w = np.asarray(weights, dtype=np.float64) / np.sum(weights)
-    # tan loses its digits next to its pole, where it is 1 / (pi p).
-    total = float(np.sum(w * np.where(p < 1e-8, 1 / (np.pi * p), np.tan((0.5 - p) * np.pi))))
-    return float(1 / (np.pi * total)) if total > 1e8 else float(0.5 - np.arctan(total) / np.pi)
-
-
-def mann_whitney(c_ref: Array, c_cur: Array) -> float | None:
-    """Two-sided p-value from the counts of each distinct value in order; None where ties leave too little to rank."""
-    n, m = int(c_ref.sum()), int(c_cur.sum())
-    total = n + m
-    ties = (c_ref + c_cur).astype(np.float64)
-    if min(n, m) * (1 - ties.max() / total) < MIN_UNTIED:
-        return None
-    ranks = np.cumsum(ties) - (ties - 1) / 2 - (total + 1) / 2
-    variance = float((ties * ranks**2).sum()) / total
-    third = float((ties * ranks**3).sum()) / total
-    spread = n * m / (total - 1) * variance
-    skew = n * m * (n - m) / ((total - 1) * (total - 2)) * third / spread**1.5
-    z = float((c_cur * ranks).sum()) / np.sqrt(spread)
-    if abs(skew) < 1e-3:
-        return float(2 * special.ndtr(-abs(z)))
-    shape, along = 4 / skew**2, z * np.sign(skew)
-    at = max(shape + along * np.sqrt(shape), 0.0)
-    return float(min(1.0, 2 * min(special.gammainc(shape, at), special.gammaincc(shape, at))))
-
-
-def kolmogorov_smirnov(c_ref: Array, c_cur: Array) -> float:
-    """Two-sided p-value from the counts of each distinct value in order: exact for the fewest rows."""
-    n, m = int(c_ref.sum()), int(c_cur.sum())
-    distance = float(np.abs(np.cumsum(c_ref) / n - np.cumsum(c_cur) / m).max())
-    stated = float(_STATS.kstwo.sf(distance, max(1, round(n * m / (n + m)))))
-    if n * m > _EXACT_KS or stated > 0.2:
-        return stated
-    order = np.arange(len(c_ref))
-    return float(_STATS.ks_2samp(np.repeat(order, c_ref), np.repeat(order, c_cur), method="exact").pvalue)
-
-
 def _compare_numbers(ref: Array, cur: Array) -> Found:
     ref, cur = np.sort(ref), np.sort(cur)
     both = np.concatenate([ref, cur])
@@ -217,7 +159,12 @@ def _compare_numbers(ref: Array, cur: Array) -> Found:
     found = _against_no_drift(*lump(*binned))
     if len(distinct) <= 2:
         return Found(*found, "jensen-shannon; fisher")
-    tests = {"g": found.p_value, "ks": kolmogorov_smirnov(c_ref, c_cur), "mann-whitney": mann_whitney(c_ref, c_cur)}
+    tests = {
+        "g": found.p_value,
+        "ks": kolmogorov_smirnov(c_ref, c_cur),
+        "mann-whitney": mann_whitney(c_ref, c_cur),
+        "range": beyond_range(c_ref, c_cur),
+    }
     used = {name: p for name, p in tests.items() if p is not None}
     p_value = cauchy(list(used.values()), [_WEIGHTS[name] for name in used])
     return Found(found.effect, p_value, found.noise, f"jensen-shannon; {', '.join(used)}")
@@ -227,16 +174,8 @@ def _compare_codes(a: Array, b: Array) -> Found:
     found = _against_no_drift(a, b)
     if len(a) <= 2:
         return Found(*found, "jensen-shannon; fisher")
-    p_value = cauchy([found.p_value, _largest_move(a, b)], [1, 1])
-    return Found(found.effect, p_value, found.noise, "jensen-shannon; g, fisher")
-
-
-def _largest_move(a: Array, b: Array) -> float:
-    """Least exact p-value of one category against all others, times the number of categories."""
-    n, m = int(a.sum()), int(b.sum())
-    expected = (a + b) * (m / (n + m))
-    order = np.argsort(-((b - expected) ** 2 / np.maximum(expected, 1e-9)), kind="stable")[:_TOP]
-    return min(1.0, len(a) * min(fisher(int(a[i]), n, int(b[i]), m) for i in order))
+    p_value = cauchy([found.p_value, largest_move(a, b), one_sided_category(a, b)], [1, 1, 1])
+    return Found(found.effect, p_value, found.noise, "jensen-shannon; g, fisher, one-sided category")
 
 
 def _likelihood_ratio(a: Array, b: Array) -> Array:

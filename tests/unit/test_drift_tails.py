@@ -8,7 +8,7 @@ import pytest
 from scipy import special
 
 from tools import drift_distance
-from tools.drift_distance import fisher, kolmogorov_smirnov, mann_whitney
+from tools.drift_tails import beyond_range, fisher, kolmogorov_smirnov, largest_move, mann_whitney, one_sided_category
 
 LEVELS = (1e-3, 1e-6)
 
@@ -103,3 +103,34 @@ def test_kolmogorov_smirnov_is_close_to_the_exact_tail(n: int, m: int, most: flo
             assert exact / most <= stated <= max(most, 1.2) * exact
             return
     raise AssertionError("no distance is that unlikely")
+
+
+@pytest.mark.parametrize(("n", "m"), [(200, 80), (1_000, 300), (200, 2_000)])
+@pytest.mark.parametrize("test", [beyond_range, one_sided_category, largest_move], ids=lambda test: test.__name__)
+def test_undrifted_draws_are_flagged_no_more_often_than_stated(n: int, m: int, test: Any):
+    g = np.random.default_rng(1)
+    weights = 1 / np.arange(1, 61)
+    found: list[float] = []
+    for _ in range(1_000):
+        rows = g.choice(60, n + m, p=weights / weights.sum())
+        a, b = (np.bincount(side, minlength=60) for side in (rows[:n], rows[n:]))
+        found.append(test(a[a + b > 0], b[a + b > 0]))
+    for level in (0.2, 0.05, 0.01):
+        assert np.mean(np.array(found) <= level) <= level + 3 * np.sqrt(level * (1 - level) / 1_000)
+
+
+def test_category_that_is_new_and_values_beyond_the_range_are_unlikely_in_exact_numbers():
+    a, b = np.array([100, 100, 0]), np.array([38, 38, 4])
+    whole = np.prod([(80 - i) / (280 - i) for i in range(4)])
+    large = [special.comb(280 - 138, 80 - 138) / special.comb(280, 80)] * 2
+    assert one_sided_category(a, b) == pytest.approx(2 * (whole + sum(large)), rel=1e-9)
+    assert beyond_range(a, b) == pytest.approx(2 * whole, rel=1e-9)
+    assert beyond_range(np.array([50, 50]), np.array([40, 40])) == 1.0
+
+
+def test_rare_categories_that_could_not_have_moved_as_far_are_no_handicap():
+    a, b = np.array([500, 500]), np.array([130, 70])
+    rare = np.ones(200, int)
+    alone, among = largest_move(a, b), largest_move(np.r_[a, rare], np.r_[b, 0 * rare])
+    assert alone < 1e-3
+    assert among < 10 * alone
