@@ -1,43 +1,30 @@
 """Does data validation find what was planted, and leave alone what was not?
 
-Windows are drawn from the streams in time order: a reference of 3,000 rows, later a window of 600, 1,500 or 3,000 rows. Leaks of
-AUC 0.75 and above are planted as a noisy copy of the label, as a column that is filled after the event, and as the mean label of
-small groups. `clean in the reference`: the leak takes an existing column's place, with that column's own values in the leak's
-order, so that its distribution tells nothing. `in both`: a new column, there already when the champion was trained. Caught is
-an accusation of that column, blocking or not; how many block stands in a row of its own. Beside everything planted stand as many
-untouched windows.
+Leaks (`staleness_leaks`), overlap of the holdout with training rows, wrong labels, and features that are served otherwise than they
+are stored; beside everything planted stand as many untouched windows.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, rankdata
 
+from evals.decisions import staleness_leaks
+from evals.decisions.staleness_cuts import SPEC, Cut, cuts, few, sample
 from evals.decisions.staleness_streams import Asked, Stream
-from evals.report import Row, at_least, at_most, share
+from evals.report import Row, at_least, share
 from tools.adapters import validation_rows
 from tools.adapters.memory_data import MemoryData
 from tools.adapters.row_digest import ROW_HASH
 from tools.contamination import content_check, overlap_check
 from tools.contracts.evidence import Check
-from tools.contracts.profile import DataSpec, ValidationSpec
+from tools.contracts.profile import DataSpec
 from tools.label_noise import estimate_noise, noise_check
-from tools.leakage import leak_checks, strengths
-from tools.out_of_fold import auc
-from tools.sampled_rows import SampledRows
 from tools.skew import skew_checks
 
-SPEC: Final = ValidationSpec()
-REFERENCE: Final = 3_000
-SIZES: Final = (600, 1_500, 3_000)
-STRENGTHS: Final = (0.76, 0.8, 0.9, 0.98)
-"""AUC a leak is planted with; the window's own is a little off, and one below 0.75 is planted again."""
 TIMES: Final = 100
 
 
@@ -45,149 +32,11 @@ def rows(asked: Asked) -> list[Row]:
     """All sections."""
     random, times = np.random.default_rng(20261125), 6 if asked.quick else TIMES
     return [
-        *_leaks(asked.streams, times, random),
+        *staleness_leaks.rows(asked.streams, times, random),
         *_overlap(asked.streams, times, random),
         *_noise(asked.streams, 1 if asked.quick else 8, random),
         *_skew(asked.streams, times, random),
     ]
-
-
-# --- windows
-
-
-@dataclass(frozen=True)
-class Cut:
-    """A window and the reference before it."""
-
-    stream: Stream
-    reference: Any
-    window: Any
-
-
-def cuts(streams: tuple[Stream, ...], times: int, random: np.random.Generator) -> Iterator[Cut]:
-    """So many windows, streams and sizes in turn."""
-    for number in range(times):
-        stream = streams[number % len(streams)]
-        frame = stream.frame
-        size = min(SIZES[number // len(streams) % len(SIZES)], len(frame) // 3)
-        before = min(REFERENCE, len(frame) // 3)
-        start = int(random.integers(before, len(frame) - size + 1))
-        first = int(random.integers(0, start - before + 1))
-        yield Cut(stream, frame.iloc[first : first + before], frame.iloc[start : start + size].reset_index(drop=True))
-
-
-def _sample(frame: Any, stream: Stream, features: tuple[str, ...]) -> SampledRows:
-    return SampledRows.from_frame(
-        frame, features=features, target=stream.target, event_time=stream.time, task=stream.task, newest=3_000
-    )
-
-
-def _event(frame: Any, stream: Stream) -> Any:
-    values = frame[stream.target]
-    return (values > values.median() if stream.task == "regression" else values == values.mode()[0]).to_numpy(bool)
-
-
-# --- leaks
-
-
-def _copy(event: Any, wanted: float, random: np.random.Generator) -> Any:
-    return event * float(norm.ppf(wanted)) * 2**0.5 + random.normal(size=len(event))
-
-
-def _afterwards(event: Any, wanted: float, random: np.random.Generator) -> Any:
-    """An amount that is booked after the event: mostly where it happened, now and then where it did not."""
-    seldom = min(0.1, 1 - (2 * wanted - 1))
-    booked = random.random(len(event)) < np.where(event, 2 * wanted - 1 + seldom, seldom)
-    return np.where(booked, random.lognormal(3, 1, len(event)), 0.0)
-
-
-def _encoded(event: Any, wanted: float, random: np.random.Generator) -> Any:
-    """Mean label of small groups, the row itself among them: the size of group that comes nearest to the AUC wanted."""
-    tries = []
-    for size in range(1, 9):
-        group = random.permutation(len(event)) // size
-        mean = np.bincount(group, weights=event) / np.bincount(group)
-        tries.append(mean[group] + random.normal(size=len(event)) * 1e-6)
-    fit = [one for one in tries if auc(one, event) >= SPEC.leak_auc]
-    return min(fit, key=lambda one: abs(auc(one, event) - wanted))
-
-
-KINDS: Final[dict[str, Callable[[Any, float, np.random.Generator], Any]]] = {
-    "noisy copy": _copy,
-    "filled after the event": _afterwards,
-    "mean label of groups": _encoded,
-}
-
-
-def plant(frame: Any, stream: Stream, kind: str, wanted: float, random: np.random.Generator) -> Any:
-    """Values of a leak with an AUC of at least 0.75 in these rows."""
-    event = _event(frame, stream)
-    for _ in range(100):
-        values = KINDS[kind](event, wanted, random)
-        if auc(values, event) >= SPEC.leak_auc:
-            return values
-    raise AssertionError(f"{kind} of {wanted} does not reach {SPEC.leak_auc}")  # pragma: no cover
-
-
-def accusations(window: Any, reference: Any, stream: Stream, features: tuple[str, ...]) -> tuple[Check, ...]:
-    """Leak checks that accuse, as a run makes them."""
-    now = strengths(_sample(window, stream, features), least=SPEC.leak_auc)
-    near = [one.name for one in now.values() if one.own is not None]
-    then = strengths(_sample(reference, stream, features), least=1.0, also=near)
-    checks = leak_checks(now=now, then=then, rows=len(window), spec=SPEC)
-    return tuple(check for check in checks if check.result == "fail")
-
-
-def _leaks(streams: tuple[Stream, ...], times: int, random: np.random.Generator) -> list[Row]:
-    found: list[Row] = []
-    each = -(-times // len(KINDS))
-    for where in ("clean in the reference", "in both"):
-        caught = blocked = planted = 0
-        for kind in KINDS:
-            hits = 0
-            for number, cut in enumerate(cuts(streams, each, random)):
-                wanted = STRENGTHS[number % len(STRENGTHS)]
-                accused = _accused_leak(cut, where, kind, wanted, random)
-                hits += bool(accused)
-                blocked += any(check.severity == "block" for check in accused)
-            found.append(share(f"leak caught, {where}: {kind}", hits, each))
-            caught, planted = caught + hits, planted + each
-        found.append(at_least(f"leak of AUC 0.75 and above caught, {where}", caught, planted, 0.95))
-        found.append(share(f"leak blocks, {where}", blocked, planted))
-    wrong = blocking = 0
-    for cut in cuts(streams, times, random):
-        accused = accusations(cut.window, cut.reference, cut.stream, cut.stream.features)
-        wrong += bool(accused)
-        blocking += any(check.severity == "block" for check in accused)
-    found.append(_few("untouched window with a feature accused", wrong, times))
-    found.append(_few("untouched window with a feature accused so that it blocks", blocking, times))
-    return found
-
-
-def _few(name: str, hits: int, n: int) -> Row:
-    """Met as the issue states it: at most 2 of 100."""
-    row = at_most(name, hits, n, 0.02)
-    return Row(row.name, row.value, row.low, row.high, row.n, "at most 2 of 100", hits <= 0.02 * n)
-
-
-def _accused_leak(cut: Cut, where: str, kind: str, wanted: float, random: np.random.Generator) -> tuple[Check, ...]:
-    stream, window, reference = cut.stream, cut.window, cut.reference
-    leak = plant(window, stream, kind, wanted, random)
-    if where == "in both":
-        old = plant(reference, stream, kind, wanted, random)
-        window, reference = window.assign(leak__=leak), reference.assign(leak__=old)
-        name, features = "leak__", (*stream.features, "leak__")
-    else:
-        numbers = [
-            one for one in stream.features if pd.api.types.is_numeric_dtype(window[one]) and window[one].nunique() > 8
-        ]
-        if not numbers:
-            return _accused_leak(cut, "in both", kind, wanted, random)
-        name, features = str(random.choice(numbers)), stream.features
-        known = np.sort(window[name].dropna().to_numpy(float))
-        place = (rankdata(leak, "ordinal") - 1) * len(known) // len(leak)
-        window = window.assign(**{name: known[place]})
-    return tuple(check for check in accusations(window, reference, stream, features) if check.subject == name)
 
 
 # --- overlap
@@ -203,9 +52,9 @@ def _overlap(streams: tuple[Stream, ...], times: int, random: np.random.Generato
                 counts["content" if planted else "content, none"] += content.result == "fail"
     return [
         _all("1 % of the holdout in the training rows: found", counts["key"], times),
-        _few("untouched holdout called contaminated", counts["key, none"], times),
+        few("untouched holdout called contaminated", counts["key, none"], times),
         share("1 % of the holdout in the training rows under another time: found by content", counts["content"], times),
-        _few("untouched holdout called contaminated by content", counts["content, none"], times),
+        few("untouched holdout called contaminated by content", counts["content, none"], times),
     ]
 
 
@@ -281,7 +130,7 @@ def _noise_check(cut: Cut, flipped: float, random: np.random.Generator) -> Check
     if len(classes) == 2:
         others = np.where(window[stream.target] == classes[0], classes[1], classes[0])
     noisy = window.assign(**{stream.target: np.where(wrong, others, window[stream.target])})
-    now, then = (_sample(frame, stream, stream.features) for frame in (noisy, cut.reference))
+    now, then = (sample(frame, stream, stream.features) for frame in (noisy, cut.reference))
     n = min(len(now), len(then))
     return noise_check(
         now=estimate_noise(now.newest(n)), then=estimate_noise(then.newest(n)), target=stream.target, spec=SPEC
@@ -299,7 +148,7 @@ def _skew(streams: tuple[Stream, ...], times: int, random: np.random.Generator) 
             wrong += _skewed(cut, Path(folder), 0.0, random)
     return [
         at_least("a feature served otherwise in 2 % of the rows: found", caught, times, 0.95),
-        _few("untouched log called skewed", wrong, times),
+        few("untouched log called skewed", wrong, times),
     ]
 
 
