@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 from pydantic import BaseModel
 
 from agent.problems import Path_, Problem, dotted, nearest
-from tools.contracts.profile import Task
-from tools.contracts.request import Direction, GuardrailSpec
+from tools.contracts.profile import ProfileGuardrail, Task
+from tools.contracts.request import Direction
 from tools.errors import BadInput
 from tools.metrics import find_metric
 from tools.windows import parse_duration, parse_strategy, parse_window
@@ -57,7 +57,7 @@ class Conversion:
         if value == PLACEHOLDER:
             self._note(path, "is still to be filled in", "write the value", value)
             return value
-        if GuardrailSpec in options and isinstance(value, str):
+        if ProfileGuardrail in options and isinstance(value, str):
             return {"name": value}
         if timedelta in options:
             return self._duration(value, path)

@@ -3,13 +3,13 @@
 One interval of the change a metric (`tools.resampling` has the method), one verdict an interval. The first line that
 holds gives the verdict; `d` is the least gain, `m` the margin, changes are positive when better:
 
-    primary                 improved       low >= d and low > 0
+    primary that must gain  improved       low >= d and low > 0
                             regressed      high < 0
                             non_inferior   high < d or high <= 0: no gain of d is to be had, and no loss is shown
                             inconclusive   else
-    guardrail and slice     improved       low > 0
-                            regressed      high < -m
-                            non_inferior   low >= -m
+    guardrail, slice, and   improved       low > 0
+    primary that must       regressed      high < -m
+    not lose                non_inferior   low >= -m
                             inconclusive   else
 
 `no_data`: fewer than `min_rows` rows; fewer than `min_rows / 5` of a class the metric depends on; a missing prediction
@@ -20,7 +20,8 @@ hold" needs no correction; `regressed` does, since many are looked at: Holm's pr
 test of change < -margin.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
@@ -33,7 +34,7 @@ from tools.contracts.comparison import (
     MetricComparison,
     Verdict,
 )
-from tools.contracts.profile import MetricsSpec, Task
+from tools.contracts.profile import MetricsSpec, ProfileGuardrail, Task
 from tools.contracts.request import DeploymentCriteria, GuardrailSpec, Unit
 from tools.errors import BadInput
 from tools.metrics import METRICS, TWO_CLASS, Metric, Sample, find_metric, measure
@@ -43,6 +44,7 @@ from tools.resampling import Change, paired_change, t_share
 MAX_SLICES_SHOWN: Final = 50
 MAX_VALUES_A_COLUMN: Final = 200
 """The largest values of a slice column; further ones are too many to be slices."""
+FARTHEST_LOOK: Final = timedelta(days=3_652)
 RARE_SHARE: Final = 5
 """A class needs `min_rows / RARE_SHARE` rows before a metric that depends on it is measured."""
 
@@ -54,6 +56,7 @@ __all__ = [
     "resolve_criteria",
     "unmeasured",
     "verdict_of",
+    "with_next_look",
 ]
 
 
@@ -63,22 +66,31 @@ def resolve_criteria(
     """What this candidate must show: the profile's demands, overridden by the request's.
 
     A request's guardrail list replaces the profile's; one named without a margin takes margin and unit from the
-    profile's guardrail of that name, else 0. A guardrail on the primary metric itself is dropped: the primary has to
-    gain anyway.
+    profile's guardrail of that name, else 0. A guardrail on the primary metric itself is dropped: the primary is judged
+    anyway. What the profile marks as fixed is never loosened: the stricter demand holds, and `overruled` says so. A
+    request that asks for a gain gets one asked for, also where the profile would do without.
 
     Raises:
         BadInput: Unknown metric, another task's, a contradicting direction, or a guardrail named twice.
     """
     wanted = metrics.primary
     primary = find_metric(wanted.name, task, wanted.direction)
+    overruled: list[str] = []
     least = wanted.min_improvement
     if request is not None and request.min_improvement is not None:
         least = request.min_improvement
+        if wanted.fixed and least < wanted.min_improvement:
+            least = wanted.min_improvement
+            overruled.append(
+                f"minImprovement {request.min_improvement:g} is less than the {least:g} that the profile fixes"
+            )
     own = {find_metric(spec.name, task, spec.direction).name: spec for spec in metrics.guardrails}
     asked = metrics.guardrails
     if request is not None and request.guardrail_metrics is not None:
         asked = request.guardrail_metrics
     guardrails = [_guardrail(spec, own, task) for spec in asked]
+    guardrails, held = _hold_fixed(guardrails, own, task)
+    overruled += held
     names = [criterion.metric for criterion in guardrails]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -92,6 +104,8 @@ def resolve_criteria(
             direction=primary.direction,
             unit=wanted.unit,
             min_improvement=least,
+            margin=wanted.margin if metrics.promote_on == "non_inferior" and least <= 0 else 0.0,
+            must="not_lose" if metrics.promote_on == "non_inferior" and least <= 0 else "improve",
         ),
         guardrails=tuple(criterion for criterion in guardrails if criterion.metric != primary.name),
         slice_columns=metrics.slices,
@@ -99,10 +113,35 @@ def resolve_criteria(
         min_rows=metrics.min_rows,
         confidence=metrics.confidence,
         positive_label=None if positive_label is None else label_text(positive_label),
+        overruled=tuple(overruled),
     )
 
 
-def _guardrail(spec: GuardrailSpec, own: dict[str, GuardrailSpec], task: Task) -> Criterion:
+def _hold_fixed(
+    asked: Sequence[Criterion], own: Mapping[str, ProfileGuardrail], task: Task
+) -> tuple[list[Criterion], list[str]]:
+    """The guardrails asked for, none of the profile's fixed ones missing or wider than there."""
+    held, overruled = list(asked), list[str]()
+    for name, spec in own.items():
+        if not spec.fixed:
+            continue
+        fixed = _guardrail(spec, own, task)
+        places = [place for place, one in enumerate(held) if one.metric == name]
+        if not places:
+            held.append(fixed)
+            overruled.append(f"guardrail {name} was left out, and the profile fixes it")
+        for place in places:
+            one = held[place]
+            if one.unit != fixed.unit or one.margin > fixed.margin:
+                held[place] = fixed
+                overruled.append(
+                    f"guardrail {name}: a margin of {one.margin:g} ({one.unit}) was asked, the profile "
+                    f"fixes {fixed.margin:g} ({fixed.unit})"
+                )
+    return held, overruled
+
+
+def _guardrail(spec: GuardrailSpec, own: Mapping[str, ProfileGuardrail], task: Task) -> Criterion:
     metric = find_metric(spec.name, task, spec.direction)
     margin, unit = spec.margin, spec.unit
     if margin is None and metric.name in own:
@@ -114,7 +153,7 @@ def verdict_of(criterion: Criterion, low: float, high: float) -> Verdict:
     """The table at the top of this module, for an interval of the change (positive is better)."""
     if not (np.isfinite(low) and np.isfinite(high)):
         return "no_data"
-    if criterion.role == "primary":
+    if criterion.must_gain:
         if low >= criterion.min_improvement and low > 0:
             return "improved"
         if high < 0:
@@ -168,6 +207,29 @@ def unmeasured(
         for criterion in (criteria.primary, *criteria.guardrails)
     )
     return _result(holdout_rows, criteria, metrics, contamination, holdout_digest, doubts, failures)
+
+
+def with_next_look(result: ComparisonResult, rows_a_day: float, last: datetime) -> ComparisonResult:
+    """Says of every undecided metric by when enough rows will have come.
+
+    Args:
+        result: From `compare`.
+        rows_a_day: Labelled rows a day of the holdout.
+        last: Time of its last row.
+    """
+    return result.model_copy(update={"metrics": tuple(_next_look(m, rows_a_day, last) for m in result.metrics)})
+
+
+def _next_look(item: MetricComparison, rows_a_day: float, last: datetime) -> MetricComparison:
+    if item.rows_needed is None or rows_a_day <= 0:
+        return item
+    days = (item.rows_needed - item.n) / rows_a_day
+    if days > FARTHEST_LOOK / timedelta(days=1):
+        said, by = "which do not come within ten years at the rate of this holdout", None
+    else:
+        by = last + timedelta(days=days)
+        said = f"which at {rows_a_day:,.4g} a day are there by {by:%Y-%m-%d}"
+    return item.model_copy(update={"tells_by": by, "statement": f"{item.statement.removesuffix('.')}, {said}."})
 
 
 def measure_all(*, rows: PairedRows, criteria: Criteria, which: str = "candidate") -> dict[str, float]:
@@ -298,7 +360,7 @@ def _sample(rows: PairedRows, metric: Metric, criteria: Criteria, which: str) ->
 
 def _rows_needed(criterion: Criterion, change: Change, n: int) -> int | None:
     """n × (half-width / distance to the bar)²: the interval shrinks with the root of the rows."""
-    bar = criterion.min_improvement if criterion.role == "primary" else -criterion.margin
+    bar = criterion.bar
     distance = abs(change.change - bar)
     half = change.change - change.low if change.change > bar else change.high - change.change
     if distance <= 0 or half <= distance:
@@ -317,15 +379,16 @@ def _amount(value: float, unit: Unit) -> str:
 
 def _statement(criterion: Criterion, verdict: Verdict, change: Change, n: int, needed: int | None) -> str:
     unit = criterion.unit
+    gains = criterion.must_gain
     bar = (
         f"a gain of {_amount(criterion.min_improvement, unit)} is asked"
-        if criterion.role == "primary"
+        if gains
         else f"a loss of {_amount(criterion.margin, unit).lstrip('+')} is accepted"
     )
     meaning = {
         "improved": "improved",
         "regressed": "regressed",
-        "non_inferior": "no such gain is to be had, and no loss is shown" if criterion.role == "primary" else "holds",
+        "non_inferior": "no such gain is to be had, and no loss is shown" if gains else "holds",
         "inconclusive": "these rows cannot tell",
         "no_data": "not measured",
     }[verdict]

@@ -145,7 +145,6 @@ def _is_holding_slice(item: MetricComparison) -> bool:
 
 def _metric(item: MetricComparison) -> EvidenceItem:
     criterion = item.criterion
-    bar = criterion.min_improvement if criterion.role == "primary" else -criterion.margin
     return EvidenceItem(
         id="",
         key=item.key,
@@ -153,7 +152,7 @@ def _metric(item: MetricComparison) -> EvidenceItem:
         value=item.change,
         low=item.low,
         high=item.high,
-        threshold=bar,
+        threshold=criterion.bar,
         n=item.n,
         unit=f"{criterion.metric}, {criterion.unit}",
         statement=item.statement,

@@ -12,7 +12,7 @@ from tools.contracts.decision import Certainty, DecisionKind, PolicyResult, Reas
 from tools.contracts.evidence import TriggerVerdict, ValidationReport
 from tools.contracts.output import TrainingStatus
 
-POLICY_VERSION: Final = "1"
+POLICY_VERSION: Final = "2"
 """Changes whenever the table does; stands in every decision record."""
 
 
@@ -32,6 +32,8 @@ class PolicyInput(Contract):
     """Whether the target can give the candidate a part of the traffic."""
     risk: Literal["low", "high"] = "low"
     """`high`: a clear win still goes through a canary."""
+    on_inconclusive: Literal["keep", "review"] = "review"
+    """Where the rows cannot tell: the champion stays, or a person is asked."""
 
 
 def decide(inputs: PolicyInput) -> PolicyResult:
@@ -125,14 +127,26 @@ def _by_comparison(inputs: PolicyInput) -> PolicyResult:
     unknown = [item for item in comparison.metrics if item.verdict == "no_data"]
     if unknown:
         return _ask(*(_about(item, f"{item.criterion.role}_no_data") for item in unknown))
-    if primary.verdict == "non_inferior":
+    if primary.verdict == "non_inferior" and primary.criterion.must_gain:
         return _reject(_about(primary, "no_gain"))
     undecided = [item for item in demanded if item.verdict == "inconclusive"]
-    if primary.verdict == "improved" and not undecided:
+    if not undecided:
         return _win(inputs, demanded)
     if undecided == [primary] and _nearly(primary):
         return _canary(inputs, "borderline", _about(primary, "primary_probably_improved"), *_holding(demanded))
-    return _ask(*(_about(item, f"{item.criterion.role}_inconclusive") for item in undecided))
+    reasons = tuple(_about(item, f"{item.criterion.role}_inconclusive") for item in undecided)
+    if inputs.on_inconclusive == "keep":
+        return _reject(_kept(undecided), *reasons)
+    return _ask(*reasons)
+
+
+def _kept(undecided: list[MetricComparison]) -> Reason:
+    """Why the champion stays, and when the next look pays: when the slowest of the undecided would be told."""
+    dates = [item.tells_by for item in undecided]
+    known = [date for date in dates if date is not None]
+    when = f" The next look pays from {max(known):%Y-%m-%d}." if len(known) == len(dates) and known else ""
+    sentence = f"These rows cannot tell, and the profile keeps the champion then.{when}"
+    return Reason(code="champion_kept", sentence=sentence)
 
 
 def _doubts(comparison: ComparisonResult) -> tuple[Reason, ...]:
@@ -159,13 +173,14 @@ def _holding(demanded: list[MetricComparison]) -> tuple[Reason, ...]:
 
 def _nearly(primary: MetricComparison) -> bool:
     """Surely better, and by the asked gain at the point estimate, though not surely by that much."""
-    if primary.change is None or primary.low is None:
+    if primary.change is None or primary.low is None or not primary.criterion.must_gain:
         return False
     return primary.low > 0 and primary.change >= primary.criterion.min_improvement
 
 
 def _win(inputs: PolicyInput, demanded: list[MetricComparison]) -> PolicyResult:
-    reasons = (_about(demanded[0], "primary_improved"), *_holding(demanded))
+    primary = demanded[0]
+    reasons = (_about(primary, f"primary_{primary.verdict}"), *_holding(demanded))
     if inputs.risk == "high":
         high = Reason(code="high_risk", sentence="The profile's risk is high: a clear win goes through a canary.")
         return _canary(inputs, "clear", *reasons, high)

@@ -57,6 +57,8 @@ _BECAUSE: Final[tuple[tuple[str, str], ...]] = (
         "primary_probably_improved",
         "the interval of {what} is on the good side, though not all of it reaches what is asked",
     ),
+    ("primary_non_inferior", "{what} is shown to lose no more than is accepted, and no gain is asked"),
+    ("champion_kept", "the rows cannot tell, and the profile keeps the champion then"),
     ("_improved", "{what} is shown to gain what is asked"),
     ("_regressed", "{what} is shown to lose more than is accepted"),
     ("no_gain", "{what} does not show what is asked"),

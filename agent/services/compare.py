@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,6 +63,7 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     result = comparison.compare(
         rows=rows, criteria=criteria, contamination=overlap.report, holdout_digest=digest, doubts=doubts
     )
+    result = _next_look(result, data)
     metrics, peer_doubt = _ask_evaluator(deps, run, criteria, result, scored_path, uri)
     if peer_doubt is not None:
         result = result.model_copy(
@@ -189,10 +191,20 @@ def _doubts(run: Run) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
+def _next_look(result: ComparisonResult, data: PreparedData) -> ComparisonResult:
+    """By when enough rows will have come, where the holdout's own rate can be told."""
+    first = min((f.holdout.start for f in data.folds if f.holdout.start is not None), default=None)
+    last = max((f.holdout.end for f in data.folds if f.holdout.end is not None), default=None)
+    if first is None or last is None or last <= first:
+        return result
+    rows = sum(f.holdout.sampled_from or f.holdout.rows for f in data.folds)
+    return comparison.with_next_look(result, rows / ((last - first) / timedelta(days=1)), last)
+
+
 def _baseline_notes(run: Run, result: ComparisonResult, findings: Findings) -> list[str]:
     """The caller's baseline metrics are only checked against ours, which were measured on these rows."""
     claimed = run.order.request.baseline_model.metrics if run.order.request.baseline_model else None
-    notes = list(findings.notes)
+    notes = [*findings.notes, *criteria_of(run.profile, run.order.request.deployment_criteria).overruled]
     measured = {m.criterion.metric: m.baseline for m in result.metrics if m.criterion.slice_column is None}
     for given, amount in (claimed or {}).items():
         try:

@@ -24,6 +24,7 @@ def decide(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
             comparison=findings.comparison,
             can_split=can_split,
             risk=run.profile.rollout.risk,
+            on_inconclusive=run.profile.metrics.on_inconclusive,
             has_champion=run.champion is not None,
             allow_first_model=run.profile.metrics.allow_first_model,
         )

@@ -9,8 +9,7 @@ from scipy.stats import norm
 
 from tools.comparison import resolve_criteria
 from tools.contracts.comparison import Criteria
-from tools.contracts.profile import MetricsSpec, PrimaryMetric
-from tools.contracts.request import GuardrailSpec
+from tools.contracts.profile import MetricsSpec, PrimaryMetric, ProfileGuardrail
 from tools.paired_rows import PairedRows
 
 FloatArray = npt.NDArray[np.float64]
@@ -63,6 +62,6 @@ def demands(primary: str = "accuracy", gain: float = 0.0, **margins: float) -> C
     """Criteria with guardrails by name."""
     spec = MetricsSpec(
         primary=PrimaryMetric(name=primary, min_improvement=gain),
-        guardrails=tuple(GuardrailSpec(name=name, margin=margin) for name, margin in margins.items()),
+        guardrails=tuple(ProfileGuardrail(name=name, margin=margin) for name, margin in margins.items()),
     )
     return resolve_criteria(metrics=spec, request=None, task="classification", positive_label=1)

@@ -11,8 +11,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 from tools.comparison import compare, measure_all, resolve_criteria
 from tools.contracts.comparison import Contamination, Criteria
-from tools.contracts.profile import MetricsSpec, PrimaryMetric, Task
-from tools.contracts.request import GuardrailSpec
+from tools.contracts.profile import MetricsSpec, PrimaryMetric, ProfileGuardrail, Task
 from tools.paired_rows import PairedRows
 from tools.policy import PolicyInput, decide
 
@@ -100,14 +99,14 @@ def _criteria(task: Task, y: Any) -> Criteria:
     if task == "regression":
         spec = MetricsSpec(
             primary=PrimaryMetric(name="mean_absolute_error", unit="relative", min_improvement=0.01),
-            guardrails=(GuardrailSpec(name="root_mean_squared_error", margin=0.02, unit="relative"),),
+            guardrails=(ProfileGuardrail(name="root_mean_squared_error", margin=0.02, unit="relative"),),
         )
     else:
         spec = MetricsSpec(
             primary=PrimaryMetric(name="accuracy", min_improvement=0.01),
             guardrails=(
-                GuardrailSpec(name="log_loss", margin=0.02),
-                GuardrailSpec(name="balanced_accuracy", margin=0.02),
+                ProfileGuardrail(name="log_loss", margin=0.02),
+                ProfileGuardrail(name="balanced_accuracy", margin=0.02),
             ),
         )
     return resolve_criteria(metrics=spec, request=None, task=task, positive_label=None)

@@ -13,8 +13,7 @@ from tools.adapters.memory_peers import ScriptedModelEvaluator
 from tools.comparison import measure_all, resolve_criteria
 from tools.contracts.base import SCHEMA_VERSION
 from tools.contracts.peers import Envelope, EvaluationConfig, EvaluationReply, EvaluationRequest, SliceSpec
-from tools.contracts.profile import MetricsSpec, PrimaryMetric, Task
-from tools.contracts.request import GuardrailSpec
+from tools.contracts.profile import MetricsSpec, PrimaryMetric, ProfileGuardrail, Task
 from tools.metrics import METRICS
 from tools.paired_rows import PairedRows
 from tools.ports import ModelEvaluator
@@ -111,7 +110,7 @@ def test_every_metric_agrees_with_the_comparisons_own_arithmetic(table: pd.DataF
     columns = {str(name): table[name].to_numpy() for name in table.columns}
     rows = PairedRows.from_columns(task=task, y=columns["late"], baseline=columns, candidate=columns)
     spec = MetricsSpec(
-        primary=PrimaryMetric(name=names[0]), guardrails=tuple(GuardrailSpec(name=name) for name in names[1:])
+        primary=PrimaryMetric(name=names[0]), guardrails=tuple(ProfileGuardrail(name=name) for name in names[1:])
     )
     ours = measure_all(rows=rows, criteria=resolve_criteria(metrics=spec, request=None, task=task, positive_label=None))
     theirs = local().evaluate(a_request(write(table), task, metrics=tuple(names))).payload

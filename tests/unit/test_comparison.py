@@ -1,16 +1,18 @@
 """The duel: one verdict a metric, from intervals, never from points."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.comparison import compare, measure_all, resolve_criteria, unmeasured, verdict_of
+from tools.comparison import compare, measure_all, resolve_criteria, unmeasured, verdict_of, with_next_look
 from tools.contracts.comparison import ComparisonResult, Contamination, Criteria, Criterion
-from tools.contracts.profile import MetricsSpec, PrimaryMetric, Task
-from tools.contracts.request import DeploymentCriteria, GuardrailSpec
+from tools.contracts.profile import MetricsSpec, PrimaryMetric, ProfileGuardrail, Task
+from tools.contracts.request import DeploymentCriteria
 from tools.errors import BadInput
 from tools.metrics import METRICS
 from tools.paired_rows import PairedRows
@@ -59,7 +61,10 @@ def verdicts(result: ComparisonResult) -> dict[str, str]:
 def test_request_overrides_gain_and_guardrails_of_the_profile():
     spec = a_spec(
         gain=0.02,
-        guardrails=(GuardrailSpec(name="f1", margin=0.03, unit="relative"), GuardrailSpec(name="recall", margin=0.1)),
+        guardrails=(
+            ProfileGuardrail(name="f1", margin=0.03, unit="relative"),
+            ProfileGuardrail(name="recall", margin=0.1),
+        ),
     )
     request = DeploymentCriteria(
         min_improvement=0.01,
@@ -75,24 +80,95 @@ def test_request_overrides_gain_and_guardrails_of_the_profile():
     assert resolved.positive_label == "1"
 
 
+def test_request_may_be_stricter_than_what_is_fixed_and_never_looser():
+    spec = MetricsSpec(
+        primary=PrimaryMetric(name="accuracy", min_improvement=0.02, fixed=True),
+        guardrails=(
+            ProfileGuardrail(name="f1", margin=0.03, fixed=True),
+            ProfileGuardrail(name="recall", margin=0.1, fixed=True),
+            ProfileGuardrail(name="precision", margin=0.1),
+        ),
+    )
+    looser = DeploymentCriteria(min_improvement=0.0, guardrail_metrics=({"name": "f1", "margin": 0.5},))  # pyright: ignore
+    stricter = DeploymentCriteria(
+        min_improvement=0.05,
+        guardrail_metrics=({"name": "f1", "margin": 0.01}, {"name": "recall", "margin": 0.1}),  # pyright: ignore
+    )
+    held, tight = (
+        resolve_criteria(metrics=spec, request=request, task="classification", positive_label=1)
+        for request in (looser, stricter)
+    )
+    assert held.primary.min_improvement == 0.02
+    assert [(c.metric, c.margin) for c in held.guardrails] == [("f1", 0.03), ("recall", 0.1)]
+    assert len(held.overruled) == 3
+    assert tight.primary.min_improvement == 0.05
+    assert [(c.metric, c.margin) for c in tight.guardrails] == [("f1", 0.01), ("recall", 0.1)]
+    assert tight.overruled == ()
+
+
+def test_fixed_margin_in_another_unit_is_kept():
+    spec = MetricsSpec(
+        primary=PrimaryMetric(name="accuracy"), guardrails=(ProfileGuardrail(name="f1", margin=0.03, fixed=True),)
+    )
+    request = DeploymentCriteria(guardrail_metrics=({"name": "f1", "margin": 0.01, "unit": "relative"},))  # pyright: ignore
+    (kept,) = resolve_criteria(metrics=spec, request=request, task="classification", positive_label=1).guardrails
+    assert (kept.margin, kept.unit) == (0.03, "absolute")
+
+
+def test_refresh_asks_for_no_gain_unless_the_request_does():
+    spec = MetricsSpec(primary=PrimaryMetric(name="accuracy", margin=0.01), promote_on="non_inferior")
+    routine, asked = (
+        resolve_criteria(metrics=spec, request=request, task="classification", positive_label=1).primary
+        for request in (None, DeploymentCriteria(min_improvement=0.02))
+    )
+    assert (routine.must, routine.bar) == ("not_lose", -0.01)
+    assert (asked.must, asked.bar) == ("improve", 0.02)
+
+
+@pytest.mark.parametrize(
+    ("primary", "promote_on", "says"),
+    [
+        ({}, "non_inferior", "needs primary.margin"),
+        ({"margin": 0.1, "min_improvement": 0.1}, "non_inferior", "asks for no gain"),
+        ({"margin": 0.1}, "improved", "used with promote_on"),
+    ],
+)
+def test_margins_that_contradict_the_promotion_rule_are_refused(primary: Any, promote_on: Any, says: str):
+    with pytest.raises(ValueError, match=says):
+        MetricsSpec(primary=PrimaryMetric(name="accuracy", **primary), promote_on=promote_on)
+
+
+def test_next_look_is_when_the_missing_rows_have_come():
+    result = duel(classifiers(400, 0.8, 0.83), criteria(gain=0.02))
+    needed = result.primary.rows_needed
+    assert needed is not None
+    last = datetime(2026, 1, 1, tzinfo=UTC)
+    soon = with_next_look(result, 10.0, last).primary
+    assert soon.tells_by == last + timedelta(days=(needed - 400) / 10)
+    assert "which at 10 a day are there by" in soon.statement
+    never = with_next_look(result, (needed - 400) / 1e5, last).primary
+    assert never.tells_by is None
+    assert "do not come within ten years" in never.statement
+
+
 def test_without_a_request_the_profile_holds():
-    resolved = criteria(gain=0.02, guardrails=(GuardrailSpec(name="mcc", margin=0.1),))
+    resolved = criteria(gain=0.02, guardrails=(ProfileGuardrail(name="mcc", margin=0.1),))
     assert resolved.primary.min_improvement == 0.02
     assert [c.metric for c in resolved.guardrails] == ["matthews_corrcoef"]
 
 
 def test_guardrail_named_twice_is_refused_under_any_name():
     with pytest.raises(BadInput, match="'f1' is named twice"):
-        criteria(guardrails=(GuardrailSpec(name="f1"), GuardrailSpec(name="f1_score")))
+        criteria(guardrails=(ProfileGuardrail(name="f1"), ProfileGuardrail(name="f1_score")))
 
 
 def test_guardrail_on_the_primary_is_dropped():
-    assert criteria(guardrails=(GuardrailSpec(name="accuracy_score"),)).guardrails == ()
+    assert criteria(guardrails=(ProfileGuardrail(name="accuracy_score"),)).guardrails == ()
 
 
 def test_unknown_guardrail_and_contradicting_primary_are_refused():
     with pytest.raises(BadInput, match="unknown metric 'nonsense'"):
-        criteria(guardrails=(GuardrailSpec(name="nonsense"),))
+        criteria(guardrails=(ProfileGuardrail(name="nonsense"),))
     spec = MetricsSpec(primary=PrimaryMetric(name="log_loss", direction="higher"))
     with pytest.raises(BadInput, match="better when lower"):
         resolve_criteria(metrics=spec, request=None, task="classification", positive_label=None)
@@ -166,7 +242,7 @@ def test_scaling_a_unit_with_its_bars_changes_no_verdict(low, width, bar, scale,
 
 
 def test_clearly_better_candidate_improves_and_the_same_margin_turned_round_regresses():
-    wanted = criteria(gain=0.02, guardrails=(GuardrailSpec(name="f1", margin=0.02),))
+    wanted = criteria(gain=0.02, guardrails=(ProfileGuardrail(name="f1", margin=0.02),))
     better = duel(classifiers(2000, 0.80, 0.88), wanted)
     worse = duel(classifiers(2000, 0.88, 0.80), wanted)
     assert verdicts(better) == {"comparison/accuracy": "improved", "comparison/f1": "improved"}
@@ -177,7 +253,7 @@ def test_identical_models_hold_every_guardrail_and_gain_nothing():
     rows = classifiers(500, 0.8, 0.8)
     same = replace(rows, candidate_proba=rows.baseline_proba)
     wanted = criteria(
-        guardrails=tuple(GuardrailSpec(name=n) for n in ("f1", "roc_auc", "log_loss", "balanced_accuracy"))
+        guardrails=tuple(ProfileGuardrail(name=n) for n in ("f1", "roc_auc", "log_loss", "balanced_accuracy"))
     )
     result = duel(same, wanted)
     assert {item.verdict for item in result.metrics} == {"non_inferior"}
@@ -193,7 +269,9 @@ def test_change_is_positive_when_better_whatever_the_direction():
         baseline={"prediction": y + g.standard_normal(400)},
         candidate={"prediction": y + 0.5 * g.standard_normal(400)},
     )
-    wanted = criteria("rmse", task="regression", guardrails=(GuardrailSpec(name="r2"), GuardrailSpec(name="medae")))
+    wanted = criteria(
+        "rmse", task="regression", guardrails=(ProfileGuardrail(name="r2"), ProfileGuardrail(name="medae"))
+    )
     result = duel(rows, wanted)
     assert all(item.change is not None and item.change > 0 for item in result.metrics)
     assert {item.verdict for item in result.metrics} == {"improved"}
@@ -225,7 +303,7 @@ def test_a_handful_of_mended_rows_does_not_prove_a_gain_and_many_do():
 
 
 def test_same_rows_give_the_same_intervals():
-    rows, wanted = classifiers(800, 0.8, 0.83), criteria(guardrails=(GuardrailSpec(name="roc_auc"),))
+    rows, wanted = classifiers(800, 0.8, 0.83), criteria(guardrails=(ProfileGuardrail(name="roc_auc"),))
     assert duel(rows, wanted) == duel(rows, wanted)
 
 
@@ -271,7 +349,7 @@ def test_too_few_rows_are_no_data():
 
 def test_too_few_positives_are_no_data_for_class_metrics_only():
     rows = classifiers(400, 0.9, 0.95, positives=0.01)
-    result = duel(rows, criteria(guardrails=(GuardrailSpec(name="recall"), GuardrailSpec(name="roc_auc"))))
+    result = duel(rows, criteria(guardrails=(ProfileGuardrail(name="recall"), ProfileGuardrail(name="roc_auc"))))
     assert verdicts(result)["comparison/recall"] == "no_data"
     assert verdicts(result)["comparison/roc_auc"] == "no_data"
     assert verdicts(result)["comparison/accuracy"] != "no_data"
@@ -290,7 +368,7 @@ def test_missing_predictions_are_counted_and_named():
 def test_absent_or_broken_probabilities_are_no_data_for_metrics_that_need_them():
     rows = classifiers(300, 0.8, 0.9)
     assert rows.baseline_proba is not None
-    wanted = criteria(guardrails=(GuardrailSpec(name="log_loss"),))
+    wanted = criteria(guardrails=(ProfileGuardrail(name="log_loss"),))
     none = duel(replace(rows, candidate_proba=None), wanted)
     broken = duel(replace(rows, baseline_proba=rows.baseline_proba * 3), wanted)
     assert none.metrics[1].statement == "log_loss: the candidate gives no probabilities."
@@ -337,7 +415,7 @@ def test_single_class_in_the_holdout_is_no_data():
 
 
 def test_unmeasured_duel_has_no_data_for_everything_demanded():
-    wanted = criteria(guardrails=(GuardrailSpec(name="f1"),))
+    wanted = criteria(guardrails=(ProfileGuardrail(name="f1"),))
     result = unmeasured(
         criteria=wanted,
         holdout_rows=10,
@@ -363,7 +441,7 @@ def test_unchecked_contamination_is_a_doubt_and_a_clean_check_is_none():
 def test_one_models_values_leave_out_what_cannot_be_measured():
     rows = classifiers(300, 0.8, 0.9)
     without = replace(rows, candidate_proba=None)
-    wanted = criteria(guardrails=(GuardrailSpec(name="log_loss"),))
+    wanted = criteria(guardrails=(ProfileGuardrail(name="log_loss"),))
     assert set(measure_all(rows=without, criteria=wanted)) == {"accuracy"}
     assert set(measure_all(rows=without, criteria=wanted, which="baseline")) == {"accuracy", "log_loss"}
 

@@ -1,6 +1,7 @@
 """The decision table, and the properties it must keep whatever the evidence."""
 
 import itertools
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -70,6 +71,7 @@ HOLDS = a_metric("f1", "guardrail", -0.005, 0.01)
 WAVERS = a_metric("f1", "guardrail", -0.02, 0.01)
 BREAKS = a_metric("f1", "guardrail", -0.05, -0.02)
 NEARLY = a_metric(low=0.002, high=0.03)
+NOT_LOSE: dict[str, Any] = {"must": "not_lose", "min_improvement": 0.0, "margin": 0.01}
 
 
 def a_slice(low: float | None, high: float | None) -> MetricComparison:
@@ -112,6 +114,46 @@ CASES = [
         "cannot tell",
         an_input(a_metric(low=-0.02, high=0.05)),
         ("manual_review", "ambiguous", ("primary_inconclusive",)),
+    ),
+    (
+        "no gain, and none is asked",
+        an_input(a_metric(low=-0.005, high=0.005, **NOT_LOSE), HOLDS),
+        ("deploy", "clear", ("primary_non_inferior", "guardrail_holds")),
+    ),
+    (
+        "no gain, and none is asked, at high risk",
+        an_input(a_metric(low=-0.005, high=0.005, **NOT_LOSE), risk="high"),
+        ("canary", "clear", ("primary_non_inferior", "high_risk")),
+    ),
+    (
+        "a gain where none is asked",
+        an_input(a_metric(low=0.002, high=0.03, **NOT_LOSE)),
+        ("deploy", "clear", ("primary_improved",)),
+    ),
+    (
+        "perhaps a loss beyond what is accepted",
+        an_input(a_metric(low=-0.02, high=0.03, **NOT_LOSE)),
+        ("manual_review", "ambiguous", ("primary_inconclusive",)),
+    ),
+    (
+        "surely a loss beyond what is accepted",
+        an_input(a_metric(low=-0.05, high=-0.02, **NOT_LOSE)),
+        ("reject", "clear", ("primary_regressed",)),
+    ),
+    (
+        "cannot tell, and the profile keeps the champion then",
+        an_input(a_metric(low=-0.02, high=0.05), WAVERS, on_inconclusive="keep"),
+        ("reject", "clear", ("champion_kept", "primary_inconclusive", "guardrail_inconclusive")),
+    ),
+    (
+        "not measured is no inconclusive, whatever the profile keeps",
+        an_input(a_metric(low=None, high=None), on_inconclusive="keep"),
+        ("manual_review", "ambiguous", ("primary_no_data",)),
+    ),
+    (
+        "probable win is a canary, whatever the profile keeps",
+        an_input(NEARLY, on_inconclusive="keep"),
+        ("canary", "borderline", ("primary_probably_improved",)),
     ),
     ("no gain to be had", an_input(a_metric(low=-0.005, high=0.005)), ("reject", "clear", ("no_gain",))),
     ("primary regressed", an_input(a_metric(low=-0.05, high=-0.01)), ("reject", "clear", ("primary_regressed",))),
@@ -239,8 +281,11 @@ widths = st.integers(0, 60).map(lambda k: k / 1000)
 
 
 @st.composite
-def metric_of(draw: st.DrawFn, name: str, role: str) -> MetricComparison:
-    where = {"slice_column": "region", "slice_value": name} if role == "slice" else {}
+def metric_of(draw: st.DrawFn, name: str, role: str, wanted: dict[str, Any] | None = None) -> MetricComparison:
+    where: dict[str, Any] = {
+        **(wanted or {}),
+        **({"slice_column": "region", "slice_value": name} if role == "slice" else {}),
+    }
     if draw(st.integers(0, 9)) == 0:
         return a_metric(name, role, None, None, **where)
     low = draw(steps)
@@ -249,7 +294,7 @@ def metric_of(draw: st.DrawFn, name: str, role: str) -> MetricComparison:
 
 @st.composite
 def any_input(draw: st.DrawFn) -> PolicyInput:
-    metrics = [draw(metric_of("accuracy", "primary"))]
+    metrics = [draw(metric_of("accuracy", "primary", draw(st.sampled_from([{}, {}, NOT_LOSE]))))]
     metrics += [draw(metric_of(name, "guardrail")) for name in draw(st.sampled_from([(), ("f1",), ("f1", "recall")]))]
     metrics += [draw(metric_of(name, "slice")) for name in draw(st.sampled_from([(), ("a",), ("a", "b")]))]
     checked: Any = st.sampled_from(["clean", "clean", "overlaps", "could_not_check"])
@@ -268,6 +313,7 @@ def any_input(draw: st.DrawFn) -> PolicyInput:
         allow_first_model=draw(st.booleans()),
         can_split=draw(st.booleans()),
         risk=draw(st.sampled_from(["low", "high"])),
+        on_inconclusive=draw(st.sampled_from(["keep", "review"])),
     )
 
 
@@ -294,8 +340,9 @@ def test_whatever_moves_is_measured_improved_and_undoubted(inputs: PolicyInput):
     if boldness(inputs) == 0:
         return
     assert inputs.comparison is not None
-    assert inputs.comparison.primary.low is not None
-    assert inputs.comparison.primary.low > 0
+    primary = inputs.comparison.primary
+    assert primary.low is not None
+    assert primary.low > 0 if primary.criterion.must_gain else primary.low >= -primary.criterion.margin
     assert not inputs.comparison.doubts
     assert all(item.verdict != "regressed" for item in inputs.comparison.metrics)
     guardrails = [item for item in inputs.comparison.metrics if item.criterion.role == "guardrail"]
@@ -310,8 +357,8 @@ def test_more_harm_never_makes_it_bolder(inputs: PolicyInput, which: int, harm: 
     item = inputs.comparison.metrics[index]
     if item.low is None or item.high is None:
         return
-    where = {"slice_column": item.criterion.slice_column, "slice_value": item.criterion.slice_value}
-    worse = a_metric(item.criterion.metric, item.criterion.role, item.low - harm, item.high - harm, **where)
+    wanted = item.criterion.model_dump(exclude={"metric", "role", "direction"})
+    worse = a_metric(item.criterion.metric, item.criterion.role, item.low - harm, item.high - harm, **wanted)
     assert boldness(with_metric(inputs, index, worse)) <= boldness(inputs)
 
 
@@ -382,3 +429,31 @@ def test_trigger_that_proceeds_changes_nothing() -> None:
     trigger = TriggerVerdict(proceed=True, insists=True, code="insists", statement="A person asked for it.")
 
     assert decide(an_input(trigger=trigger)) == decide(an_input())
+
+
+# --- keep, and the next look
+
+
+def undecided(by: datetime | None) -> MetricComparison:
+    return a_metric(low=-0.02, high=0.05).model_copy(update={"tells_by": by})
+
+
+def test_kept_champion_says_when_the_next_look_pays():
+    soon, late = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 5, 1, tzinfo=UTC)
+    both = an_input(undecided(soon), WAVERS.model_copy(update={"tells_by": late}), on_inconclusive="keep")
+    assert "The next look pays from 2026-05-01." in decide(both).reasons[0].sentence
+    one = an_input(undecided(soon), WAVERS, on_inconclusive="keep")
+    assert "next look" not in decide(one).reasons[0].sentence
+
+
+@given(inputs=any_input())
+def test_keeping_the_champion_is_never_bolder_than_asking(inputs: PolicyInput):
+    kept, asked = (inputs.model_copy(update={"on_inconclusive": how}) for how in ("keep", "review"))
+    assert boldness(kept) == boldness(asked)
+
+
+@given(inputs=any_input())
+def test_asking_for_no_gain_never_makes_a_decision_on_the_same_verdicts_less_sure_of_harm(inputs: PolicyInput):
+    result = decide(inputs)
+    if inputs.comparison is not None and any(m.verdict == "regressed" for m in inputs.comparison.metrics):
+        assert result.decision in ("reject", "manual_review")

@@ -10,8 +10,7 @@ from pydantic import BaseModel
 from agent.profile_drafts import draft_profile, profile_id, render_profile, write_profile
 from agent.profiles import ProfileMatch, find_profile, list_profiles, load_profile, resolved
 from agent.workspace import Workspace
-from tools.contracts.profile import ExternalTraining, Profile
-from tools.contracts.request import GuardrailSpec
+from tools.contracts.profile import ExternalTraining, Profile, ProfileGuardrail
 from tools.contracts.training import ColumnSpec, ModelSignature
 from tools.errors import BadInput, Conflict, NotFound
 
@@ -314,7 +313,7 @@ def test_a_guardrail_may_be_its_name_alone(workspace: Workspace) -> None:
 
     guardrails = load_profile(workspace, "fraud").profile.metrics.guardrails
 
-    assert guardrails == (GuardrailSpec(name="recall"), GuardrailSpec(name="f1", margin=0.02))
+    assert guardrails == (ProfileGuardrail(name="recall"), ProfileGuardrail(name="f1", margin=0.02))
 
 
 def test_profiles_are_listed_with_the_broken_ones_marked(workspace: Workspace) -> None:

@@ -7,8 +7,7 @@ import pytest
 
 from tools.comparison import resolve_criteria
 from tools.contracts.peers import DeploymentReply
-from tools.contracts.profile import MetricsSpec, PrimaryMetric, RolloutSpec
-from tools.contracts.request import GuardrailSpec
+from tools.contracts.profile import MetricsSpec, PrimaryMetric, ProfileGuardrail, RolloutSpec
 from tools.contracts.rollout import Analysis, Pause, RolloutPlan, RolloutStatus, SetWeight
 from tools.errors import BadInput
 from tools.rollback import proof, report
@@ -184,7 +183,7 @@ def test_plan_without_a_version_is_not_stepped():
 
 
 def test_rules_carry_the_margins_and_a_rejected_candidate_has_none():
-    spec = MetricsSpec(primary=PrimaryMetric(name="accuracy"), guardrails=(GuardrailSpec(name="f1", margin=0.02),))
+    spec = MetricsSpec(primary=PrimaryMetric(name="accuracy"), guardrails=(ProfileGuardrail(name="f1", margin=0.02),))
     criteria = resolve_criteria(metrics=spec, request=None, task="classification", positive_label=None)
     checks, triggers = monitoring_rules(decision="deploy", criteria=criteria, rollout=SPEC)
     assert [(rule.metric, rule.condition) for rule in checks] == [

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from tools.contracts.base import Contract
+from tools.contracts.base import Contract, UtcDatetime
 from tools.contracts.request import Direction, Unit
 
 Verdict = Literal["improved", "non_inferior", "regressed", "inconclusive", "no_data"]
@@ -19,9 +19,21 @@ class Criterion(Contract):
     min_improvement: float = 0.0
     """Primary only: least gain in `unit`."""
     margin: float = 0.0
-    """Guardrail and slice: largest accepted loss in `unit`."""
+    """Guardrail, slice, and a primary that must not lose: largest accepted loss in `unit`."""
+    must: Literal["improve", "not_lose"] = "improve"
+    """Primary only: whether it has to gain, or only not to lose more than `margin`."""
     slice_column: str | None = None
     slice_value: str | None = None
+
+    @property
+    def must_gain(self) -> bool:
+        """Whether no loss is not enough."""
+        return self.role == "primary" and self.must == "improve"
+
+    @property
+    def bar(self) -> float:
+        """The change at which the verdict turns: the gain asked for, or the loss accepted (negative)."""
+        return self.min_improvement if self.must_gain else -self.margin
 
 
 class Criteria(Contract):
@@ -35,6 +47,8 @@ class Criteria(Contract):
     confidence: float = 0.95
     positive_label: str | None = None
     """As text; labels are compared as text."""
+    overruled: tuple[str, ...] = ()
+    """What the request asked for and did not get, since the profile marks it as fixed."""
 
 
 class MetricComparison(Contract):
@@ -53,6 +67,8 @@ class MetricComparison(Contract):
     n: int = 0
     rows_needed: int | None = None
     """Inconclusive only: about how many rows in all would tell, at the observed change and spread."""
+    tells_by: UtcDatetime | None = None
+    """When so many rows will have come, at the rate of this holdout; absent beyond ten years."""
     statement: str
 
     @property

@@ -112,14 +112,29 @@ class PrimaryMetric(Contract):
     """The metric's own direction where absent; a contradiction is refused."""
     min_improvement: Annotated[float, Field(ge=0)] = 0.0
     """Least gain, in `unit`, in the good direction."""
+    margin: Annotated[float, Field(ge=0)] = 0.0
+    """Largest accepted loss, in `unit`, where `promote_on` is `non_inferior`."""
     unit: Unit = "absolute"
+    fixed: bool = False
+    """A request may ask for more than this, never for less."""
+
+
+class ProfileGuardrail(GuardrailSpec):
+    """A guardrail of the profile."""
+
+    fixed: bool = False
+    """A request may neither leave it out nor widen its margin."""
 
 
 class MetricsSpec(Contract):
     """What is compared, and how much is asked."""
 
     primary: PrimaryMetric
-    guardrails: tuple[GuardrailSpec, ...] = ()
+    guardrails: tuple[ProfileGuardrail, ...] = ()
+    promote_on: Literal["improved", "non_inferior"] = "improved"
+    """`non_inferior`: a routine refresh needs no gain, only no loss beyond `primary.margin`."""
+    on_inconclusive: Literal["keep", "review"] = "review"
+    """Where the rows cannot tell: ask a person, or keep the champion and say when the next look pays."""
     slices: tuple[str, ...] = ()
     """Categorical or boolean columns: each value with enough rows becomes a guardrail on the primary metric."""
     slice_margin: Annotated[float, Field(ge=0)] = 0.05
@@ -130,6 +145,17 @@ class MetricsSpec(Contract):
     """Of the two-sided intervals."""
     allow_first_model: bool = False
     """With no champion: True lets the first model go to `manual_review` for adoption instead of `reject`."""
+
+    @model_validator(mode="after")
+    def _margin_where_it_is_used(self) -> "MetricsSpec":
+        if self.promote_on == "non_inferior":
+            if self.primary.margin <= 0:
+                raise ValueError("promote_on: non_inferior needs primary.margin, the largest loss that is accepted")
+            if self.primary.min_improvement > 0:
+                raise ValueError("promote_on: non_inferior asks for no gain; take primary.min_improvement away")
+        elif self.primary.margin > 0:
+            raise ValueError("primary.margin is used with promote_on: non_inferior only")
+        return self
 
 
 class ProjectTraining(Contract):
