@@ -31,6 +31,7 @@ from tools.contracts.comparison import (
     Contamination,
     Criteria,
     Criterion,
+    ErrorBudget,
     MetricComparison,
     Verdict,
 )
@@ -174,6 +175,7 @@ def compare(
     holdout_digest: str,
     doubts: Sequence[tuple[str, str]] = (),
     failures: Sequence[str] = (),
+    budget: ErrorBudget | None = None,
 ) -> ComparisonResult:
     """All verdicts on the rows that are left after contaminated ones were dropped.
 
@@ -184,11 +186,17 @@ def compare(
         holdout_digest: Of the rows.
         doubts: (code, sentence) pairs found before the duel.
         failures: Why something could not be scored.
+        budget: What this look at the holdout may spend; exhausted, it is a doubt, and the intervals are a first look's.
     """
+    if budget is not None and budget.exhausted:
+        doubts = (*doubts, ("needs_fresh_labels", budget.statement))
+    elif budget is not None:
+        criteria = criteria.model_copy(update={"alpha": min(budget.alpha, (1 - criteria.confidence) / 2)})
     judged = [_judge(rows, criterion, criteria) for criterion in (criteria.primary, *criteria.guardrails)]
-    return _result(
+    result = _result(
         rows.n, criteria, (*judged, *_slices(rows, criteria)), contamination, holdout_digest, doubts, failures
     )
+    return result.model_copy(update={"budget": budget})
 
 
 def unmeasured(
@@ -289,6 +297,7 @@ def _change(rows: PairedRows, metric: Metric, criterion: Criterion, criteria: Cr
         candidate=_sample(rows, metric, criteria, "candidate"),
         relative=criterion.unit == "relative",
         confidence=criteria.confidence,
+        low_tail=criteria.alpha,
     )
 
 

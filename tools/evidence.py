@@ -125,6 +125,18 @@ def _of_comparison(result: ComparisonResult | None) -> list[EvidenceItem]:
     if fold:
         items.append(_folded("comparison/slices", "non_inferior", len(holding), "slices hold"))
     items.append(_contamination(result))
+    if result.budget is not None and result.budget.look > 1 and not result.budget.exhausted:
+        spent = result.budget
+        items.append(
+            EvidenceItem(
+                id="",
+                key="comparison/error_budget",
+                outcome="ok",
+                value=spent.alpha,
+                threshold=spent.total,
+                statement=spent.statement,
+            )
+        )
     sentences = dict(zip(result.doubts, result.doubt_statements, strict=False))
     items += [
         EvidenceItem(

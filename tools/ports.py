@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from tools.contracts.comparison import Look
 from tools.contracts.decision import PolicyResult, Rationale
 from tools.contracts.evidence import DatasetRef, Effort, EvidenceItem
 from tools.contracts.peers import (
@@ -352,6 +353,14 @@ class Store(Protocol):
         ...
 
     # history
+    def record_look(self, look: Look) -> Look:
+        """Keeps what a run spent of its holdout's error; returns what stands: the first record of a run holds."""
+        ...
+
+    def looks(self, model_name: str) -> Sequence[Look]:
+        """All recorded looks at holdouts of a model, oldest first."""
+        ...
+
     def record_champion(self, event: ChampionEvent) -> None:
         """Appends, unless the newest event of the model has the same version."""
         ...

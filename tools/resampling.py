@@ -30,6 +30,8 @@ SEED: Final = 20_240_229
 MIN_BLOCKS: Final = 15
 FEW_STRETCHES: Final = 8
 """Fewer blocks than this in which the two models differ: the interval is stretched to reach 0."""
+FEWEST_BEYOND: Final = 5
+"""Resamples that must lie beyond a quantile for it to be read off them."""
 MAX_BLOCKS: Final = 4000
 """More would cost time and memory and tell nothing more about the spread."""
 LENGTHEN: Final = 1.5
@@ -67,7 +69,15 @@ class _Pair:
         return _change(baseline, candidate, self.sign, self.relative)
 
 
-def paired_change(*, metric: Metric, baseline: Sample, candidate: Sample, relative: bool, confidence: float) -> Change:
+def paired_change(
+    *,
+    metric: Metric,
+    baseline: Sample,
+    candidate: Sample,
+    relative: bool,
+    confidence: float,
+    low_tail: float | None = None,
+) -> Change:
     """Change of `metric` from baseline to candidate on the same rows.
 
     Args:
@@ -76,6 +86,7 @@ def paired_change(*, metric: Metric, baseline: Sample, candidate: Sample, relati
         candidate: The candidate's, row for row.
         relative: Change as a share of the baseline's absolute value.
         confidence: Of the two-sided interval.
+        low_tail: One-sided error of its lower end, where that must be surer.
 
     Returns:
         NaN in `change`, `low` and `high` where a value is undefined or a relative change has a zero baseline.
@@ -87,10 +98,11 @@ def paired_change(*, metric: Metric, baseline: Sample, candidate: Sample, relati
         return Change(*worth, change=np.nan, low=np.nan, high=np.nan, se=np.nan, block_length=0, blocks=0)
     pair = _Pair(baseline, candidate, sign, relative)
     tail = (1 - confidence) / 2
+    tails = (tail if low_tail is None else low_tail, tail)
     low, high, se, length = (
-        _sum_spread(metric, pair, change, tail)
+        _sum_spread(metric, pair, change, tails)
         if isinstance(metric, SumMetric)
-        else _weight_spread(metric, pair, change, tail)
+        else _weight_spread(metric, pair, change, tails)
     )
     n = baseline.y.shape[0]
     if _stretches_that_differ(metric, baseline, candidate, length) < FEW_STRETCHES:
@@ -204,7 +216,9 @@ def _gradient(function: Callable[[FloatArray], FloatArray], at: FloatArray, scal
     return np.divide(rise, 2e-4 * scales, out=np.zeros_like(at), where=scales > 0)
 
 
-def _sum_spread(metric: SumMetric, pair: _Pair, change: float, tail: float) -> tuple[float, float, float, int]:
+def _sum_spread(
+    metric: SumMetric, pair: _Pair, change: float, tails: tuple[float, float]
+) -> tuple[float, float, float, int]:
     """(low, high, standard error, block length) by bootstrap-t on the sums of each block."""
     n = pair.baseline.y.shape[0]
     moments = np.array([(column.mean(), np.sqrt(np.mean(column**2))) for column in _pair_columns(metric, pair)])
@@ -240,11 +254,23 @@ def _sum_spread(metric: SumMetric, pair: _Pair, change: float, tail: float) -> t
     known = studentised[np.isfinite(studentised)]
     if known.shape[0] < 0.95 * RESAMPLES:
         return np.nan, np.nan, se, length
-    lower, upper = np.quantile(known, [tail, 1 - tail])
-    return change - float(upper) * widen * se, change - float(lower) * widen * se, widen * se, length
+    # Of the studentised change the upper tail bounds the change from below.
+    upper, lower = _far_quantile(known, tails[0], blocks - 1), -_far_quantile(-known, tails[1], blocks - 1)
+    return change - upper * widen * se, change - lower * widen * se, widen * se, length
 
 
-def _weight_spread(metric: WeightMetric, pair: _Pair, change: float, tail: float) -> tuple[float, float, float, int]:
+def _far_quantile(values: FloatArray, tail: float, freedom: int) -> float:
+    """The value above which `tail` lies; beyond what the resamples show, in Student's proportion to the farthest that they do."""
+    seen = max(tail, FEWEST_BEYOND / values.shape[0])
+    shown = float(np.quantile(values, 1 - seen))
+    if seen == tail or shown <= 0:
+        return shown
+    return shown * t_quantile(1 - tail, freedom) / t_quantile(1 - seen, freedom)
+
+
+def _weight_spread(
+    metric: WeightMetric, pair: _Pair, change: float, tails: tuple[float, float]
+) -> tuple[float, float, float, int]:
     """(low, high, standard error, block length) by Student's t on the bootstrap's standard deviation."""
     n = pair.baseline.y.shape[0]
     length, widen = block_length(metric.row_score(pair.candidate) - metric.row_score(pair.baseline))
@@ -263,5 +289,5 @@ def _weight_spread(metric: WeightMetric, pair: _Pair, change: float, tail: float
     if known.shape[0] < 0.95 * WEIGHT_RESAMPLES:
         return np.nan, np.nan, np.nan, length
     se = widen * float(known.std(ddof=1) * np.sqrt(blocks / (blocks - 1)))
-    reach = t_quantile(1 - tail, blocks - 1) * se
-    return change - reach, change + reach, se, length
+    below, above = (t_quantile(1 - tail, blocks - 1) * se for tail in tails)
+    return change - below, change + above, se, length

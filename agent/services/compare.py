@@ -11,9 +11,9 @@ from agent.deps import Deps
 from agent.services import lineage
 from agent.services.measure import criteria_of
 from agent.state import Findings, Run
-from tools import comparison
+from tools import comparison, error_budget
 from tools.contracts.base import SCHEMA_VERSION
-from tools.contracts.comparison import ComparisonResult, Contamination, Criteria
+from tools.contracts.comparison import ComparisonResult, Contamination, Criteria, ErrorBudget, Look, Span
 from tools.contracts.evidence import Fold, PreparedData
 from tools.contracts.peers import Envelope, EvaluationConfig, EvaluationRequest, SliceSpec
 from tools.contracts.training import ModelVersion, ScoringResult
@@ -59,9 +59,10 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         drop=overlap.hashes,
         scored_out=scored_path,
     )
-    deps.progress(f"comparing on {rows.n:,} rows")
+    spent = _budget(deps, run, data)
+    deps.progress(f"comparing on {rows.n:,} rows" + (f", look {spent.look} at this holdout" if spent.look > 1 else ""))
     result = comparison.compare(
-        rows=rows, criteria=criteria, contamination=overlap.report, holdout_digest=digest, doubts=doubts
+        rows=rows, criteria=criteria, contamination=overlap.report, holdout_digest=digest, doubts=doubts, budget=spent
     )
     result = _next_look(result, data)
     metrics, peer_doubt = _ask_evaluator(deps, run, criteria, result, scored_path, uri)
@@ -189,6 +190,26 @@ def _doubts(run: Run) -> tuple[tuple[str, str], ...]:
             )
             found.append(("baseline_version_mismatch", sentence))
     return tuple(found)
+
+
+def _budget(deps: Deps, run: Run, data: PreparedData) -> ErrorBudget:
+    """What this look may spend. Recorded before a verdict is known: a look that was cut short was a look."""
+    holdouts = [fold.holdout for fold in data.folds]
+    known = all(holdout.start is not None and holdout.end is not None for holdout in holdouts)
+    look = Look(
+        model_name=run.profile.registered_model,
+        run_id=run.run_id,
+        digest=holdouts[-1].digest,
+        spans=tuple(Span(start=h.start, end=h.end) for h in holdouts if h.start and h.end) if known else (),
+        at=deps.clock(),
+    )
+    looks = deps.store.looks(look.model_name)
+    own = next((place for place, one in enumerate(looks) if one.run_id == look.run_id), len(looks))
+    earlier = looks[:own]
+    metrics = run.profile.metrics
+    found = error_budget.budget(look, earlier, confidence=metrics.confidence, most=metrics.max_looks)
+    stands = deps.store.record_look(look.model_copy(update={"alpha": found.alpha}))
+    return found.model_copy(update={"alpha": stands.alpha})
 
 
 def _next_look(result: ComparisonResult, data: PreparedData) -> ComparisonResult:

@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from tools.adapters.memory_store import MemoryStore
 from tools.adapters.processes import is_alive, this_holder
 from tools.adapters.store import SqlStore
+from tools.contracts.comparison import Look
 from tools.contracts.run import ChampionEvent, EffectRecord, Lease, Review, RunRecord
 from tools.errors import BadInput, BrokenInvariant, Conflict, NotFound, RetrainingError, Unavailable
 from tools.ports import Store
@@ -584,6 +585,28 @@ def test_history_is_kept_by_model(store: Store):
     store.record_champion(event("1", "shop.loads"))
     histories = [store.champions(name) for name in ("shop.prices", "shop.loads", "shop.nothing")]
     assert histories == [[event("1", "shop.prices")], [event("1", "shop.loads")], []]
+
+
+# --- looks at holdouts -----------------------------------------------------------------------------------------------
+
+
+def a_look(run_id: str, model_name: str = "shop.prices", **changes: Any) -> Look:
+    spans = ({"start": START, "end": START + timedelta(days=14)},)
+    given = {"model_name": model_name, "run_id": run_id, "digest": f"of {run_id}", "spans": spans, "at": START}
+    return Look.model_validate(given | {"alpha": 0.025} | changes)
+
+
+def test_looks_are_kept_by_model_oldest_first(store: Store):
+    kept = [store.record_look(a_look(run)) for run in ("run-2", "run-1")]
+    store.record_look(a_look("run-3", "shop.loads"))
+    assert store.looks("shop.prices") == kept == [a_look("run-2"), a_look("run-1")]
+    assert store.looks("shop.nothing") == []
+
+
+def test_first_record_of_a_runs_look_stands(store: Store):
+    first = store.record_look(a_look("run-1"))
+    assert store.record_look(a_look("run-1", alpha=0.001)) == first
+    assert store.looks("shop.prices") == [first]
 
 
 # --- many at once ----------------------------------------------------------------------------------------------------

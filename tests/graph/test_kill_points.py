@@ -15,7 +15,17 @@ from tests.graph.world import with_deps as seen_with
 from tools.adapters.memory_target import MemoryTarget
 
 CHANGING = {
-    "store": {"create_run", "update_run", "intend", "confirm", "record_champion", "open_review", "park", "release"},
+    "store": {
+        "create_run",
+        "update_run",
+        "intend",
+        "confirm",
+        "record_champion",
+        "record_look",
+        "open_review",
+        "park",
+        "release",
+    },
     "registry": {"register", "set_alias", "set_tags"},
     "tracking": {"open_run", "log_json", "log_file", "log_metrics", "set_tags", "close_run"},
     "trainer": {"train"},

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tools.comparison import compare, measure_all, resolve_criteria, unmeasured, verdict_of, with_next_look
-from tools.contracts.comparison import ComparisonResult, Contamination, Criteria, Criterion
+from tools.contracts.comparison import ComparisonResult, Contamination, Criteria, Criterion, ErrorBudget
 from tools.contracts.profile import MetricsSpec, PrimaryMetric, ProfileGuardrail, Task
 from tools.contracts.request import DeploymentCriteria
 from tools.errors import BadInput
@@ -552,3 +552,55 @@ def test_any_small_holdout_ends_in_a_verdict(n, seed, name, unit):
         assert primary.low is not None
         assert primary.high is not None
         assert primary.low <= primary.high
+
+
+# --- later looks at a holdout
+
+
+def a_budget(alpha: float, *, exhausted: bool = False) -> ErrorBudget:
+    return ErrorBudget(look=3, most=20, alpha=alpha, spent=0.0, total=0.05, exhausted=exhausted, statement="Look 3.")
+
+
+def test_later_look_must_be_surer_of_a_gain_and_no_surer_of_harm():
+    rows = classifiers(2_000, 0.8, 0.84)
+    first = duel(rows, criteria(guardrails=(ProfileGuardrail(name="log_loss", margin=0.05),)))
+    later = compare(
+        rows=rows,
+        criteria=criteria(guardrails=(ProfileGuardrail(name="log_loss", margin=0.05),)),
+        contamination=CLEAN,
+        holdout_digest="d",
+        budget=a_budget(0.0002),
+    )
+    for once, again in zip(first.metrics, later.metrics, strict=True):
+        assert again.low is not None
+        assert once.low is not None
+        assert again.low < once.low
+        assert again.high == once.high
+    assert later.budget == a_budget(0.0002)
+
+
+@pytest.mark.parametrize("primary", ["accuracy", "roc_auc"])
+def test_lower_end_falls_steadily_with_the_error_that_is_left(primary: str):
+    rows = classifiers(1_500, 0.8, 0.83)
+    wanted = replace_positive(criteria(primary))
+    ends = [
+        compare(rows=rows, criteria=wanted, contamination=CLEAN, holdout_digest="d", budget=a_budget(alpha)).primary.low
+        for alpha in (0.025, 0.01, 0.0026, 0.0024, 0.0005, 0.0001)
+    ]
+    known = [end for end in ends if end is not None]
+    assert len(known) == len(ends)
+    assert known == sorted(known, reverse=True)
+    assert abs(known[2] - known[3]) < 0.1 * (known[0] - known[-1])  # where the resamples end
+
+
+def replace_positive(wanted: Criteria) -> Criteria:
+    return wanted.model_copy(update={"positive_label": "1"})
+
+
+def test_spent_holdout_is_a_doubt():
+    rows = classifiers(2_000, 0.8, 0.9)
+    result = compare(
+        rows=rows, criteria=criteria(), contamination=CLEAN, holdout_digest="d", budget=a_budget(0.0, exhausted=True)
+    )
+    assert result.doubts == ("needs_fresh_labels",)
+    assert result.primary.verdict == "improved"

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from tools.adapters import store_rules as rules
 from tools.adapters.processes import is_alive as process_is_alive
 from tools.contracts.base import Contract
+from tools.contracts.comparison import Look
 from tools.contracts.run import ChampionEvent, EffectRecord, Lease, Review, RunRecord
 from tools.ports import Clock
 
@@ -54,6 +55,7 @@ class MemoryStore:
         self._held: dict[str, rules.Held] = {}
         self._effects = _Shelf[str, EffectRecord](EffectRecord)
         self._reviews = _Shelf[int, Review](Review)
+        self._looks = _Shelf[str, Look](Look)
         self._champions = _Shelf[int, ChampionEvent](ChampionEvent)
 
     # --- runs ----------------------------------------------------------------------------------------------------
@@ -193,6 +195,14 @@ class MemoryStore:
             return self._reviews.put(review_id, rules.closed(self._review(review_id), status))
 
     # --- history -------------------------------------------------------------------------------------------------
+
+    def record_look(self, look: Look) -> Look:
+        with self._lock:
+            return self._looks.get(look.run_id) or self._looks.put(look.run_id, look)
+
+    def looks(self, model_name: str) -> Sequence[Look]:
+        with self._lock:
+            return [look for look in self._looks.all() if look.model_name == model_name]
 
     def record_champion(self, event: ChampionEvent) -> None:
         with self._lock:

@@ -15,6 +15,7 @@ from typing import Any
 from tools.adapters import store_rules as rules
 from tools.adapters.processes import is_alive as process_is_alive
 from tools.adapters.sqlite_files import write_ahead
+from tools.contracts.comparison import Look
 from tools.contracts.run import ChampionEvent, EffectRecord, Lease, Review, RunRecord
 from tools.errors import BadInput, Conflict, Unavailable
 from tools.ports import Clock
@@ -329,6 +330,22 @@ class SqlStore:
         return review
 
     # --- history -------------------------------------------------------------------------------------------------
+
+    def record_look(self, look: Look) -> Look:
+        looks = self._t.LOOKS
+        query = self._sa.select(looks.c.record).where(looks.c.run_id == look.run_id)
+        with self._transaction() as c:
+            known = c.execute(self._locked(query)).scalar()
+            if known is not None:
+                return Look.model_validate(known)
+            c.execute(looks.insert().values(run_id=look.run_id, model_name=look.model_name, record=look.to_state()))
+        return look
+
+    def looks(self, model_name: str) -> Sequence[Look]:
+        looks = self._t.LOOKS
+        query = self._sa.select(looks.c.record).where(looks.c.model_name == model_name).order_by(looks.c.number)
+        with self._transaction() as c:
+            return [Look.model_validate(row) for row in c.execute(query).scalars()]
 
     def record_champion(self, event: ChampionEvent) -> None:
         champions = self._t.CHAMPIONS

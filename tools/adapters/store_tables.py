@@ -46,6 +46,14 @@ REVIEWS = Table(
     Column("status", String(16), nullable=False),
     Column("record", JSON, nullable=False),
 )
+LOOKS = Table(
+    "retraining_looks",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("run_id", String(64), nullable=False, unique=True),
+    Column("model_name", String(255), nullable=False, index=True),
+    Column("record", JSON, nullable=False),
+)
 CHAMPIONS = Table(
     "retraining_champions",
     METADATA,

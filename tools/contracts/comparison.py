@@ -45,6 +45,8 @@ class Criteria(Contract):
     slice_margin: float = 0.05
     min_rows: int = 50
     confidence: float = 0.95
+    alpha: float | None = None
+    """One-sided error at which a gain, or the absence of a loss, must show; half of what `confidence` leaves where absent."""
     positive_label: str | None = None
     """As text; labels are compared as text."""
     overruled: tuple[str, ...] = ()
@@ -89,6 +91,43 @@ class Contamination(Contract):
     """Overlapping holdout rows; dropped before the duel."""
 
 
+class Span(Contract):
+    """From the first to the last row's event time."""
+
+    start: UtcDatetime
+    end: UtcDatetime
+
+
+class Look(Contract):
+    """One judged attempt on a holdout, as the run store keeps it."""
+
+    model_name: str
+    run_id: str
+    """A run looks once: what it recorded first holds when it is resumed."""
+    digest: str
+    """Of the holdout's rows."""
+    spans: tuple[Span, ...]
+    """One a fold; empty where the times are not known."""
+    alpha: float = 0.0
+    """One-sided error it spent."""
+    at: UtcDatetime
+
+
+class ErrorBudget(Contract):
+    """What a look may spend of its holdout's error, after those that were taken before."""
+
+    look: int
+    """1 for the first."""
+    most: int
+    alpha: float
+    """One-sided error of this look; 0 where exhausted."""
+    spent: float
+    """By the looks before."""
+    total: float
+    exhausted: bool
+    statement: str
+
+
 class ComparisonResult(Contract):
     """All verdicts, and what puts them in doubt."""
 
@@ -98,9 +137,11 @@ class ComparisonResult(Contract):
     """Rows judged, after dropping contaminated ones."""
     holdout_digest: str
     contamination: Contamination
+    budget: ErrorBudget | None = None
+    """Absent where nothing was judged."""
     doubts: tuple[str, ...] = ()
     """Codes that make the case ambiguous: `baseline_version_mismatch`, `baseline_metrics_mismatch`, `peer_disagrees`,
-    `contamination_unchecked`, `scoring_failed`, …"""
+    `contamination_unchecked`, `scoring_failed`, `needs_fresh_labels`, …"""
     doubt_statements: tuple[str, ...] = ()
     """One sentence a doubt, same order."""
     failures: tuple[str, ...] = ()

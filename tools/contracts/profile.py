@@ -142,7 +142,9 @@ class MetricsSpec(Contract):
     min_rows: Annotated[int, Field(ge=2)] = 50
     """Fewer holdout rows (or fewer of the rarer class) give the verdict `no_data`."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    """Of the two-sided intervals."""
+    """Of the two-sided intervals at the first look at a holdout; later looks at its rows must be surer."""
+    max_looks: Annotated[int, Field(ge=1)] = 20
+    """Candidates judged on overlapping holdouts before fresh labels are asked for."""
     allow_first_model: bool = False
     """With no champion: True lets the first model go to `manual_review` for adoption instead of `reject`."""
 
