@@ -11,7 +11,6 @@ from pydantic_core import core_schema
 
 from agent.problems import dotted, nearest, numbers_in
 from agent.workspace import WorkspaceFile
-from tools.contracts.decision import DecisionRecord
 from tools.contracts.output import RetrainingResponse
 from tools.contracts.peers import (
     DeploymentReply,
@@ -23,6 +22,7 @@ from tools.contracts.peers import (
     EvaluationRequest,
 )
 from tools.contracts.profile import Profile
+from tools.contracts.record import DecisionRecord
 from tools.contracts.request import RetrainingRequest
 from tools.contracts.run import Review, RunRecord
 from tools.errors import BrokenInvariant, NotFound

@@ -4,36 +4,17 @@ A pure function. `reject` and `manual_review` move nothing; `canary` and `deploy
 doubted ever leads to either. Whatever is ambiguous is `manual_review` by code.
 """
 
-from typing import Final, Literal
+from typing import Final
 
-from tools.contracts.base import Contract
 from tools.contracts.comparison import ComparisonResult, MetricComparison
 from tools.contracts.decision import Certainty, DecisionKind, PolicyResult, Reason
-from tools.contracts.evidence import TriggerVerdict, ValidationReport
-from tools.contracts.output import TrainingStatus
+from tools.contracts.evidence import ValidationReport
+from tools.contracts.record import PolicyInput
+
+__all__ = ["POLICY_VERSION", "PolicyInput", "apply_model_vote", "decide"]
 
 POLICY_VERSION: Final = "2"
 """Changes whenever the table does; stands in every decision record."""
-
-
-class PolicyInput(Contract):
-    """Everything the decision rests on."""
-
-    training_status: TrainingStatus
-    trigger: TriggerVerdict | None = None
-    """Whether the run was to go on at all; absent where nothing asked (`judge`)."""
-    validation: ValidationReport | None = None
-    """Absent only where no training was asked for (`given`); absent otherwise means it could not be checked."""
-    comparison: ComparisonResult | None = None
-    has_champion: bool
-    allow_first_model: bool = False
-    """From the profile: with no champion, a person may adopt the first model."""
-    can_split: bool
-    """Whether the target can give the candidate a part of the traffic."""
-    risk: Literal["low", "high"] = "low"
-    """`high`: a clear win still goes through a canary."""
-    on_inconclusive: Literal["keep", "review"] = "review"
-    """Where the rows cannot tell: the champion stays, or a person is asked."""
 
 
 def decide(inputs: PolicyInput) -> PolicyResult:

@@ -14,30 +14,33 @@ from tools.rollout import make_plan
 
 def decide(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     """Returns the policy's result, the numbered evidence, and how training is to be named in the output."""
-    status = training_status(run, findings)
     can_split = deps.target_of(run.profile).abilities.can_split
-    result = policy.decide(
-        policy.PolicyInput(
-            trigger=findings.trigger,
-            validation=findings.validation,
-            training_status=status,
-            comparison=findings.comparison,
-            can_split=can_split,
-            risk=run.profile.rollout.risk,
-            on_inconclusive=run.profile.metrics.on_inconclusive,
-            has_champion=run.champion is not None,
-            allow_first_model=run.profile.metrics.allow_first_model,
-        )
-    )
+    inputs = policy_input(run, findings, can_split)
+    result = policy.decide(inputs)
     evidence = collect(staleness=findings.staleness, validation=findings.validation, comparison=findings.comparison)
     return {
         "policy": result.to_state(),
-        "training_status": status,
+        "training_status": inputs.training_status,
         "can_split": can_split,
         "evidence": [item.to_state() for item in evidence],
         "decision": result.decision,
         "decided_by": "policy",
     }
+
+
+def policy_input(run: Run, findings: Findings, can_split: bool) -> policy.PolicyInput:
+    """What the policy is asked about."""
+    return policy.PolicyInput(
+        trigger=findings.trigger,
+        validation=findings.validation,
+        training_status=training_status(run, findings),
+        comparison=findings.comparison,
+        can_split=can_split,
+        risk=run.profile.rollout.risk,
+        on_inconclusive=run.profile.metrics.on_inconclusive,
+        has_champion=run.champion is not None,
+        allow_first_model=run.profile.metrics.allow_first_model,
+    )
 
 
 def training_status(run: Run, findings: Findings) -> Any:

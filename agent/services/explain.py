@@ -3,10 +3,10 @@
 from typing import Any
 
 from agent.deps import Deps
-from agent.services.decide import plan_for
+from agent.services.decide import plan_for, policy_input
 from agent.state import Findings, Run
 from tools import policy
-from tools.contracts.decision import DecisionRecord
+from tools.contracts.record import DecisionRecord
 from tools.errors import BrokenInvariant
 from tools.evidence import digest
 
@@ -23,6 +23,7 @@ def explain(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     if findings.candidate_uri is not None and decision != "reject":
         plan = plan_for(deps, run, findings, "canary" if decision == "canary" else "deploy")
         changes["plan"] = plan.to_state()
+    inputs = policy_input(run, findings, findings.can_split)
     record = DecisionRecord(
         run_id=run.run_id,
         model_id=run.profile.id,
@@ -30,10 +31,12 @@ def explain(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         decision=decision,
         decided_by=decided_by,
         policy=findings.policy,
-        policy_input_digest=digest({"evidence": [item.to_state() for item in findings.evidence]}),
+        policy_input=inputs,
+        policy_input_digest=digest(inputs.to_state()),
         evidence=findings.evidence,
         rationale=rationale,
         plan=plan,
     )
+    deps.store.update_run(run.run_id, decision_record=record.to_state())
     deps.tracking.log_json(run.tracking_run_id, "decision.json", record.to_json_dict())
     return changes

@@ -72,6 +72,27 @@ def test_better_candidate_becomes_champion_with_one_version_and_one_move(world: 
     assert {effect.status for effect in world.store.effects(output["runId"])} == {"done"}
 
 
+def test_candidates_judged_again_and_again_on_the_same_rows_ask_for_fresh_labels(tmp_path: Path) -> None:
+    world = make_world(tmp_path, trains=TWIN, metrics=PROFILE["metrics"] | {"max_looks": 2})
+    ends = [world.run()["deploymentDecision"] for _ in range(3)]
+
+    assert [end["decision"] for end in ends] == ["reject", "reject", "manual_review"]
+    assert [reason["code"] for reason in ends[-1]["reasons"]] == ["needs_fresh_labels"]
+    assert "fresh labels" in ends[-1]["rationale"]
+    alphas = [look.alpha for look in world.deps.store.looks(NAME)]
+    assert alphas == [pytest.approx(0.025), pytest.approx(0.05 / 6), 0.0]
+
+
+def test_better_candidate_still_goes_out_on_the_second_look(tmp_path: Path) -> None:
+    twice = ScriptedTrainer(trained(TWIN), trained(BETTER))
+    world = seen_with(make_world(tmp_path), trainers={"project": twice})
+    world.run()
+    output = world.run()
+
+    assert output["deploymentDecision"]["decision"] == "deploy"
+    assert "comparison/error_budget" in {item["key"] for item in output["evidence"]}
+
+
 @pytest.mark.parametrize(("trains", "code"), [(WORSE, "primary_regressed"), (TWIN, "no_gain")])
 def test_candidate_that_is_not_better_is_rejected_and_the_champion_stays(
     tmp_path: Path, trains: str, code: str

@@ -2,9 +2,7 @@
 
 from typing import Literal
 
-from tools.contracts.base import Contract, UtcDatetime
-from tools.contracts.evidence import EvidenceItem
-from tools.contracts.rollout import RolloutPlan
+from tools.contracts.base import Contract
 
 DecisionKind = Literal["deploy", "canary", "reject", "manual_review"]
 Certainty = Literal["clear", "borderline", "ambiguous"]
@@ -45,20 +43,3 @@ class Rationale(Contract):
     """Why the model's text was not used, where it was not."""
     routed_to_review: bool = False
     """The model asked for `manual_review` on a borderline decision."""
-
-
-class DecisionRecord(Contract):
-    """Everything a decision rests on; replays to the same decision."""
-
-    run_id: str
-    model_id: str
-    decided_at: UtcDatetime
-    decision: DecisionKind
-    """The latest decision."""
-    decided_by: str
-    """`policy`, `model`, or the reviewer's name."""
-    policy: PolicyResult
-    policy_input_digest: str
-    evidence: tuple[EvidenceItem, ...]
-    rationale: Rationale
-    plan: RolloutPlan | None = None

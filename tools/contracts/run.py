@@ -32,6 +32,8 @@ class RunRecord(Contract):
     tracking_run_id: str | None = None
     output: dict[str, Any] | None = None
     """Latest public JSON."""
+    decision_record: dict[str, Any] | None = None
+    """DecisionRecord; absent before there is a decision, and in records of older programs."""
     error: str | None = None
 
 

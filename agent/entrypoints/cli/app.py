@@ -5,7 +5,7 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-from agent.entrypoints.cli import check, history, init, profiles, reviews, runs, setup, validation
+from agent.entrypoints.cli import check, history, init, policy, profiles, reviews, runs, setup, validation
 from agent.entrypoints.cli.render import SCREEN
 from tools.errors import BadInput, RetrainingError
 
@@ -30,6 +30,7 @@ app.command("history")(history.history)
 app.command("init", short_help="Write retraining.yaml and draft profiles.")(init.init)
 app.add_typer(profiles.app, name="profile")
 app.add_typer(validation.app, name="validation")
+app.add_typer(policy.app, name="policy")
 app.command("schema")(setup.schema)
 app.command("doctor", short_help="What is missing before a run?")(setup.doctor)
 app.command("demo", short_help="Improve, refuse, go back, ask: on real data.")(setup.demo)

@@ -141,7 +141,10 @@ def list_runs(
     rows = [[r.run_id, r.model_id, r.kind, r.status, r.decision, _phase(r), r.requested_by] for r in found]
     # An id begins with the UTC time of its start; a column of its own would not fit.
     headers = ["run (rDATE-TIME, UTC)", "model", "kind", "status", "decision", "rollout", "by"]
-    SCREEN.result([record.to_json_dict() for record in found], table(headers, rows) if rows else ["no runs yet"])
+    SCREEN.result(
+        [record.model_copy(update={"decision_record": None}).to_json_dict() for record in found],
+        table(headers, rows) if rows else ["no runs yet"],
+    )
 
 
 def _runs_of(opened: "App", model: str | None, limit: int) -> "Sequence[RunRecord]":
