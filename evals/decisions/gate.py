@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from evals.decisions import gate_looks
 from evals.decisions.simulated import World, demands, draw
 from evals.decisions.streams import KINDS, Duel, duels
 from evals.report import Row, arguments, at_least, at_most, publish, share
@@ -129,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(argv)
     if asked.stream is None:
         repeats = 10 if asked.quick else asked.repeats
-        rows = coverage(repeats) + decisions(repeats)
+        rows = coverage(repeats) + decisions(repeats) + gate_looks.rows(max(repeats // 2, 3))
     else:
         if not (asked.time and asked.target):
             parser.error("--stream needs --time and --target")

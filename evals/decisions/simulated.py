@@ -1,5 +1,6 @@
 """Two classifiers whose true accuracies are known, on rows that may resemble their neighbours in time."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +43,11 @@ def _series(n: int, rho: float, g: np.random.Generator) -> FloatArray:
 
 def draw(world: World, seed: int) -> PairedRows:
     """One holdout. A model's score is right with exactly its accuracy; its probability is the score's logistic."""
+    return next(retries(world, seed))
+
+
+def retries(world: World, seed: int) -> Iterator[PairedRows]:
+    """Candidate after candidate of the same worth on the same holdout, against the same champion."""
     g = np.random.default_rng(seed)
     n, rho = world.n, world.rho
     y = (_series(n, rho, g) > norm.ppf(1 - world.positives)).astype(int)
@@ -53,9 +59,9 @@ def draw(world: World, seed: int) -> PairedRows:
         p = 1 / (1 + np.exp(-1.6 * side * (norm.ppf(accuracy) + noise)))
         return {"prediction": (p > 0.5).astype(float), "proba:0": 1 - p, "proba:1": p}
 
-    return PairedRows.from_columns(
-        task="classification", y=y, baseline=scores(world.champion), candidate=scores(world.candidate)
-    )
+    champion = scores(world.champion)
+    while True:
+        yield PairedRows.from_columns(task="classification", y=y, baseline=champion, candidate=scores(world.candidate))
 
 
 def demands(primary: str = "accuracy", gain: float = 0.0, **margins: float) -> Criteria:

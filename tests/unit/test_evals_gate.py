@@ -23,6 +23,7 @@ def test_quick_run_measures_intervals_and_decisions(tmp_path: Path, capsys: pyte
     assert any(name.startswith("coverage: f1") for name in names)
     assert any(name.startswith("no change") and name.endswith("deployed") for name in names)
     assert any(name.startswith("better by 5 points") for name in names)
+    assert any(name.startswith("no change, 1,000 attempts") for name in names)
     assert "| what | value |" in capsys.readouterr().out
 
 
