@@ -69,6 +69,8 @@ class WeightMetric:
     row_score: Callable[[Sample], FloatArray]
     """A per-row stand-in for the metric, higher is better: only its dependence in time is used (block length)."""
     per_class: bool = False
+    influence: Callable[[Sample], FloatArray] | None = None
+    """(n,) each row's first-order influence on the value, with mean 0, where that is known in closed form."""
 
 
 Metric = SumMetric | WeightMetric
@@ -247,6 +249,33 @@ def _roc_auc(y: FloatArray, score: FloatArray) -> Callable[[FloatArray], float]:
     return value
 
 
+def _roc_auc_influence(sample: Sample) -> FloatArray:
+    """DeLong's structural components (1988), centred and scaled so that their mean square over n is the variance.
+
+    A positive row's component is the share of negatives that it stands above, a negative row's the share of positives
+    that stand above it; ties count half. Averaged over classes where none is positive.
+    """
+    proba = _probabilities(sample)
+    codes = range(sample.classes) if sample.positive is None else (sample.positive,)
+    return np.mean([_delong((sample.y == code).astype(np.float64), proba[:, code]) for code in codes], axis=0)
+
+
+def _delong(y: FloatArray, score: FloatArray) -> FloatArray:
+    positives: FloatArray = np.sort(score[y > 0])
+    negatives: FloatArray = np.sort(score[y <= 0])
+    n, n_pos, n_neg = len(score), len(positives), len(negatives)
+    if n_pos == 0 or n_neg == 0:
+        return np.full_like(score, np.nan)
+    below: FloatArray = (np.searchsorted(negatives, score, "left") + np.searchsorted(negatives, score, "right")) / (
+        2 * n_neg
+    )
+    above: FloatArray = 1 - (np.searchsorted(positives, score, "left") + np.searchsorted(positives, score, "right")) / (
+        2 * n_pos
+    )
+    auc = float(below @ y) / n_pos
+    return np.where(y > 0, (below - auc) * (n / n_pos), (above - auc) * (n / n_neg))
+
+
 def _average_precision(y: FloatArray, score: FloatArray) -> Callable[[FloatArray], float]:
     """Σ (recall step) × precision at each distinct score."""
     order, sorted_y, ends = _by_score(y, score)
@@ -334,7 +363,14 @@ _ALL: Final[tuple[Metric, ...]] = (
     SumMetric("log_loss", "lower", "classification", "probabilities", _log_loss, _mean),
     SumMetric("brier_score_loss", "lower", "classification", "probabilities", _brier, _mean),
     WeightMetric(
-        "roc_auc", "higher", "classification", "probabilities", _over_classes(_roc_auc), _rank_score, per_class=True
+        "roc_auc",
+        "higher",
+        "classification",
+        "probabilities",
+        _over_classes(_roc_auc),
+        _rank_score,
+        per_class=True,
+        influence=_roc_auc_influence,
     ),
     WeightMetric(
         "average_precision",

@@ -10,6 +10,8 @@ The method, fixed and deterministic so that a recorded decision replays:
 - Interval for sum metrics: bootstrap-t, `change - t*(1-a/2)·se … change - t*(a/2)·se`, the standard error from block
   sums of the linearised change; `RESAMPLES` resamples. For whole-sample metrics: change ± Student's t (blocks - 1) ×
   the bootstrap's standard deviation; `WEIGHT_RESAMPLES` resamples.
+- Interval for roc_auc: change ± Student's t (blocks - 1) × the standard error from block sums of DeLong's components, which
+  is DeLong's own test where rows are independent.
 - Where both models give the same output in all but a few stretches, resampling sees too few differences to know their
   spread: the interval is then stretched to reach no change.
 """
@@ -99,15 +101,21 @@ def paired_change(
     pair = _Pair(baseline, candidate, sign, relative)
     tail = (1 - confidence) / 2
     tails = (tail if low_tail is None else low_tail, tail)
-    low, high, se, length = (
-        _sum_spread(metric, pair, change, tails)
-        if isinstance(metric, SumMetric)
-        else _weight_spread(metric, pair, change, tails)
-    )
+    low, high, se, length = _spread(metric, pair, worth, change, tails)
     n = baseline.y.shape[0]
     if _stretches_that_differ(metric, baseline, candidate, length) < FEW_STRETCHES:
         low, high = min(low, 0.0), max(high, 0.0)
     return Change(*worth, change, low, high, se, length, _block_count(n, length))
+
+
+def _spread(
+    metric: Metric, pair: _Pair, worth: tuple[float, float], change: float, tails: tuple[float, float]
+) -> tuple[float, float, float, int]:
+    if isinstance(metric, SumMetric):
+        return _sum_spread(metric, pair, change, tails)
+    if metric.influence is not None:
+        return _influence_spread(metric.influence, pair, worth, change, tails)
+    return _weight_spread(metric, pair, change, tails)
 
 
 def t_quantile(share: float, freedom: int) -> float:
@@ -266,6 +274,30 @@ def _far_quantile(values: FloatArray, tail: float, freedom: int) -> float:
     if seen == tail or shown <= 0:
         return shown
     return shown * t_quantile(1 - tail, freedom) / t_quantile(1 - seen, freedom)
+
+
+def _influence_spread(
+    influence: Callable[[Sample], FloatArray],
+    pair: _Pair,
+    worth: tuple[float, float],
+    change: float,
+    tails: tuple[float, float],
+) -> tuple[float, float, float, int]:
+    """(low, high, standard error, block length) from block sums of each row's influence on the change."""
+    n = pair.baseline.y.shape[0]
+    theirs, ours = influence(pair.baseline), influence(pair.candidate)
+    baseline, candidate = worth
+    if pair.relative:
+        ours, theirs = ours / abs(baseline), theirs * candidate / (baseline * abs(baseline))
+    rows = pair.sign * (ours - theirs)
+    length, widen = block_length(rows)
+    blocks = _block_count(n, length)
+    if blocks < 2 or not np.isfinite(rows).all():
+        return np.nan, np.nan, np.nan, length
+    sums = _window_sums(rows, length)
+    se = widen * float(np.sqrt(blocks * sums.var() * blocks / (blocks - 1)) / (blocks * length))
+    below, above = (t_quantile(1 - tail, blocks - 1) * se for tail in tails)
+    return change - below, change + above, se, length
 
 
 def _weight_spread(

@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics as sk
 
 from tools.errors import BadInput
-from tools.metrics import METRICS, Sample, SumMetric, find_metric, in_our_terms, measure
+from tools.metrics import METRICS, Sample, SumMetric, WeightMetric, find_metric, in_our_terms, measure
 from tools.paired_rows import PairedRows, label_text
 
 
@@ -183,3 +183,19 @@ def test_values_that_are_no_numbers_are_refused():
         PairedRows.from_columns(
             task="regression", y=[1, 2], baseline={"prediction": [1, 2]}, candidate={"prediction": ["a", 2]}
         )
+
+
+def test_influence_on_roc_auc_is_delongs():
+    g = np.random.default_rng(4)
+    y = g.random(400) < 0.3
+    score = np.round(g.normal(size=400) + y, 1)  # with ties
+    sample = Sample(y.astype(float), y.astype(float), np.column_stack([1 - score, score]), 2, 1)
+    metric = METRICS["roc_auc"]
+    assert isinstance(metric, WeightMetric)
+    assert metric.influence is not None
+    influence = metric.influence(sample)
+    pairs = (score[y][:, None] > score[~y][None, :]) + 0.5 * (score[y][:, None] == score[~y][None, :])
+    n_pos, n_neg = pairs.shape
+    variance = pairs.mean(axis=1).var() / n_pos + pairs.mean(axis=0).var() / n_neg
+    assert influence.mean() == pytest.approx(0, abs=1e-12)
+    assert (influence**2).sum() / 400**2 == pytest.approx(variance, rel=1e-9)
