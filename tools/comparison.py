@@ -38,7 +38,7 @@ from tools.contracts.comparison import (
 from tools.contracts.profile import MetricsSpec, ProfileGuardrail, Task
 from tools.contracts.request import DeploymentCriteria, GuardrailSpec, Unit
 from tools.errors import BadInput
-from tools.metrics import METRICS, TWO_CLASS, Metric, Sample, find_metric, measure
+from tools.metrics import METRICS, Metric, Sample, about_one_class, find_metric, measure
 from tools.paired_rows import PairedRows, label_text
 from tools.resampling import Change, paired_change, t_share
 
@@ -351,19 +351,19 @@ def _why_not(rows: PairedRows, metric: Metric, criteria: Criteria, models: tuple
     if metric.task != "classification":
         return None
     positive = rows.positive_code(criteria.positive_label)
-    if metric.name in TWO_CLASS and len(rows.classes) == 2 and positive is None:
+    if about_one_class(metric) and len(rows.classes) == 2 and positive is None:
         return f"which of {' and '.join(rows.classes)} is the positive class is unknown; set data.positive_label"
-    if metric.name in TWO_CLASS and criteria.positive_label is not None and positive is None:
+    if about_one_class(metric) and criteria.positive_label is not None and positive is None:
         return f"the positive label {criteria.positive_label!r} is not among the classes {', '.join(rows.classes)}"
     if not metric.per_class:
         return None
-    count, name = rows.rarest_class(positive if metric.name in TWO_CLASS else None)
+    count, name = rows.rarest_class(positive if about_one_class(metric) else None)
     least = max(1, criteria.min_rows // RARE_SHARE)
     return None if count >= least else f"{count} rows of {name}, at least {least} are needed"
 
 
 def _sample(rows: PairedRows, metric: Metric, criteria: Criteria, which: str) -> Sample:
-    positive = rows.positive_code(criteria.positive_label) if metric.name in TWO_CLASS else None
+    positive = rows.positive_code(criteria.positive_label) if about_one_class(metric) else None
     return rows.sample(which, positive)
 
 

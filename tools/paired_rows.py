@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from tools.contracts.profile import Task
 from tools.errors import BadInput
-from tools.metrics import FloatArray, Needs, Sample
+from tools.metric_values import FloatArray, Needs, Sample
 
 AnyArray = npt.NDArray[Any]
 MISSING = "(missing)"

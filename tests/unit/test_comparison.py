@@ -604,3 +604,20 @@ def test_spent_holdout_is_a_doubt():
     )
     assert result.doubts == ("needs_fresh_labels",)
     assert result.primary.verdict == "improved"
+
+
+def test_duel_at_an_alert_budget_and_of_quantile_models():
+    wanted = replace_positive(criteria("recall@10%", guardrails=(ProfileGuardrail(name="precision@0.1", margin=0.1),)))
+    result = duel(classifiers(2_000, 0.7, 0.95), wanted)
+    assert [item.criterion.metric for item in result.metrics] == ["recall@0.1", "precision@0.1"]
+    assert {item.verdict for item in result.metrics} <= {"improved", "non_inferior"}
+    g = np.random.default_rng(0)
+    y = g.normal(size=1_500)
+    rows = PairedRows.from_columns(
+        task="regression",
+        y=y,
+        baseline={"prediction": np.zeros(1_500)},
+        candidate={"prediction": np.full(1_500, 1.28)},
+    )
+    assert duel(rows, criteria("pinball@0.9", task="regression")).primary.verdict == "improved"
+    assert duel(rows, criteria("pinball@0.1", task="regression")).primary.verdict == "regressed"

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from tools.errors import BadInput
@@ -199,3 +201,65 @@ def test_influence_on_roc_auc_is_delongs():
     variance = pairs.mean(axis=1).var() / n_pos + pairs.mean(axis=0).var() / n_neg
     assert influence.mean() == pytest.approx(0, abs=1e-12)
     assert (influence**2).sum() / 400**2 == pytest.approx(variance, rel=1e-9)
+
+
+# --- names with a parameter
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical"),
+    [
+        ("recall@1%", "recall@0.01"),
+        ("precision@0.05", "precision@0.05"),
+        ("pinball@0.9", "mean_pinball_loss@0.9"),
+        ("neg_mean_pinball_loss@0.90", "mean_pinball_loss@0.9"),
+    ],
+)
+def test_parameter_stands_behind_the_name(name: str, canonical: str):
+    assert find_metric(name).name == canonical
+    assert METRICS[canonical].name == canonical
+    assert name not in METRICS or name == canonical
+
+
+@pytest.mark.parametrize(
+    "name", ["recall@0", "recall@1", "recall@2", "recall@x", "recall@nan", "accuracy@0.1", "recall@"]
+)
+def test_parameter_that_is_none_is_refused_with_what_may_stand_there(name: str):
+    with pytest.raises(BadInput, match="unknown metric") as refused:
+        find_metric(name)
+    assert "recall@NUMBER" in (refused.value.remedy or "")
+
+
+@pytest.mark.parametrize("quantile", [0.1, 0.5, 0.9])
+def test_pinball_is_scikit_learns(quantile: float):
+    g = np.random.default_rng(0)
+    y, told = g.normal(size=300), g.normal(size=300)
+    found = measure(METRICS[f"mean_pinball_loss@{quantile:g}"], Sample(y, told))
+    assert found == pytest.approx(sk.mean_pinball_loss(y, told, alpha=quantile), rel=1e-12)
+
+
+def test_budget_metrics_count_the_positives_among_the_rows_flagged():
+    y = np.array([1.0, 0, 1, 0, 0, 1, 0, 0, 0, 0])
+    score = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0])
+    sample = Sample(y, y, np.column_stack([1 - score, score]), 2, 1)
+    assert measure(METRICS["recall@0.3"], sample) == pytest.approx(2 / 3)
+    assert measure(METRICS["precision@0.3"], sample) == pytest.approx(2 / 3)
+    assert measure(METRICS["precision@0.1"], sample) == 1.0
+    tied = Sample(y, y, np.column_stack([np.full(10, 0.5)] * 2), 2, 1)
+    assert measure(METRICS["recall@0.3"], tied) == pytest.approx(0.3)
+    assert measure(METRICS["precision@0.3"], tied) == pytest.approx(0.3)
+
+
+@given(seed=st.integers(0, 50), share=st.sampled_from([0.01, 0.1, 0.5]))
+def test_budget_metrics_of_weights_are_those_of_repeated_rows(seed: int, share: float):
+    g = np.random.default_rng(seed)
+    y = (g.random(60) < 0.4).astype(float)
+    score = np.round(g.random(60), 1)
+    times = g.integers(0, 3, 60)
+    proba = np.column_stack([1 - score, score])
+    again = Sample(np.repeat(y, times), np.repeat(y, times), np.repeat(proba, times, axis=0), 2, 1)
+    for name in (f"recall@{share:g}", f"precision@{share:g}"):
+        metric = METRICS[name]
+        assert isinstance(metric, WeightMetric)
+        weighted = metric.prepare(Sample(y, y, proba, 2, 1))(times.astype(float))
+        assert weighted == pytest.approx(measure(metric, again), nan_ok=True)

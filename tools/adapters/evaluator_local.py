@@ -120,6 +120,8 @@ def _measure(rows: Table, asked: EvaluationRequest, names: tuple[str, ...], note
 def _value(rows: Table, asked: EvaluationRequest, metric: Metric) -> float:
     if not len(rows):
         raise BadInput("there are no rows")
+    if "@" in metric.name and not metric.name.startswith("mean_pinball_loss"):
+        raise BadInput("scikit-learn has no such metric")
     if metric.task == "regression":
         return _regression(metric.name, rows[asked.target_column], rows[asked.prediction_column])
     truth, told = _texts(rows[asked.target_column]), _texts(rows[asked.prediction_column])
@@ -158,6 +160,11 @@ def _regression(name: str, truth: Column, told: Column) -> float:
     }
     if name == "r2" and len(truth) < 2:
         raise BadInput("it needs two rows")
+    _, at, quantile = name.partition("@")
+    if at:
+        return float(
+            sk.mean_pinball_loss(truth.to_numpy(dtype=float), told.to_numpy(dtype=float), alpha=float(quantile))
+        )
     return float(functions[name](truth.to_numpy(dtype=float), told.to_numpy(dtype=float)))
 
 
