@@ -188,6 +188,7 @@ ALIASES: Final[Mapping[str, str]] = {
     "roc_auc_ovr": "roc_auc",
     "auc": "roc_auc",
     "mcc": "matthews_corrcoef",
+    "pinball": "mean_pinball_loss",
 }
 """Short names, beside `NAME_score` (a function's name) and `neg_NAME` (a scorer's name) of every metric above."""
 
@@ -203,7 +204,8 @@ def about_one_class(metric: Metric) -> bool:
 def _canonical(name: str) -> str | None:
     base, at, given = name.partition("@")
     if at:
-        value, known = _share_of(given), {"pinball": "mean_pinball_loss"}.get(base, base.removeprefix("neg_"))
+        bare = base.removeprefix("neg_")
+        value, known = _share_of(given), ALIASES.get(bare, bare)
         return None if value is None or known not in PARAMETERS else f"{known}@{value:g}"
     bare = name.removeprefix("neg_")
     negated = bare != name

@@ -246,7 +246,7 @@ def _sum_spread(
         return np.nan, np.nan, np.nan, length
     drawn_rows = blocks * length
     linear = _window_sums(influence, length)
-    se = float(np.sqrt(blocks * linear.var() * blocks / (blocks - 1)) / drawn_rows)
+    se = _block_error(linear, blocks, length)
     if se <= 1e-12 * max(1.0, abs(change)):
         return change, change, 0.0, length
 
@@ -295,7 +295,17 @@ def _influence_spread(
     if blocks < 2 or not np.isfinite(rows).all():
         return np.nan, np.nan, np.nan, length
     sums = _window_sums(rows, length)
-    se = widen * float(np.sqrt(blocks * sums.var() * blocks / (blocks - 1)) / (blocks * length))
+    return _student(change, widen * _block_error(sums, blocks, length), blocks, tails, length)
+
+
+def _block_error(sums: FloatArray, blocks: int, length: int) -> float:
+    """Standard error of a mean over `blocks` blocks drawn from all block sums."""
+    return float(np.sqrt(blocks * sums.var() * blocks / (blocks - 1)) / (blocks * length))
+
+
+def _student(
+    change: float, se: float, blocks: int, tails: tuple[float, float], length: int
+) -> tuple[float, float, float, int]:
     below, above = (t_quantile(1 - tail, blocks - 1) * se for tail in tails)
     return change - below, change + above, se, length
 
@@ -321,5 +331,4 @@ def _weight_spread(
     if known.shape[0] < 0.95 * WEIGHT_RESAMPLES:
         return np.nan, np.nan, np.nan, length
     se = widen * float(known.std(ddof=1) * np.sqrt(blocks / (blocks - 1)))
-    below, above = (t_quantile(1 - tail, blocks - 1) * se for tail in tails)
-    return change - below, change + above, se, length
+    return _student(change, se, blocks, tails, length)

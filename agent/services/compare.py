@@ -74,7 +74,10 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
             }
         )
     ours = comparison.measure_all(rows=rows, criteria=criteria)
-    changes: dict[str, Any] = {"validation_metrics": metrics | ours, "notes": _baseline_notes(run, result, findings)}
+    changes: dict[str, Any] = {
+        "validation_metrics": metrics | ours,
+        "notes": _baseline_notes(run, criteria, result, findings),
+    }
     if run.champion is not None:
         deps.tracking.log_metrics(
             run.tracking_run_id,
@@ -222,10 +225,10 @@ def _next_look(result: ComparisonResult, data: PreparedData) -> ComparisonResult
     return comparison.with_next_look(result, rows / ((last - first) / timedelta(days=1)), last)
 
 
-def _baseline_notes(run: Run, result: ComparisonResult, findings: Findings) -> list[str]:
+def _baseline_notes(run: Run, criteria: Criteria, result: ComparisonResult, findings: Findings) -> list[str]:
     """The caller's baseline metrics are only checked against ours, which were measured on these rows."""
     claimed = run.order.request.baseline_model.metrics if run.order.request.baseline_model else None
-    notes = [*findings.notes, *criteria_of(run.profile, run.order.request.deployment_criteria).overruled]
+    notes = [*findings.notes, *criteria.overruled]
     measured = {m.criterion.metric: m.baseline for m in result.metrics if m.criterion.slice_column is None}
     for given, amount in (claimed or {}).items():
         try:

@@ -11,11 +11,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from evals.decisions.staleness_false_alarms import LEAST, LOOKS
+from evals.decisions.staleness_false_alarms import checked
 from evals.decisions.staleness_streams import Asked
 from evals.report import Row, share
-from tools import drift
-from tools.adapters.drift_columns import Windows
 from tools.adapters.memory_data import MemoryData
 from tools.contracts.profile import DataSpec, ValidationSpec
 from tools.validation_counts import count_checks
@@ -42,7 +40,7 @@ def _every(name: str, made: dict[str, bool]) -> Row:
 def _trap(reference: Any, current: Any, wanted: str, says: str = "") -> bool:
     """Whether the column is bad, called so, and (where asked) told in these words."""
     tables = [pa.table({"x": side} if side is not None else {"y": pa.nulls(500)}) for side in (reference, current)]
-    found = drift.correct([Windows(*tables).feature("x", LEAST)], LEAST, looks=LOOKS)[0]
+    found = checked(*tables)[0]
     return (found.outcome, found.drift_type) == ("bad", wanted) and says in found.statement
 
 
@@ -86,6 +84,5 @@ def _infinity_counted(values: Any) -> bool:
 
 def _quiet(seed: int) -> bool:
     g = np.random.default_rng(seed)
-    windows = Windows(*(pa.table({f"c{i}": g.normal(size=n) for i in range(COLUMNS)}) for n in (1_100, 80)))
-    found = drift.correct([windows.feature(f"c{i}", LEAST) for i in range(COLUMNS)], LEAST, looks=LOOKS)
+    found = checked(*(pa.table({f"c{i}": g.normal(size=n) for i in range(COLUMNS)}) for n in (1_100, 80)))
     return not any(c.outcome == "bad" for c in found)
