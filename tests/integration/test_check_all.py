@@ -62,7 +62,7 @@ def test_report_is_a_page_of_the_columns_and_nothing_else_is_left(shop: Shop, tm
     assert str(tmp_path / "drift.html") in result.out
     page = (tmp_path / "drift.html").read_text(encoding="utf-8")
     assert "<html" in page[:5_000].lower()
-    assert "detection threshold is 0.3" in page
+    assert "detection threshold is 0.5" in page
     assert not list((shop.folder / ".retraining" / "runs").glob("check-*"))
 
 
