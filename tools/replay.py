@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tools.comparison import verdict_of
 from tools.contracts.base import Contract
 from tools.contracts.comparison import ComparisonResult, Criterion, MetricComparison
 from tools.contracts.decision import DecisionKind
@@ -20,6 +19,7 @@ from tools.errors import BadInput
 from tools.metrics import find_metric
 from tools.policy import apply_model_vote, decide
 from tools.rationale import template_rationale
+from tools.verdicts import verdict_of
 
 Amount = Annotated[float, Field(ge=0)]
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tools import comparison
+from tools import comparison, criteria
 from tools.adapters import frames
 from tools.contracts.comparison import Criteria
 from tools.contracts.profile import Profile
@@ -24,7 +24,7 @@ def rows_of(profile: Profile, rows: str, scored: str, out: Path) -> PairedRows:
 
 def criteria_of(profile: Profile, request: DeploymentCriteria | None = None) -> Criteria:
     """What a candidate of this profile must show."""
-    return comparison.resolve_criteria(
+    return criteria.resolve_criteria(
         metrics=profile.metrics, request=request, task=profile.task, positive_label=profile.data.positive_label
     )
 

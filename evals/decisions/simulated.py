@@ -8,9 +8,9 @@ import numpy.typing as npt
 from scipy.signal import lfilter
 from scipy.stats import norm
 
-from tools.comparison import resolve_criteria
 from tools.contracts.comparison import Criteria
 from tools.contracts.profile import MetricsSpec, PrimaryMetric, ProfileGuardrail
+from tools.criteria import resolve_criteria
 from tools.paired_rows import PairedRows
 
 FloatArray = npt.NDArray[np.float64]

@@ -19,9 +19,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 from evals.decisions.staleness_streams import EXAMPLES, Asked, Stream, from_file
 from evals.report import Row, share
-from tools.comparison import resolve_criteria
 from tools.contracts.comparison import Criteria
 from tools.contracts.profile import MetricsSpec, PrimaryMetric
+from tools.criteria import resolve_criteria
 from tools.estimation import NotEstimated, estimate
 from tools.scored_rows import ScoredRows
 

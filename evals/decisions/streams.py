@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-from tools.comparison import compare, measure_all, resolve_criteria
+from tools.comparison import compare, measure_all
 from tools.contracts.comparison import Contamination, Criteria
 from tools.contracts.profile import MetricsSpec, PrimaryMetric, ProfileGuardrail, Task
+from tools.criteria import resolve_criteria
 from tools.paired_rows import PairedRows
 from tools.policy import PolicyInput, decide
 

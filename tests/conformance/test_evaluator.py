@@ -10,10 +10,11 @@ import pytest
 
 from tools.adapters.evaluator_local import LocalModelEvaluator
 from tools.adapters.memory_peers import ScriptedModelEvaluator
-from tools.comparison import measure_all, resolve_criteria
+from tools.comparison import measure_all
 from tools.contracts.base import SCHEMA_VERSION
 from tools.contracts.peers import Envelope, EvaluationConfig, EvaluationReply, EvaluationRequest, SliceSpec
 from tools.contracts.profile import MetricsSpec, PrimaryMetric, ProfileGuardrail, Task
+from tools.criteria import resolve_criteria
 from tools.metrics import METRICS
 from tools.paired_rows import PairedRows
 from tools.ports import ModelEvaluator

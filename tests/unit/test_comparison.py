@@ -9,14 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.comparison import compare, measure_all, resolve_criteria, unmeasured, verdict_of, with_next_look
+from tools.comparison import compare, measure_all, unmeasured, with_next_look
 from tools.contracts.comparison import ComparisonResult, Contamination, Criteria, Criterion, ErrorBudget
 from tools.contracts.profile import MetricsSpec, PrimaryMetric, ProfileGuardrail, Task
 from tools.contracts.request import DeploymentCriteria
+from tools.criteria import resolve_criteria
 from tools.errors import BadInput
 from tools.metrics import METRICS
 from tools.paired_rows import PairedRows
 from tools.resampling import block_length, paired_change
+from tools.verdicts import verdict_of
 
 CLEAN = Contamination(candidate="clean", champion="clean")
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tools.comparison import resolve_criteria
 from tools.contracts.comparison import Criteria
 from tools.contracts.profile import MetricsSpec, PrimaryMetric
+from tools.criteria import resolve_criteria
 from tools.estimated_loss import estimated_signal
 from tools.estimation import Estimate, NotEstimated, estimate
 from tools.metrics import METRICS

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from tools.comparison import resolve_criteria
 from tools.contracts.comparison import Criteria
 from tools.contracts.profile import MetricsSpec, PrimaryMetric
+from tools.criteria import resolve_criteria
 from tools.performance_loss import PerformanceEvidence, performance_evidence, performance_signal
 from tools.scored_rows import ScoredRows
 

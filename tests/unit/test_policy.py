@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.comparison import verdict_of
 from tools.contracts.comparison import ComparisonResult, Contamination, Criterion, MetricComparison
 from tools.contracts.decision import BOLDNESS, PolicyResult
 from tools.contracts.evidence import Check, TriggerVerdict, ValidationReport
 from tools.evidence import collect
 from tools.policy import POLICY_VERSION, PolicyInput, apply_model_vote, decide
+from tools.verdicts import verdict_of
 
 CLEAN = Contamination(candidate="clean", champion="clean")
 PASSED = ValidationReport(

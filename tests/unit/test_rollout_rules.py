@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from tools.comparison import resolve_criteria
 from tools.contracts.peers import DeploymentReply
 from tools.contracts.profile import MetricsSpec, PrimaryMetric, ProfileGuardrail, RolloutSpec
 from tools.contracts.rollout import Analysis, Pause, RolloutPlan, RolloutStatus, SetWeight
+from tools.criteria import resolve_criteria
 from tools.errors import BadInput
 from tools.rollback import proof, report
 from tools.rollout import make_plan, monitoring_rules, next_status, pending_action, validate_plan, with_candidate

@@ -6,7 +6,8 @@ from tools.contracts.base import Contract, UtcDatetime
 from tools.contracts.request import Direction, Unit
 
 Verdict = Literal["improved", "non_inferior", "regressed", "inconclusive", "no_data"]
-Role = Literal["primary", "guardrail", "slice"]
+Role = Literal["primary", "guardrail", "slice", "found_slice"]
+"""`slice` was declared in the profile, `found_slice` came out of the search over all groups of rows."""
 
 
 class Criterion(Contract):
@@ -24,6 +25,9 @@ class Criterion(Contract):
     """Primary only: whether it has to gain, or only not to lose more than `margin`."""
     slice_column: str | None = None
     slice_value: str | None = None
+    """Of two columns: both names and both values, joined by ` & `."""
+    group: str | None = None
+    """Fairness: the column whose groups are compared with each other."""
 
     @property
     def must_gain(self) -> bool:
@@ -78,7 +82,22 @@ class MetricComparison(Contract):
         """Evidence key: `comparison/METRIC` or `comparison/METRIC/COLUMN=VALUE`."""
         c = self.criterion
         tail = "" if c.slice_column is None else f"/{c.slice_column}={c.slice_value}"
-        return f"comparison/{c.metric}{tail}"
+        groups = "" if c.group is None else f"/between {c.group}"
+        found = "/found" if c.role == "found_slice" else ""
+        return f"comparison/{c.metric}{groups}{tail}{found}"
+
+
+class Agreement(Contract):
+    """On how many rows the two models say something else: evidence, never a verdict."""
+
+    differing: float
+    """Share of rows: another class, or a value more than a tenth of the labels' standard deviation away."""
+    mended: int | None = None
+    """Classification: rows that only the candidate has right."""
+    broken: int | None = None
+    """Rows that only the champion has right."""
+    n: int
+    statement: str
 
 
 class Contamination(Contract):
@@ -132,13 +151,17 @@ class ComparisonResult(Contract):
     """All verdicts, and what puts them in doubt."""
 
     metrics: tuple[MetricComparison, ...]
-    """Primary first, then guardrails, then slices (worst first)."""
+    """Primary first, then guardrails, then declared slices (worst first), then found ones (worst first)."""
     holdout_rows: int
     """Rows judged, after dropping contaminated ones."""
     holdout_digest: str
     contamination: Contamination
     budget: ErrorBudget | None = None
     """Absent where nothing was judged."""
+    agreement: Agreement | None = None
+    """Absent where nothing was judged."""
+    groups_searched: int | None = None
+    """Groups of rows looked at for found slices; absent where there was no search."""
     doubts: tuple[str, ...] = ()
     """Codes that make the case ambiguous: `baseline_version_mismatch`, `baseline_metrics_mismatch`, `peer_disagrees`,
     `contamination_unchecked`, `scoring_failed`, `needs_fresh_labels`, …"""

@@ -15,7 +15,7 @@ class GuardrailSpec(PublicContract):
     """A metric that must not lose more than its non-inferiority margin."""
 
     name: str
-    """A metric name of scikit-learn's vocabulary, see `tools.comparison.METRICS`."""
+    """A metric name of scikit-learn's vocabulary, see `tools.metrics`."""
     margin: Annotated[float, Field(ge=0)] | None = None
     """Largest loss that is still accepted, in `unit`; the profile's where absent, else 0."""
     unit: Unit = "absolute"

@@ -1,0 +1,174 @@
+"""What does the interval of one metric's change say?
+
+One interval of the change a metric (`tools.resampling` has the method), one verdict an interval. The first line that
+holds gives the verdict; `d` is the least gain, `m` the margin, changes are positive when better:
+
+    primary that must gain  improved       low >= d and low > 0
+                            regressed      high < 0
+                            non_inferior   high < d or high <= 0: no gain of d is to be had, and no loss is shown
+                            inconclusive   else
+    guardrail, slice, and   improved       low > 0
+    primary that must       regressed      high < -m
+    not lose                non_inferior   low >= -m
+                            inconclusive   else
+
+`no_data`: fewer than `min_rows` rows; fewer than `min_rows / 5` of a class the metric depends on; a missing prediction
+or probability; an undefined value; a relative change of a zero baseline. The point estimate never decides.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from tools.contracts.comparison import Criteria, Criterion, MetricComparison, Verdict
+from tools.contracts.request import Unit
+from tools.metrics import METRICS, Metric, Sample, about_one_class
+from tools.paired_rows import PairedRows
+from tools.resampling import Change, paired_change
+
+RARE_SHARE: Final = 5
+"""A class needs `min_rows / RARE_SHARE` rows before a metric that depends on it is measured."""
+
+
+def verdict_of(criterion: Criterion, low: float, high: float) -> Verdict:
+    """The table at the top of this module, for an interval of the change (positive is better)."""
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return "no_data"
+    if criterion.must_gain:
+        if low >= criterion.min_improvement and low > 0:
+            return "improved"
+        if high < 0:
+            return "regressed"
+        return "non_inferior" if high < criterion.min_improvement or high <= 0 else "inconclusive"
+    if low > 0:
+        return "improved"
+    if high < -criterion.margin:
+        return "regressed"
+    return "non_inferior" if low >= -criterion.margin else "inconclusive"
+
+
+def judge(rows: PairedRows, criterion: Criterion, criteria: Criteria) -> MetricComparison:
+    metric = METRICS[criterion.metric]
+    reason = why_not(rows, metric, criteria, models=("baseline", "candidate"))
+    if reason is not None:
+        return no_data(criterion, rows.n, f"{subject(criterion)}: {reason}")
+    return verdict(criterion, change_of(rows, metric, criterion, criteria), rows.n)
+
+
+def change_of(rows: PairedRows, metric: Metric, criterion: Criterion, criteria: Criteria) -> Change:
+    return paired_change(
+        metric=metric,
+        baseline=sample_of(rows, metric, criteria, "baseline"),
+        candidate=sample_of(rows, metric, criteria, "candidate"),
+        relative=criterion.unit == "relative",
+        confidence=criteria.confidence,
+        low_tail=criteria.alpha,
+    )
+
+
+def verdict(criterion: Criterion, change: Change, n: int) -> MetricComparison:
+    if not np.isfinite(change.change):
+        reason = (
+            "a relative change of a champion's value of 0 does not exist"
+            if criterion.unit == "relative" and change.baseline == 0
+            else "is undefined on these rows"
+        )
+        return no_data(criterion, n, f"{subject(criterion)}: {reason}", change)
+    if not (np.isfinite(change.low) and np.isfinite(change.high)):
+        return no_data(criterion, n, f"{subject(criterion)}: too often undefined when rows are resampled", change)
+    verdict = verdict_of(criterion, change.low, change.high)
+    needed = _rows_needed(criterion, change, n) if verdict == "inconclusive" else None
+    return MetricComparison(
+        criterion=criterion,
+        verdict=verdict,
+        baseline=change.baseline,
+        candidate=change.candidate,
+        change=change.change,
+        low=change.low,
+        high=change.high,
+        n=n,
+        rows_needed=needed,
+        statement=_statement(criterion, verdict, change, n, needed),
+    )
+
+
+def no_data(criterion: Criterion, n: int, statement: str, change: Change | None = None) -> MetricComparison:
+    def known(value: float) -> float | None:
+        return float(value) if np.isfinite(value) else None
+
+    return MetricComparison(
+        criterion=criterion,
+        verdict="no_data",
+        baseline=None if change is None else known(change.baseline),
+        candidate=None if change is None else known(change.candidate),
+        n=n,
+        statement=statement + ".",
+    )
+
+
+def why_not(rows: PairedRows, metric: Metric, criteria: Criteria, models: tuple[str, ...]) -> str | None:
+    """Why the metric cannot be measured on these rows, as half a sentence."""
+    if rows.n < criteria.min_rows:
+        return f"{rows.n} rows, at least {criteria.min_rows} are needed"
+    missing = rows.missing(metric.needs, models)
+    if missing is not None:
+        return missing
+    if metric.task != "classification":
+        return None
+    positive = rows.positive_code(criteria.positive_label)
+    if about_one_class(metric) and len(rows.classes) == 2 and positive is None:
+        return f"which of {' and '.join(rows.classes)} is the positive class is unknown; set data.positive_label"
+    if about_one_class(metric) and criteria.positive_label is not None and positive is None:
+        return f"the positive label {criteria.positive_label!r} is not among the classes {', '.join(rows.classes)}"
+    if not metric.per_class:
+        return None
+    count, name = rows.rarest_class(positive if about_one_class(metric) else None)
+    least = max(1, criteria.min_rows // RARE_SHARE)
+    return None if count >= least else f"{count} rows of {name}, at least {least} are needed"
+
+
+def sample_of(rows: PairedRows, metric: Metric, criteria: Criteria, which: str) -> Sample:
+    positive = rows.positive_code(criteria.positive_label) if about_one_class(metric) else None
+    return rows.sample(which, positive)
+
+
+def _rows_needed(criterion: Criterion, change: Change, n: int) -> int | None:
+    """n × (half-width / distance to the bar)²: the interval shrinks with the root of the rows."""
+    bar = criterion.bar
+    distance = abs(change.change - bar)
+    half = change.change - change.low if change.change > bar else change.high - change.change
+    if distance <= 0 or half <= distance:
+        return None
+    return int(min(np.ceil(n * (half / distance) ** 2), 10**12))
+
+
+def subject(criterion: Criterion) -> str:
+    where = "" if criterion.slice_column is None else f" where {criterion.slice_column} is {criterion.slice_value}"
+    return f"{criterion.metric}{where}"
+
+
+def _amount(value: float, unit: Unit) -> str:
+    return f"{value:+.2%}" if unit == "relative" else f"{value:+.4g}"
+
+
+def _statement(criterion: Criterion, verdict: Verdict, change: Change, n: int, needed: int | None) -> str:
+    unit = criterion.unit
+    gains = criterion.must_gain
+    bar = (
+        f"a gain of {_amount(criterion.min_improvement, unit)} is asked"
+        if gains
+        else f"a loss of {_amount(criterion.margin, unit).lstrip('+')} is accepted"
+    )
+    meaning = {
+        "improved": "improved",
+        "regressed": "regressed",
+        "non_inferior": "no such gain is to be had, and no loss is shown" if gains else "holds",
+        "inconclusive": "these rows cannot tell",
+        "no_data": "not measured",
+    }[verdict]
+    more = "" if needed is None else f"; about {needed:,} rows would tell"
+    amounts = [_amount(value, unit) for value in (change.change, change.low, change.high)]
+    return (
+        f"{subject(criterion)}: {change.baseline:.4g} (champion) against {change.candidate:.4g} (candidate) "
+        f"on {n:,} rows, change for the better {amounts[0]} [{amounts[1]}, {amounts[2]}], {bar}: {meaning}{more}."
+    )
