@@ -10,7 +10,7 @@ Both give scikit-learn's value to rounding. Undefined values (no positive row, n
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -40,6 +40,10 @@ class Sample:
     proba: FloatArray | None = None
     classes: int = 0
     positive: int | None = None
+    costs: FloatArray | None = None
+    """(k, k): what it costs to predict the column's class where the row's is true."""
+    group: IntArray | None = None
+    """(n,) codes of the groups that the metric is about; -1 belongs to none."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,13 @@ def _ones(sample: Sample) -> FloatArray:
     return np.ones_like(sample.y)
 
 
-def _ratio(top: FloatArray, bottom: FloatArray) -> FloatArray:
+def ratio(top: FloatArray, bottom: FloatArray) -> FloatArray:
     """NaN where the bottom is 0."""
     return np.divide(top, bottom, out=np.full(np.broadcast(top, bottom).shape, np.nan), where=bottom != 0)
 
 
 def mean(sums: FloatArray) -> FloatArray:
-    return _ratio(sums[1], sums[0])
+    return ratio(sums[1], sums[0])
 
 
 def correct(sample: Sample) -> Iterator[FloatArray]:
@@ -108,20 +112,20 @@ def confusion(sample: Sample) -> Iterator[FloatArray]:
 
 
 def all_classes(sample: Sample) -> Iterator[FloatArray]:
-    return confusion(Sample(sample.y, sample.prediction, sample.proba, sample.classes, None))
+    return confusion(replace(sample, positive=None))
 
 
 def precision(true: FloatArray, predicted: FloatArray, both: FloatArray) -> FloatArray:
     # scikit-learn's 0 for "never predicted although it exists": a model that finds nothing is bad, not unmeasured.
-    return np.where((predicted == 0) & (true > 0), 0.0, _ratio(both, predicted))
+    return np.where((predicted == 0) & (true > 0), 0.0, ratio(both, predicted))
 
 
 def recall(true: FloatArray, predicted: FloatArray, both: FloatArray) -> FloatArray:
-    return _ratio(both, true)
+    return ratio(both, true)
 
 
 def f1(true: FloatArray, predicted: FloatArray, both: FloatArray) -> FloatArray:
-    return _ratio(2 * both, true + predicted)
+    return ratio(2 * both, true + predicted)
 
 
 def averaged(
@@ -136,7 +140,7 @@ def averaged(
         seen = (true + predicted) > 0
         rates = np.where(np.isnan(each := rate(true, predicted, both)), 0.0, each)
         weights = true if weighted else seen.astype(np.float64)
-        return _ratio((rates * weights).sum(axis=0), weights.sum(axis=0))
+        return ratio((rates * weights).sum(axis=0), weights.sum(axis=0))
 
     return value
 
@@ -145,8 +149,8 @@ def balanced_accuracy(sums: FloatArray) -> FloatArray:
     """Mean recall over the classes present in y."""
     true, both = sums[1::3], sums[3::3]
     present = true > 0
-    recalls = np.where(present, _ratio(both, true), 0.0)
-    return _ratio(recalls.sum(axis=0), present.sum(axis=0).astype(np.float64))
+    recalls = np.where(present, ratio(both, true), 0.0)
+    return ratio(recalls.sum(axis=0), present.sum(axis=0).astype(np.float64))
 
 
 def matthews(sums: FloatArray) -> FloatArray:
@@ -156,7 +160,7 @@ def matthews(sums: FloatArray) -> FloatArray:
     spread = (s**2 - (predicted**2).sum(axis=0)) * (s**2 - (true**2).sum(axis=0))
     # One predicted class is the chance level in scikit-learn too; one true class cannot be judged.
     one_true = np.isclose((true**2).sum(axis=0), s**2)
-    return np.where(one_true, np.nan, np.where(spread <= 0, 0.0, _ratio(top, np.sqrt(np.maximum(spread, 0.0)))))
+    return np.where(one_true, np.nan, np.where(spread <= 0, 0.0, ratio(top, np.sqrt(np.maximum(spread, 0.0)))))
 
 
 def _probabilities(sample: Sample) -> FloatArray:
@@ -204,8 +208,8 @@ def spread(sample: Sample) -> Iterator[FloatArray]:
 
 
 def r2(sums: FloatArray) -> FloatArray:
-    total = sums[3] - _ratio(sums[2] ** 2, sums[0])
-    return 1 - _ratio(sums[1], np.where(total > 0, total, 0.0))
+    total = sums[3] - ratio(sums[2] ** 2, sums[0])
+    return 1 - ratio(sums[1], np.where(total > 0, total, 0.0))
 
 
 # --- the metrics that need the order -------------------------------------------------------------------------------
@@ -285,7 +289,7 @@ def average_precision(y: FloatArray, score: FloatArray) -> Callable[[FloatArray]
         positives = np.cumsum(w * sorted_y)[ends]
         if positives[-1] <= 0:
             return float("nan")
-        precision = _ratio(positives, np.cumsum(w)[ends])
+        precision = ratio(positives, np.cumsum(w)[ends])
         return float(np.nansum(np.diff(positives, prepend=0.0) * precision) / positives[-1])
 
     return value

@@ -12,6 +12,7 @@ import numpy as np
 from tools.contracts.profile import Task
 from tools.contracts.request import Direction
 from tools.errors import BadInput
+from tools.metric_costs import calibration, calibration_error, cost
 from tools.metric_values import (
     FloatArray,
     IntArray,
@@ -99,6 +100,8 @@ _ALL: Final[tuple[Metric, ...]] = (
     _labels("f1_weighted", averaged(f1, weighted=True)),
     SumMetric("log_loss", "lower", "classification", "probabilities", log_loss, mean),
     SumMetric("brier_score_loss", "lower", "classification", "probabilities", brier, mean),
+    SumMetric("mean_cost", "lower", "classification", "labels", cost, mean),
+    SumMetric("expected_calibration_error", "lower", "classification", "probabilities", calibration, calibration_error),
     WeightMetric(
         "roc_auc",
         "higher",
@@ -189,10 +192,14 @@ ALIASES: Final[Mapping[str, str]] = {
     "auc": "roc_auc",
     "mcc": "matthews_corrcoef",
     "pinball": "mean_pinball_loss",
+    "ece": "expected_calibration_error",
+    "cost": "mean_cost",
 }
 """Short names, beside `NAME_score` (a function's name) and `neg_NAME` (a scorer's name) of every metric above."""
 
-TWO_CLASS: Final = frozenset({"precision", "recall", "f1", "roc_auc", "average_precision"})
+TWO_CLASS: Final = frozenset(
+    {"precision", "recall", "f1", "roc_auc", "average_precision", "expected_calibration_error"}
+)
 """About one class when a positive label is known, else the plain mean over classes."""
 
 

@@ -4,7 +4,7 @@ Labels are compared as text in one form: 1, 1.0, True and "1" are the same label
 be judged on integer labels.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -62,6 +62,8 @@ class PairedRows:
         candidate_proba: (n, k) the candidate's.
         classes: Label texts; empty for regression.
         slices: Slice column to (n,) texts.
+        features: Feature to (n,) values, for the search of groups nobody declared; empty where there is none.
+        unnamed: Features whose values must not be shown.
     """
 
     task: Task
@@ -72,12 +74,15 @@ class PairedRows:
     candidate_proba: FloatArray | None = None
     classes: tuple[str, ...] = ()
     slices: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
+    features: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
+    unnamed: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         lengths = {
             "baseline_prediction": self.baseline_prediction.shape[0],
             "candidate_prediction": self.candidate_prediction.shape[0],
             **{f"slice {name}": len(column) for name, column in self.slices.items()},
+            **{f"feature {name}": len(column) for name, column in self.features.items()},
         }
         for name, proba in (("baseline_proba", self.baseline_proba), ("candidate_proba", self.candidate_proba)):
             if proba is not None:
@@ -100,6 +105,8 @@ class PairedRows:
         baseline: Mapping[str, Any],
         candidate: Mapping[str, Any],
         slices: Mapping[str, Any] | None = None,
+        features: Mapping[str, Any] | None = None,
+        unnamed: Iterable[str] = (),
     ) -> "PairedRows":
         """From columns as scored.
 
@@ -109,6 +116,8 @@ class PairedRows:
             baseline: `prediction`, and `proba:<class>` a class where the champion gives them.
             candidate: The candidate's.
             slices: Column name to (n,) values of any type; nulls become "(missing)".
+            features: Column name to (n,) values; numbers stay numbers, all else becomes text.
+            unnamed: Features whose values must not be shown.
 
         Raises:
             BadInput: No `prediction` column, lengths that differ, or values that are no numbers in a regression.
@@ -118,14 +127,18 @@ class PairedRows:
                 raise BadInput(
                     f"the {who}'s scores have no column 'prediction'", thing=who, value=", ".join(sorted(columns))
                 )
-        cut = {name: _slice_texts(column) for name, column in (slices or {}).items()}
+        more: dict[str, Any] = {
+            "slices": {name: _slice_texts(column) for name, column in (slices or {}).items()},
+            "features": {name: _numbers_or_texts(column) for name, column in (features or {}).items()},
+            "unnamed": frozenset(unnamed),
+        }
         if task == "regression":
             return cls(
                 task=task,
                 y=_numbers(y, "label"),
                 baseline_prediction=_numbers(baseline["prediction"], "champion's prediction"),
                 candidate_prediction=_numbers(candidate["prediction"], "candidate's prediction"),
-                slices=cut,
+                **more,
             )
         texts = [_texts(y), _texts(baseline["prediction"]), _texts(candidate["prediction"])]
         named = {label_text(name[len(PROBA) :]) for scores in (baseline, candidate) for name in _proba_names(scores)}
@@ -143,7 +156,7 @@ class PairedRows:
             baseline_proba=_proba(baseline, classes, coded[0].shape[0]),
             candidate_proba=_proba(candidate, classes, coded[0].shape[0]),
             classes=classes,
-            slices=cut,
+            **more,
         )
 
     @property
@@ -166,6 +179,27 @@ class PairedRows:
         """Code of the positive class: the label given, else "1" of two classes; None where there is none."""
         wanted = "1" if positive_label is None and len(self.classes) == 2 else positive_label
         return None if wanted is None else self._codes.get(label_text(wanted))
+
+    def costs(self, by_label: Mapping[str, Mapping[str, float]]) -> FloatArray:
+        """(k, k) in the order of `classes`: true class, predicted class; what is not named costs 0.
+
+        Raises:
+            BadInput: A label that is not among the classes.
+        """
+        table = np.zeros((len(self.classes), len(self.classes)))
+        for true, row in by_label.items():
+            for told, cost in row.items():
+                for label in (true, told):
+                    if label not in self._codes:
+                        known = ", ".join(self.classes)
+                        raise BadInput(
+                            f"the cost matrix names class {label!r}, the classes are {known}",
+                            thing="metrics.costs",
+                            value=label,
+                            remedy="write the labels as they stand in the data",
+                        )
+                table[self._codes[true], self._codes[told]] = cost
+        return table
 
     def rarest_class(self, positive: int | None) -> tuple[int, str]:
         """(rows, description) of the rarer side of class `positive`, or of the rarest class in y."""
@@ -247,6 +281,16 @@ def _by_value(text: str) -> tuple[int, float, str]:
 def _slice_texts(values: Any) -> AnyArray:
     texts = _texts(values)
     return np.array([text or MISSING for text in texts.tolist()], dtype=object)
+
+
+def _numbers_or_texts(values: Any) -> AnyArray:
+    """Numbers (times too, as seconds) as floats, NaN where missing; all else as text."""
+    column: Any = np.asarray(values)
+    if column.dtype.kind in "iuf":
+        return column.astype(np.float64)
+    if column.dtype.kind == "M":
+        return np.where(np.isnat(column), np.nan, column.astype("datetime64[s]").astype(np.int64).astype(np.float64))
+    return _slice_texts(values)
 
 
 def _numbers(values: Any, what: str) -> FloatArray:

@@ -5,7 +5,7 @@ rows, so parts of them can be compared.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,15 +46,19 @@ class ScoredRows:
         time: FloatArray,
         features: FloatArray | None = None,
         positive_label: str | None = None,
+        costs: Mapping[str, Mapping[str, float]] | None = None,
     ) -> "ScoredRows":
         """From columns as scored: `prediction`, and `proba:<class>` a class where there are. Missing labels are null; rows
         are in time order.
 
         Raises:
-            BadInput: No predictions, or values that are no numbers in a regression.
+            BadInput: No predictions, values that are no numbers in a regression, or costs of an unknown class.
         """
         rows = PairedRows.from_columns(task=task, y=y, baseline=outputs, candidate=outputs)
-        return cls(task, rows.sample("candidate", rows.positive_code(positive_label)), time, features)
+        sample = rows.sample("candidate", rows.positive_code(positive_label))
+        if costs:
+            sample = replace(sample, costs=rows.costs(costs))
+        return cls(task, sample, time, features)
 
     @property
     def n(self) -> int:
@@ -71,7 +75,7 @@ class ScoredRows:
         s = self.sample
         return ScoredRows(
             self.task,
-            Sample(s.y[rows], s.prediction[rows], None if s.proba is None else s.proba[rows], s.classes, s.positive),
+            replace(s, y=s.y[rows], prediction=s.prediction[rows], proba=None if s.proba is None else s.proba[rows]),
             self.time[rows],
             None if self.features is None else self.features[rows],
         )
@@ -85,7 +89,7 @@ class ScoredRows:
             features = np.concatenate([self.features, other.features])
         time = np.concatenate([self.time, other.time])
         prediction = np.concatenate([a.prediction, b.prediction])
-        sample = Sample(np.concatenate([a.y, b.y]), prediction, proba, a.classes, a.positive)
+        sample = replace(a, y=np.concatenate([a.y, b.y]), prediction=prediction, proba=proba)
         return ScoredRows(self.task, sample, time, features).at(np.argsort(time, kind="stable"))
 
     def unusable(self, criteria: Criteria) -> str | None:

@@ -50,14 +50,18 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         return {"comparison": result.to_state()}
     from tools.adapters import frames
 
+    spec = run.profile.data
     scored_path = deps.run_dir(run.run_id) / "scored.parquet"
     rows = frames.paired_rows(
         _triples(data, scores),
         target=run.profile.data.target,
         task=run.profile.task,
-        slices=run.profile.metrics.slices,
+        slices=run.profile.metrics.columns,
         drop=overlap.hashes,
         scored_out=scored_path,
+        features=tuple(name for name in spec.features if name not in spec.text) if criteria.search_slices else (),
+        # A declared slice's values are shown anyway; of other columns only those that the profile calls public.
+        unnamed=set(spec.features) - set(spec.public) - set(run.profile.metrics.columns),
     )
     spent = _budget(deps, run, data)
     deps.progress(f"comparing on {rows.n:,} rows" + (f", look {spent.look} at this holdout" if spent.look > 1 else ""))
@@ -84,7 +88,7 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
             {
                 f"candidate.{m.criterion.metric}": m.candidate
                 for m in result.metrics
-                if m.criterion.slice_column is None and m.candidate is not None
+                if m.criterion.slice_column is None and m.criterion.group is None and m.candidate is not None
             },
         )
         changes["comparison"] = result.to_state()
@@ -229,7 +233,7 @@ def _baseline_notes(run: Run, criteria: Criteria, result: ComparisonResult, find
     """The caller's baseline metrics are only checked against ours, which were measured on these rows."""
     claimed = run.order.request.baseline_model.metrics if run.order.request.baseline_model else None
     notes = [*findings.notes, *criteria.overruled]
-    measured = {m.criterion.metric: m.baseline for m in result.metrics if m.criterion.slice_column is None}
+    measured = {m.criterion.about: m.baseline for m in result.metrics if m.criterion.slice_column is None}
     for given, amount in (claimed or {}).items():
         try:
             name, value = in_our_terms(given, amount)

@@ -64,12 +64,15 @@ def paired_rows(
     slices: Sequence[str],
     drop: Sequence[set[str]],
     scored_out: Path,
+    features: Sequence[str] = (),
+    unnamed: Iterable[str] = (),
 ) -> PairedRows:
     """Rows of one or more holdouts with both models' predictions, in time order.
 
     Args:
         holdouts: (holdout rows, champion's predictions, candidate's predictions) Parquet paths, row by row.
         drop: for each holdout the row-key hashes that one of its two models was trained on; those rows are left out.
+        features: columns to search for groups that are worse off; `unnamed` ones' values are not shown.
         scored_out: where the rows kept are written with target, slices and the candidate's predictions, for the
             model-evaluator.
 
@@ -104,4 +107,6 @@ def paired_rows(
         baseline=side_of("champion"),
         candidate=candidate_side,
         slices={name: kept[name] for name in slices},
+        features={name: kept[name] for name in features if name in kept.columns},
+        unnamed=unnamed,
     )

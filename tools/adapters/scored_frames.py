@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.adapters.row_digest import ROW_HASH
+from tools.contracts.comparison import Criteria
 from tools.contracts.profile import Profile
 from tools.errors import BadInput
 from tools.scored_rows import Mask, ScoredRows
@@ -146,7 +147,7 @@ def read(
     recent: str | Path,
     profile: Profile,
     *,
-    positive_label: str | None,
+    criteria: Criteria,
     with_features: bool,
 ) -> ScoredFiles:
     """Both files as rows of one coding. Labels that are not final are missing.
@@ -172,7 +173,8 @@ def read(
         outputs={str(n).removeprefix("__"): whole[n] for n in whole.columns if _is_output(n)},
         time=_seconds(whole[spec.event_time]),
         features=_numbers(whole, spec.features) if with_features else None,
-        positive_label=positive_label,
+        positive_label=criteria.positive_label,
+        costs=criteria.costs,
     )
     first = 0 if baseline is None else len(frames[0])
     hashes: Any = whole[ROW_HASH].to_numpy()
