@@ -45,6 +45,7 @@ def compare(
         doubts = (*doubts, ("needs_fresh_labels", budget.statement))
     elif budget is not None:
         criteria = criteria.model_copy(update={"alpha": min(budget.alpha, (1 - criteria.confidence) / 2)})
+    doubts = (*doubts, *_strange_classes(rows))
     judged = [judge(rows, criterion, criteria) for criterion in (criteria.primary, *criteria.guardrails)]
     found, searched = found_slices(rows, criteria) if criteria.search_slices else ([], 0)
     result = _result(
@@ -53,6 +54,19 @@ def compare(
     return result.model_copy(
         update={"budget": budget, "agreement": agreement(rows), "groups_searched": searched or None}
     )
+
+
+def _strange_classes(rows: PairedRows) -> list[tuple[str, str]]:
+    """`classes_differ`: one model answers in classes that neither the labels nor the other model know, such as yes for 1."""
+    return [
+        (
+            "classes_differ",
+            f"The {who} answers {', '.join(map(repr, names[:5]))}{' and more' if len(names) > 5 else ''}, which no label of these "
+            "rows and no answer of the other model is.",
+        )
+        for who, names in rows.strange.items()
+        if names
+    ]
 
 
 def unmeasured(

@@ -64,6 +64,7 @@ class PairedRows:
         slices: Slice column to (n,) texts.
         features: Feature to (n,) values, for the search of groups nobody declared; empty where there is none.
         unnamed: Features whose values must not be shown.
+        strange: `champion` and `candidate` to the classes that only that model answers, and no label of these rows is.
     """
 
     task: Task
@@ -76,6 +77,7 @@ class PairedRows:
     slices: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
     features: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
     unnamed: frozenset[str] = frozenset()
+    strange: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     def __post_init__(self) -> None:
         lengths = {
@@ -141,11 +143,10 @@ class PairedRows:
                 **more,
             )
         texts = [_texts(y), _texts(baseline["prediction"]), _texts(candidate["prediction"])]
-        named = {label_text(name[len(PROBA) :]) for scores in (baseline, candidate) for name in _proba_names(scores)}
-        classes = tuple(
-            sorted({text for column in texts for text in set(column.tolist())} | named - {""}, key=_by_value)
-        )
-        classes = tuple(name for name in classes if name)
+        labels, theirs, ours = (set(column.tolist()) - {""} for column in texts)
+        theirs |= {label_text(name[len(PROBA) :]) for name in _proba_names(baseline)}
+        ours |= {label_text(name[len(PROBA) :]) for name in _proba_names(candidate)}
+        classes = tuple(sorted((labels | theirs | ours) - {""}, key=_by_value))
         codes = {name: float(code) for code, name in enumerate(classes)} | {"": float("nan")}
         coded = [np.array([codes[text] for text in column.tolist()], dtype=np.float64) for column in texts]
         return cls(
@@ -156,6 +157,10 @@ class PairedRows:
             baseline_proba=_proba(baseline, classes, coded[0].shape[0]),
             candidate_proba=_proba(candidate, classes, coded[0].shape[0]),
             classes=classes,
+            strange={
+                "champion": tuple(sorted(theirs - labels - ours, key=_by_value)),
+                "candidate": tuple(sorted(ours - labels - theirs, key=_by_value)),
+            },
             **more,
         )
 

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agent.deps import Deps
-from agent.services import lineage, second_opinion
+from agent.services import claimed_baseline, lineage, second_opinion
 from agent.services.measure import criteria_of
 from agent.state import Findings, Run
 from tools import comparison, error_budget
-from tools.contracts.comparison import ComparisonResult, Contamination, Criteria, ErrorBudget, Look, Span
+from tools.contracts.comparison import ComparisonResult, Contamination, ErrorBudget, Look, Span
 from tools.contracts.evidence import Fold, PreparedData
 from tools.contracts.training import ModelVersion, ScoringResult
-from tools.errors import BadInput, BrokenInvariant, RetrainingError
-from tools.metrics import in_our_terms
+from tools.errors import BrokenInvariant, RetrainingError
 
 
 def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
@@ -65,17 +64,18 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     )
     result = _next_look(result, data)
     metrics, peer_doubt = second_opinion.ask(deps, run, criteria, result, scored_path, uri)
-    if peer_doubt is not None:
-        result = result.model_copy(
-            update={
-                "doubts": (*result.doubts, peer_doubt[0]),
-                "doubt_statements": (*result.doubt_statements, peer_doubt[1]),
-            }
-        )
+    for found in (claimed_baseline.doubt(run, result), peer_doubt):
+        if found is not None:
+            result = result.model_copy(
+                update={
+                    "doubts": (*result.doubts, found[0]),
+                    "doubt_statements": (*result.doubt_statements, found[1]),
+                }
+            )
     ours = comparison.measure_all(rows=rows, criteria=criteria)
     changes: dict[str, Any] = {
         "validation_metrics": metrics | ours,
-        "notes": _baseline_notes(run, criteria, result, findings),
+        "notes": claimed_baseline.notes(run, criteria, result, findings),
     }
     if run.champion is not None:
         deps.tracking.log_metrics(
@@ -222,23 +222,3 @@ def _next_look(result: ComparisonResult, data: PreparedData) -> ComparisonResult
         return result
     rows = sum(f.holdout.sampled_from or f.holdout.rows for f in data.folds)
     return comparison.with_next_look(result, rows / ((last - first) / timedelta(days=1)), last)
-
-
-def _baseline_notes(run: Run, criteria: Criteria, result: ComparisonResult, findings: Findings) -> list[str]:
-    """The caller's baseline metrics are only checked against ours, which were measured on these rows."""
-    claimed = run.order.request.baseline_model.metrics if run.order.request.baseline_model else None
-    notes = [*findings.notes, *criteria.overruled]
-    measured = {m.criterion.about: m.baseline for m in result.metrics if m.criterion.slice_column is None}
-    for given, amount in (claimed or {}).items():
-        try:
-            name, value = in_our_terms(given, amount)
-        except BadInput:
-            name, value = given, amount
-        ours = measured.get(name)
-        if ours is None:
-            notes.append(f"baselineModel.metrics.{name} = {value:g} was given but is not among the metrics compared")
-        elif abs(ours - value) > max(0.01, 0.05 * abs(ours)):
-            notes.append(
-                f"baselineModel.metrics.{name} = {value:g} was given; on these rows the champion has {ours:.4g}"
-            )
-    return notes

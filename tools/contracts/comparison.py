@@ -177,7 +177,7 @@ class ComparisonResult(Contract):
     groups_searched: int | None = None
     """Groups of rows looked at for found slices; absent where there was no search."""
     doubts: tuple[str, ...] = ()
-    """Codes that make the case ambiguous: `baseline_version_mismatch`, `baseline_metrics_mismatch`, `peer_disagrees`,
+    """Codes that make the case ambiguous: `baseline_version_mismatch`, `baseline_metrics_mismatch`, `peer_disagrees`, `classes_differ`,
     `contamination_unchecked`, `scoring_failed`, `needs_fresh_labels`, …"""
     doubt_statements: tuple[str, ...] = ()
     """One sentence a doubt, same order."""
