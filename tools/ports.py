@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from tools.contracts.comparison import Look
 from tools.contracts.decision import PolicyResult, Rationale
 from tools.contracts.evidence import DatasetRef, Effort, EvidenceItem
+from tools.contracts.measuring import MetricJob, MetricResult, TimingJob, TimingResult
 from tools.contracts.peers import (
     DeploymentReply,
     DeploymentRequest,
@@ -230,6 +231,14 @@ class Scorer(Protocol):
 
     def digest(self, model_uri: str) -> str | None:
         """sha256 over the model's files; None where they cannot be fetched."""
+        ...
+
+    def measure(self, job: MetricJob) -> MetricResult:
+        """A user's own metric on a model's scored rows."""
+        ...
+
+    def time(self, job: TimingJob) -> TimingResult:
+        """Single-row predictions of two models, timed in turn. Callers see to it that nothing else of ours runs."""
         ...
 
 
