@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from agent.deps import Deps
-from agent.services import lineage, second_opinion
+from agent.services import apart, lineage, own_values, second_opinion
 from agent.services.measure import criteria_of
 from agent.state import Findings, Run
 from tools import comparison, error_budget
@@ -47,8 +47,10 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
 
     spec = run.profile.data
     scored_path = deps.run_dir(run.run_id) / "scored.parquet"
+    triples = _triples(data, scores)
+    own = own_values.add(deps, run.profile, criteria, [(rows, scored) for rows, *both in triples for scored in both])
     rows = frames.paired_rows(
-        _triples(data, scores),
+        triples,
         target=run.profile.data.target,
         task=run.profile.task,
         slices=run.profile.metrics.columns,
@@ -58,10 +60,19 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         # A declared slice's values are shown anyway; of other columns only those that the profile calls public.
         unnamed=set(spec.features) - set(spec.public) - set(run.profile.metrics.columns),
     )
+    rows = replace(rows, unmeasured=own.faults)
     spent = _budget(deps, run, data)
     deps.progress(f"comparing on {rows.n:,} rows" + (f", look {spent.look} at this holdout" if spent.look > 1 else ""))
+    duel = _duel(run, data, scores, champion_uri, models[-1], overlap)
     result = comparison.compare(
-        rows=rows, criteria=criteria, contamination=overlap.report, holdout_digest=digest, doubts=doubts, budget=spent
+        rows=rows,
+        criteria=criteria,
+        contamination=overlap.report,
+        holdout_digest=digest,
+        doubts=doubts,
+        budget=spent,
+        apart=() if run.champion is None else apart.judge(deps, run, comparison.at_look(criteria, spent), duel),
+        sources=own.digests,
     )
     result = _next_look(result, data)
     metrics, peer_doubt = second_opinion.ask(deps, run, criteria, result, scored_path, uri)
@@ -83,7 +94,7 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
             {
                 f"candidate.{m.criterion.metric}": m.candidate
                 for m in result.metrics
-                if m.criterion.slice_column is None and m.criterion.group is None and m.candidate is not None
+                if m.criterion.plain and m.candidate is not None
             },
         )
         changes["comparison"] = result.to_state()
@@ -132,6 +143,22 @@ class _Overlap:
     report: Contamination
     hashes: tuple[set[str], ...]
     """A set a fold: what its two models were trained on."""
+
+
+def _duel(
+    run: Run, data: PreparedData, scores: list[_Score], champion_uri: str, candidate_uri: str, overlap: _Overlap
+) -> apart.Duel:
+    newest = len(data.folds) - 1
+    results = {score.side: score.result for score in scores if score.fold == newest}
+    return apart.Duel(
+        champion_uri=champion_uri,
+        candidate_uri=candidate_uri,
+        champion_digest=None if run.champion is None else lineage.read(run.champion).artifact_digest,
+        holdout=data.folds[-1].holdout,
+        trained_on=overlap.hashes[-1],
+        champion=results["champion"],
+        candidate=results["candidate"],
+    )
 
 
 def _contamination(deps: Deps, run: Run, findings: Findings, data: PreparedData) -> _Overlap:

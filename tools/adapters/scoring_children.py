@@ -6,7 +6,8 @@ from tools.adapters.scoring_process import WORKER
 
 
 def end_scoring() -> int:
-    """Kill the scoring processes (and those of users' metrics) that this process started; whoever waits for one gets its failure as a result.
+    """Kill the scoring processes that this process started, and those of users' metrics; whoever waits for one gets its
+    failure as a result.
 
     Returns:
         How many there were.

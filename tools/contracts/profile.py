@@ -160,6 +160,8 @@ class MetricsSpec(Contract):
     """Gaps between groups that must not widen."""
     costs: dict[Label, dict[Label, float]] = {}
     """For the metric `mean_cost`: true class, then predicted class, to what that costs; what is not named costs 0."""
+    null_margin: Annotated[float, Field(ge=0)] | None = None
+    """Largest accepted loss of the primary metric, absolute, on rows in which values are missing; not looked at where absent."""
     min_rows: Annotated[int, Field(ge=2)] = 50
     """Fewer holdout rows (or fewer of the rarer class) give the verdict `no_data`."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
