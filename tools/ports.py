@@ -19,7 +19,7 @@ from tools.contracts.peers import (
     EvaluationReply,
     EvaluationRequest,
 )
-from tools.contracts.profile import DataSpec
+from tools.contracts.profile import DataSpec, PredictionTable
 from tools.contracts.profiling import DataProfile, Overlap, RuleCount, SchemaRule, WindowSummary
 from tools.contracts.run import ChampionEvent, EffectRecord, Lease, Review, RunRecord
 from tools.contracts.training import (
@@ -196,6 +196,14 @@ class DataSource(Protocol):
         """Rows in [start, end) that break each rule, in the order of the rules, counted over all of them by queries.
 
         A rule that cannot be counted says why; it never raises for that.
+        """
+        ...
+
+    def write_predictions(self, spec: DataSpec, table: PredictionTable, versions: Sequence[str], path: Path) -> int:
+        """The predictions of these versions, as they stand in the table; returns how many.
+
+        Columns written: `__row_hash` (of `spec.key`, as `write_labelled` writes it), `__version` (text), `prediction`, and
+        `proba:<class>` where there are. NaN is null. A missing column raises `BadInput`.
         """
         ...
 

@@ -1,20 +1,19 @@
 """Is the candidate better than the champion on the same rows, and what puts the answer in doubt?"""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from agent.deps import Deps
-from agent.services import apart, lineage, own_values, second_opinion
+from agent.services import apart, lineage, own_values, scores, second_opinion
 from agent.services.measure import criteria_of
 from agent.state import Findings, Run
 from tools import comparison, error_budget
 from tools.contracts.comparison import ComparisonResult, Contamination, Criteria, ErrorBudget, Look, Span
-from tools.contracts.evidence import Fold, PreparedData
-from tools.contracts.training import ModelVersion, ScoringResult
+from tools.contracts.evidence import PreparedData
+from tools.contracts.training import ModelVersion
 from tools.errors import BadInput, BrokenInvariant, RetrainingError
 from tools.metrics import in_our_terms
 
@@ -26,9 +25,8 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         raise BrokenInvariant("the comparison was reached without data or candidate", thing="candidate")
     criteria = criteria_of(run.profile, run.order.request.deployment_criteria)
     models = findings.fold_models or tuple(uri for _ in data.folds)
-    champion_uri = models[-1] if run.champion is None else run.champion.model_uri
-    scores = _score_all(deps, run, data, models, champion_uri)
-    failed = [f"{s.side}: {s.result.statement}" for s in scores if s.result.status != "scored"]
+    scored = scores.score_all(deps, run, findings, data, models)
+    failed = scores.doubts_of(scored)
     overlap = _contamination(deps, run, findings, data)
     doubts = _doubts(run)
     digest = data.folds[-1].holdout.digest
@@ -38,17 +36,19 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
             holdout_rows=sum(fold.holdout.rows for fold in data.folds),
             contamination=overlap.report,
             holdout_digest=digest,
-            reason="a model could not be scored",
-            doubts=(*doubts, ("scoring_failed", " ".join(failed))),
-            failures=tuple(failed),
+            reason="there are no predictions to compare"
+            if run.profile.scoring.predictions
+            else "a model could not be scored",
+            doubts=(*doubts, *failed),
+            failures=tuple(told for _, told in failed),
         )
         return {"comparison": result.to_state()}
     from tools.adapters import frames
 
     spec = run.profile.data
     scored_path = deps.run_dir(run.run_id) / "scored.parquet"
-    triples = _triples(data, scores)
-    own = own_values.add(deps, run.profile, criteria, [(rows, scored) for rows, *both in triples for scored in both])
+    triples = _triples(data, scored)
+    own = own_values.add(deps, run.profile, criteria, [(rows, side) for rows, *both in triples for side in both])
     rows = frames.paired_rows(
         triples,
         target=run.profile.data.target,
@@ -63,7 +63,7 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     rows = replace(rows, unmeasured=own.faults)
     spent = _budget(deps, run, data)
     deps.progress(f"comparing on {rows.n:,} rows" + (f", look {spent.look} at this holdout" if spent.look > 1 else ""))
-    duel = _duel(run, data, scores, champion_uri, models[-1], overlap)
+    duel = _duel(run, data, scored, models[-1], overlap)
     result = comparison.compare(
         rows=rows,
         criteria=criteria,
@@ -101,37 +101,8 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     return changes
 
 
-@dataclass(frozen=True)
-class _Score:
-    side: Literal["champion", "candidate"]
-    fold: int
-    result: ScoringResult
-
-
-def _score_all(deps: Deps, run: Run, data: PreparedData, models: tuple[str, ...], champion_uri: str) -> list[_Score]:
-    """Both models on every fold's holdout, two subprocesses at a time."""
-    folder = deps.run_dir(run.run_id)
-    digests = {
-        "champion": None if run.champion is None else lineage.read(run.champion).artifact_digest,
-        "candidate": None,
-    }
-
-    def one(task: tuple[Literal["champion", "candidate"], int, Fold]) -> _Score:
-        side, number, fold = task
-        uri = champion_uri if side == "champion" else models[number]
-        out = folder / f"{side}-{number}.parquet"
-        deps.progress(f"scoring {fold.holdout.rows:,} holdout rows with the {side}")
-        job = lineage.scoring_job(run.profile, uri, fold.holdout.path, out, digests[side])
-        return _Score(side, number, deps.scorer.score(job))
-
-    sides: tuple[Literal["champion", "candidate"], ...] = ("champion", "candidate")
-    tasks = [(side, number, fold) for number, fold in enumerate(data.folds) for side in sides]
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        return list(pool.map(one, tasks))
-
-
-def _triples(data: PreparedData, scores: list[_Score]) -> list[tuple[str, str, str]]:
-    outputs = {(s.side, s.fold): s.result.output or "" for s in scores}
+def _triples(data: PreparedData, scored: list[scores.Score]) -> list[tuple[str, str, str]]:
+    outputs = {(s.side, s.fold): s.result.output or "" for s in scored}
     return [
         (fold.holdout.path, outputs["champion", number], outputs["candidate", number])
         for number, fold in enumerate(data.folds)
@@ -146,12 +117,14 @@ class _Overlap:
 
 
 def _duel(
-    run: Run, data: PreparedData, scores: list[_Score], champion_uri: str, candidate_uri: str, overlap: _Overlap
-) -> apart.Duel:
+    run: Run, data: PreparedData, scored: list[scores.Score], candidate_uri: str, overlap: _Overlap
+) -> apart.Duel | str:
+    if run.profile.scoring.predictions is not None:
+        return scores.FROM_TABLE
     newest = len(data.folds) - 1
-    results = {score.side: score.result for score in scores if score.fold == newest}
+    results = {score.side: score.result for score in scored if score.fold == newest}
     return apart.Duel(
-        champion_uri=champion_uri,
+        champion_uri=candidate_uri if run.champion is None else run.champion.model_uri,
         candidate_uri=candidate_uri,
         champion_digest=None if run.champion is None else lineage.read(run.champion).artifact_digest,
         holdout=data.folds[-1].holdout,
@@ -175,6 +148,9 @@ def _contamination(deps: Deps, run: Run, findings: Findings, data: PreparedData)
     champion = known(run.champion)
     judged = known(findings.candidate) if run.order.kind == "judge" else None
     candidates = [judged if run.order.kind == "judge" else frames.row_hashes(fold.training.path) for fold in data.folds]
+    if run.profile.scoring.predictions is not None:
+        # One version's predictions are looked up for all folds: the one that the last fold made.
+        candidates = [candidates[-1]] * len(data.folds)
 
     def rows(models: Sequence[set[str] | None]) -> int | None:
         """Holdout rows that stand in the training rows of the model that is judged on them."""
