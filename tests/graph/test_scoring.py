@@ -266,7 +266,7 @@ def test_judge_by_a_predictions_table_runs_no_model_and_would_deploy(tmp_path: P
 
 def late(frame: pd.DataFrame) -> Any:
     """A time in the holdout."""
-    return frame["at"].quantile(0.95, "nearest")
+    return frame["at"].quantile(0.95, interpolation="nearest")
 
 
 FAULTS: dict[str, tuple[Any, str]] = {
