@@ -6,6 +6,7 @@ rows, so parts of them can be compared.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from tools.contracts.comparison import Criteria
 from tools.contracts.profile import Task
 from tools.errors import BadInput
-from tools.metrics import METRICS, FloatArray, Sample, measure
+from tools.metrics import METRICS, FloatArray, IntArray, Sample, measure, units
 from tools.paired_rows import PairedRows
 
 Mask = npt.NDArray[np.bool_]
@@ -46,20 +47,38 @@ class ScoredRows:
         time: FloatArray,
         features: FloatArray | None = None,
         positive_label: str | None = None,
+        group: Any = None,
     ) -> "ScoredRows":
         """From columns as scored: `prediction`, and `proba:<class>` a class where there are. Missing labels are null; rows
-        are in time order.
+        are in time order. Of a ranking, equal values of `group` make a group.
 
         Raises:
-            BadInput: No predictions, or values that are no numbers in a regression.
+            BadInput: No predictions, or values that are no numbers in a regression or a ranking.
         """
-        rows = PairedRows.from_columns(task=task, y=y, baseline=outputs, candidate=outputs)
+        rows = PairedRows.from_columns(task=task, y=y, baseline=outputs, candidate=outputs, group=group)
         return cls(task, rows.sample("candidate", rows.positive_code(positive_label)), time, features)
 
     @property
     def n(self) -> int:
         """Rows."""
         return int(self.time.shape[0])
+
+    @cached_property
+    def units(self) -> IntArray:
+        """(n,) number of the unit that a row belongs to, from 0 and ascending in time: itself, or its group of a ranking."""
+        if self.sample.group is None:
+            return np.arange(self.n)
+        return np.unique(self.sample.group, return_inverse=True)[1].astype(np.int64)
+
+    def whole(self, rows: Mask) -> Mask:
+        """These rows; of a ranking, those whose whole group is among them."""
+        if self.sample.group is None:
+            return rows
+        return ~np.isin(self.units, self.units[~rows])
+
+    def counted(self, criteria: Criteria) -> int:
+        """What the primary metric is a mean over, of labelled rows: rows, or the groups of a ranking that count."""
+        return units(METRICS[criteria.primary.metric], self.sample) if self.n else 0
 
     @property
     def labelled(self) -> Mask:
@@ -71,7 +90,14 @@ class ScoredRows:
         s = self.sample
         return ScoredRows(
             self.task,
-            Sample(s.y[rows], s.prediction[rows], None if s.proba is None else s.proba[rows], s.classes, s.positive),
+            Sample(
+                s.y[rows],
+                s.prediction[rows],
+                None if s.proba is None else s.proba[rows],
+                s.classes,
+                s.positive,
+                None if s.group is None else s.group[rows],
+            ),
             self.time[rows],
             None if self.features is None else self.features[rows],
         )
@@ -85,7 +111,8 @@ class ScoredRows:
             features = np.concatenate([self.features, other.features])
         time = np.concatenate([self.time, other.time])
         prediction = np.concatenate([a.prediction, b.prediction])
-        sample = Sample(np.concatenate([a.y, b.y]), prediction, proba, a.classes, a.positive)
+        group = None if a.group is None or b.group is None else np.concatenate([a.group, b.group])
+        sample = Sample(np.concatenate([a.y, b.y]), prediction, proba, a.classes, a.positive, group)
         return ScoredRows(self.task, sample, time, features).at(np.argsort(time, kind="stable"))
 
     def unusable(self, criteria: Criteria) -> str | None:

@@ -12,8 +12,8 @@ holds gives the verdict; `d` is the least gain, `m` the margin, changes are posi
     not lose                non_inferior   low >= -m
                             inconclusive   else
 
-`no_data`: fewer than `min_rows` rows; fewer than `min_rows / 5` of a class the metric depends on; a missing prediction
-or probability; an undefined value; a relative change of a zero baseline. The point estimate never decides.
+`no_data`: fewer than `min_rows` rows (of a ranking: groups that count, as every `n` is then); fewer than `min_rows / 5` of a
+class the metric depends on; a missing prediction or probability; an undefined value; a relative change of a zero baseline. The point estimate never decides.
 """
 
 from typing import Final
@@ -22,7 +22,7 @@ import numpy as np
 
 from tools.contracts.comparison import Criteria, Criterion, MetricComparison, Verdict
 from tools.contracts.request import Unit
-from tools.metrics import METRICS, Metric, Sample, about_one_class
+from tools.metrics import METRICS, Metric, Sample, about_one_class, noun
 from tools.paired_rows import PairedRows
 from tools.resampling import Change, paired_change
 
@@ -50,9 +50,10 @@ def verdict_of(criterion: Criterion, low: float, high: float) -> Verdict:
 def judge(rows: PairedRows, criterion: Criterion, criteria: Criteria) -> MetricComparison:
     metric = METRICS[criterion.metric]
     reason = why_not(rows, metric, criteria, models=("baseline", "candidate"))
+    n, left_out = rows.counted(metric)
     if reason is not None:
-        return no_data(criterion, rows.n, f"{subject(criterion)}: {reason}")
-    return verdict(criterion, change_of(rows, metric, criterion, criteria), rows.n)
+        return no_data(criterion, n, f"{subject(criterion)}: {reason}")
+    return verdict(criterion, change_of(rows, metric, criterion, criteria), n, left_out)
 
 
 def change_of(rows: PairedRows, metric: Metric, criterion: Criterion, criteria: Criteria) -> Change:
@@ -66,7 +67,8 @@ def change_of(rows: PairedRows, metric: Metric, criterion: Criterion, criteria: 
     )
 
 
-def verdict(criterion: Criterion, change: Change, n: int) -> MetricComparison:
+def verdict(criterion: Criterion, change: Change, n: int, left_out: int = 0) -> MetricComparison:
+    """The comparison as its interval says, over `n` rows or groups, and how many groups did not count."""
     if not np.isfinite(change.change):
         reason = (
             "a relative change of a champion's value of 0 does not exist"
@@ -88,7 +90,8 @@ def verdict(criterion: Criterion, change: Change, n: int) -> MetricComparison:
         high=change.high,
         n=n,
         rows_needed=needed,
-        statement=_statement(criterion, verdict, change, n, needed),
+        left_out=left_out,
+        statement=_statement(criterion, verdict, change, n, needed, left_out),
     )
 
 
@@ -108,9 +111,13 @@ def no_data(criterion: Criterion, n: int, statement: str, change: Change | None 
 
 def why_not(rows: PairedRows, metric: Metric, criteria: Criteria, models: tuple[str, ...]) -> str | None:
     """Why the metric cannot be measured on these rows, as half a sentence."""
-    if rows.n < criteria.min_rows:
-        return f"{rows.n} rows, at least {criteria.min_rows} are needed"
     missing = rows.missing(metric.needs, models)
+    if metric.task == "ranking" and missing is not None:
+        return missing  # which groups count cannot be told then
+    n, left_out = rows.counted(metric)
+    if n < criteria.min_rows:
+        others = f" ({_no_order(left_out)})" if left_out else ""
+        return f"{n} {noun(metric)}{others}, at least {criteria.min_rows} are needed"
     if missing is not None:
         return missing
     if metric.task != "classification":
@@ -151,7 +158,15 @@ def _amount(value: float, unit: Unit) -> str:
     return f"{value:+.2%}" if unit == "relative" else f"{value:+.4g}"
 
 
-def _statement(criterion: Criterion, verdict: Verdict, change: Change, n: int, needed: int | None) -> str:
+def _no_order(left_out: int) -> str:
+    return f"{left_out:,} more are left out: every order of their rows is worth the same"
+
+
+def _statement(
+    criterion: Criterion, verdict: Verdict, change: Change, n: int, needed: int | None, left_out: int = 0
+) -> str:
+    counted = noun(METRICS[criterion.metric])
+    others = f" ({_no_order(left_out)})" if left_out else ""
     unit = criterion.unit
     gains = criterion.must_gain
     bar = (
@@ -163,12 +178,12 @@ def _statement(criterion: Criterion, verdict: Verdict, change: Change, n: int, n
         "improved": "improved",
         "regressed": "regressed",
         "non_inferior": "no such gain is to be had, and no loss is shown" if gains else "holds",
-        "inconclusive": "these rows cannot tell",
+        "inconclusive": f"these {counted} cannot tell",
         "no_data": "not measured",
     }[verdict]
-    more = "" if needed is None else f"; about {needed:,} rows would tell"
+    more = "" if needed is None else f"; about {needed:,} {counted} would tell"
     amounts = [_amount(value, unit) for value in (change.change, change.low, change.high)]
     return (
         f"{subject(criterion)}: {change.baseline:.4g} (champion) against {change.candidate:.4g} (candidate) "
-        f"on {n:,} rows, change for the better {amounts[0]} [{amounts[1]}, {amounts[2]}], {bar}: {meaning}{more}."
+        f"on {n:,} {counted}{others}, change for the better {amounts[0]} [{amounts[1]}, {amounts[2]}], {bar}: {meaning}{more}."
     )

@@ -18,7 +18,7 @@ from tools.contracts.evidence import Fold, PreparedData
 from tools.contracts.peers import Envelope, EvaluationConfig, EvaluationRequest, SliceSpec
 from tools.contracts.training import ModelVersion, ScoringResult
 from tools.errors import BadInput, BrokenInvariant, RetrainingError
-from tools.metrics import in_our_terms
+from tools.metrics import METRICS, in_our_terms, noun
 
 PEER_TOLERANCE = 1e-3
 """How far the model-evaluator may be from our own value, relative to the larger of it and 1."""
@@ -58,6 +58,7 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         slices=run.profile.metrics.slices,
         drop=overlap.hashes,
         scored_out=scored_path,
+        group=run.profile.data.group,
     )
     spent = _budget(deps, run, data)
     deps.progress(f"comparing on {rows.n:,} rows" + (f", look {spent.look} at this holdout" if spent.look > 1 else ""))
@@ -216,12 +217,14 @@ def _budget(deps: Deps, run: Run, data: PreparedData) -> ErrorBudget:
 
 
 def _next_look(result: ComparisonResult, data: PreparedData) -> ComparisonResult:
-    """By when enough rows will have come, where the holdout's own rate can be told."""
+    """By when enough rows (groups, of a ranking) will have come, where the holdout's own rate can be told."""
     first = min((f.holdout.start for f in data.folds if f.holdout.start is not None), default=None)
     last = max((f.holdout.end for f in data.folds if f.holdout.end is not None), default=None)
     if first is None or last is None or last <= first:
         return result
     rows = sum(f.holdout.sampled_from or f.holdout.rows for f in data.folds)
+    if noun(METRICS[result.primary.criterion.metric]) == "groups":
+        rows = result.primary.n
     return comparison.with_next_look(result, rows / ((last - first) / timedelta(days=1)), last)
 
 
@@ -249,6 +252,8 @@ def _ask_evaluator(
     deps: Deps, run: Run, criteria: Criteria, result: ComparisonResult, scored: Path, uri: str
 ) -> tuple[dict[str, float], tuple[str, str] | None]:
     """The model-evaluator's view of the candidate. It can only add doubt."""
+    from tools.adapters import frames
+
     names = tuple(dict.fromkeys((criteria.primary.metric, *(g.metric for g in criteria.guardrails))))
     request = Envelope[EvaluationRequest](
         schema_version=SCHEMA_VERSION,
@@ -263,6 +268,7 @@ def _ask_evaluator(
             target_column=run.profile.data.target,
             prediction_column="prediction",
             task_type=run.profile.task,
+            group_column=None if run.profile.data.group is None else frames.GROUP,
             evaluation_config=EvaluationConfig(
                 metrics=names, slices=tuple(SliceSpec(column=name) for name in run.profile.metrics.slices)
             ),

@@ -63,6 +63,8 @@ def prepare(deps: Deps, run: Run) -> PreparedData:
         holdout = fixed or deps.data.write_labelled(
             spec, start, span.holdout_end, as_of, folder / f"holdout-{number}.parquet", columns
         )
+        if spec.group is not None and holdout.rows:
+            holdout = _whole_groups(holdout, training, spec, spec.group)
         if training.rows == 0 or holdout.rows == 0:
             empty = "training set" if training.rows == 0 else "holdout"
             raise BadInput(
@@ -91,6 +93,27 @@ def examine(deps: Deps, order: RunOrder) -> ValidationReport:
     profile = deps.load_profile(order.request.model_id)
     run = Run(f"validation-{deps.new_id()}", order, profile, "", find_champion(deps, profile))
     return ValidationReport.model_validate(validate(deps, run)["validation"])
+
+
+def _whole_groups(holdout: DatasetRef, training: DatasetRef, spec: DataSpec, group: str) -> DatasetRef:
+    """A ranking's holdout without the groups that the cut tore.
+
+    Raises:
+        BadInput: nothing is left, since every group has rows in the training set, or no row names one.
+    """
+    from tools.adapters import group_rows
+
+    whole = group_rows.keep_whole(holdout, training, group=group, target=spec.target, event_time=spec.event_time)
+    if whole.rows == 0 and whole.groups is not None:
+        left_out = whole.groups
+        raise BadInput(
+            f"no whole group is left in the holdout: {left_out.torn:,} groups have rows in the training set too, and "
+            f"{left_out.rows_without_group:,} rows have no {group}",
+            thing="data.group",
+            value=group,
+            remedy="name a column whose values stand for one query or session each, not for a user or a text that comes again",
+        )
+    return whole
 
 
 def _extra(deps: Deps, run: Run) -> tuple[str, ...]:

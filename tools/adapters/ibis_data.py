@@ -305,14 +305,19 @@ def mature_event(spec: DataSpec, known_by: datetime) -> datetime:
 
 def written_columns(spec: DataSpec, extra: Sequence[str] = ()) -> list[str]:
     """The columns of a data set, each once, in the order they are written."""
-    return list(dict.fromkeys([spec.event_time, *spec.key, *spec.features, *extra, spec.target]))
+    return list(dict.fromkeys([spec.event_time, *spec.key, *_group(spec), *spec.features, *extra, spec.target]))
 
 
 def key_columns(spec: DataSpec, there: Sequence[str]) -> list[str]:
     """Columns that identify a row, of those that are there."""
-    everything = (spec.event_time, *spec.features, spec.target)
+    everything = (spec.event_time, *_group(spec), *spec.features, spec.target)
     key = [name for name in spec.key if name in there]
     return key or [name for name in everything if name in there]
+
+
+def _group(spec: DataSpec) -> tuple[str, ...]:
+    """The column that names a row's query, of a ranking."""
+    return () if spec.group is None else (spec.group,)
 
 
 def require_columns(source: str, there: Sequence[str], names: Sequence[str]) -> None:

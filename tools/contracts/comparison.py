@@ -71,8 +71,11 @@ class MetricComparison(Contract):
     high: float | None = None
     """Two-sided interval of `change`."""
     n: int = 0
+    """Rows; of a ranking, groups in which one order is worth more than another."""
+    left_out: int = 0
+    """Ranking: groups that are not among `n`."""
     rows_needed: int | None = None
-    """Inconclusive only: about how many rows in all would tell, at the observed change and spread."""
+    """Inconclusive only: about how many rows (groups of a ranking) in all would tell, at the observed change and spread."""
     tells_by: UtcDatetime | None = None
     """When so many rows will have come, at the rate of this holdout; absent beyond ten years."""
     statement: str
