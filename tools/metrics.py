@@ -272,6 +272,21 @@ def _canonical(name: str) -> str | None:
     return None
 
 
+def _choices(task: Task | None) -> str:
+    """The metrics of a task, or all of them, and what may stand behind an `@`."""
+    names = sorted(metric.name for metric in _ALL if task is None or metric.task == task)
+    if task != "ranking":
+        about: dict[str, Task] = dict.fromkeys(PARAMETERS, "classification") | {"mean_pinball_loss": "regression"}
+        names += [
+            f"{base}@NUMBER ({what}, between 0 and 1)"
+            for base, what in PARAMETERS.items()
+            if task in (None, about[base])
+        ]
+    if task in (None, "ranking"):
+        names.append(f"{', '.join(f'{base}@10' for base in sorted(PLACES))} (a ranking's first rows, any whole number)")
+    return ", ".join(names)
+
+
 def find_metric(name: str, task: Task | None = None, direction: Direction | None = None) -> Metric:
     """The metric behind a name, an alias or a scorer's name.
 
@@ -285,21 +300,14 @@ def find_metric(name: str, task: Task | None = None, direction: Direction | None
     """
     canonical = _canonical(name)
     if canonical is None:
-        known = ", ".join(sorted(m.name for m in _ALL if task is None or m.task == task))
-        more = [f"{base}@NUMBER ({meaning}, between 0 and 1)" for base, meaning in PARAMETERS.items()]
-        places = f"{', '.join(f'{base}@10' for base in sorted(PLACES))} (a ranking's first rows, a whole number)"
-        more = [places] if task == "ranking" else more if task is not None else [*more, places]
-        raise BadInput(
-            f"unknown metric {name!r}", thing="metric", value=name, remedy=f"use one of: {known}; {', '.join(more)}"
-        )
+        raise BadInput(f"unknown metric {name!r}", thing="metric", value=name, remedy=f"use one of: {_choices(task)}")
     metric = METRICS[canonical]
     if task is not None and metric.task != task:
-        known = ", ".join(sorted(m.name for m in _ALL if m.task == task))
         raise BadInput(
             f"metric {name!r} is for {metric.task}, the model is for {task}",
             thing="metric",
             value=name,
-            remedy=f"use one of: {known}",
+            remedy=f"use one of: {_choices(task)}",
         )
     own: Direction = "higher" if name.startswith("neg_") else metric.direction
     if direction is not None and direction not in (own, metric.direction):

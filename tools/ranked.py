@@ -160,9 +160,9 @@ class Ranked:
 
     @cached_property
     def _place_in_block(self) -> FloatArray:
-        ends = np.cumsum(self._block_sizes)
-        starts = ends - self._block_sizes
-        return np.arange(self._block.shape[0]) - starts[self._block] + 1
+        starts: FloatArray = np.cumsum(self._block_sizes) - self._block_sizes
+        rows: FloatArray = np.arange(self._block.shape[0], dtype=np.float64)
+        return rows - starts[self._block] + 1
 
     @cached_property
     def _hits(self) -> FloatArray:
@@ -177,10 +177,11 @@ class Ranked:
 
     def _share(self, values: FloatArray) -> FloatArray:
         """Each row's mean over its block."""
-        return (_sums(self._block, values) / self._block_sizes)[self._block]
+        means: FloatArray = _sums(self._block, values) / self._block_sizes
+        return means[self._block]
 
     def _within(self, cut: int | None) -> BoolArray:
-        return self._place <= (np.inf if cut is None else cut)
+        return np.less_equal(self._place, np.inf if cut is None else cut)
 
     def _sum(self, number: IntArray, values: FloatArray) -> FloatArray:
         return _sums(number, values, self.groups)

@@ -13,7 +13,8 @@ holds gives the verdict; `d` is the least gain, `m` the margin, changes are posi
                             inconclusive   else
 
 `no_data`: fewer than `min_rows` rows (of a ranking: groups that count, as every `n` is then); fewer than `min_rows / 5` of a
-class the metric depends on; a missing prediction or probability; an undefined value; a relative change of a zero baseline. The point estimate never decides.
+class the metric depends on; a missing prediction or probability; an undefined value; a relative change of a zero baseline. The
+point estimate never decides.
 """
 
 from typing import Final

@@ -304,8 +304,10 @@ class _Look:
             why = f"The prediction log has no column {', '.join(gone)}, which data.key names."
             return (validation.could_not_check("skew", why, "warn", subject="prediction log"),)
         paths = [self.folder.parent / f"{side}.parquet" for side in ("served", "stored")]
-        refs = [
-            self.deps.data.write_window(spec, self.window.start, self.window.end, path, SKEW_ROWS)
+        refs = [  # samples of the same keys, not of groups
+            self.deps.data.write_window(
+                spec.model_copy(update={"group": None}), self.window.start, self.window.end, path, SKEW_ROWS
+            )
             for spec, path in zip((served, self.spec), paths, strict=True)
         ]
         sampled = any(ref.sampled_from is not None for ref in refs)
@@ -332,8 +334,8 @@ class _Look:
 
 
 def _by_content(spec: DataSpec) -> DataSpec:
-    """Rows known by features and target, whatever their time or key."""
-    return spec.model_copy(update={"key": (*spec.features, spec.target)})
+    """Rows known by features and target, whatever their time, key or group; samples hold the smallest hashes of these."""
+    return spec.model_copy(update={"key": (*spec.features, spec.target), "group": None})
 
 
 def _lineage_file(deps: Deps, version: ModelVersion | None, name: str, folder: Path) -> Path | None:

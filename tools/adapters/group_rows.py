@@ -7,6 +7,27 @@ from typing import Any
 from tools.adapters.row_digest import ROW_HASH, set_digest
 from tools.contracts.evidence import DatasetRef, HoldoutGroups
 
+GROUP_HASH = "__group_hash"
+"""Column that a sample of whole groups is drawn by; in no file that is kept."""
+
+
+def without_last_group(path: Path) -> None:
+    """See `whole_groups`, in a file."""
+    import pyarrow.parquet as pq
+
+    part = path.with_name(path.name + ".part")
+    pq.write_table(whole_groups(pq.read_table(path)), part)
+    part.replace(path)
+
+
+def whole_groups(rows: Any) -> Any:
+    """Rows with the smallest group hashes, without the largest hash's: its group may have been cut off. One group alone stays."""
+    from pyarrow.compute import field
+
+    hashes = rows[GROUP_HASH].to_pylist()
+    kept = rows.filter(field(GROUP_HASH) != max(hashes)) if len(set(hashes)) > 1 else rows
+    return kept.drop_columns([GROUP_HASH])
+
 
 def keep_whole(holdout: DatasetRef, training: DatasetRef, *, group: str, target: str, event_time: str) -> DatasetRef:
     """The holdout, in its file, without groups that have rows in the training set, and without rows of no group.
@@ -47,7 +68,8 @@ def keep_whole(holdout: DatasetRef, training: DatasetRef, *, group: str, target:
 def _groups(rows: Any, group: str, target: str) -> HoldoutGroups:
     import pandas as pd
 
-    relevance: Any = pd.to_numeric(rows[target], errors="coerce").astype(float)
+    numbers: Any = pd.to_numeric(rows[target], errors="coerce")
+    relevance = numbers.astype(float)
     each = relevance.groupby(rows[group].to_numpy())
     sizes, least, most = each.size(), each.min(), each.max()
     several = sizes > 1
