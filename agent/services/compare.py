@@ -83,7 +83,8 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         deps.tracking.log_metrics(
             run.tracking_run_id,
             {
-                f"candidate.{m.criterion.metric}": m.candidate
+                # MLflow takes no @ in a name.
+                f"candidate.{m.criterion.metric.replace('@', '_at_')}": m.candidate
                 for m in result.metrics
                 if m.criterion.slice_column is None and m.candidate is not None
             },

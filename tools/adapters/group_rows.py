@@ -1,6 +1,7 @@
 # pyright: basic
 """The groups of a ranking in files: a holdout with whole groups only, and what its groups are like."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +30,25 @@ def whole_groups(rows: Any) -> Any:
     return kept.drop_columns([GROUP_HASH])
 
 
-def keep_whole(holdout: DatasetRef, training: DatasetRef, *, group: str, target: str, event_time: str) -> DatasetRef:
-    """The holdout, in its file, without groups that have rows in the training set, and without rows of no group.
+def keep_whole(holdout: DatasetRef, outside: Sequence[str], *, group: str, target: str, event_time: str) -> DatasetRef:
+    """The holdout, in its file, without groups that have rows outside of it, and without rows of no group.
 
     What was left out, and what the others are like, stands in the reference's `groups`. The file is replaced whole or not at all;
     done again on what is left, nothing more is left out.
+
+    Args:
+        holdout: as cut by time.
+        outside: files of the rows before and behind it.
+        group: column of the groups.
+        target: column of the relevances.
+        event_time: column of the times.
     """
     import pandas as pd
 
     rows: Any = pd.read_parquet(holdout.path)
     lone = rows[group].isna()
-    trained = pd.read_parquet(training.path, columns=[group])[group].dropna()
-    torn = ~lone & rows[group].isin(trained.unique())
+    others = [pd.read_parquet(path, columns=[group])[group].dropna().unique() for path in outside]
+    torn = ~lone & rows[group].isin([name for names in others for name in names.tolist()])
     kept = rows[~(lone | torn)]
     if len(kept) < len(rows):
         path = Path(holdout.path)

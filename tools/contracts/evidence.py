@@ -23,7 +23,7 @@ class HoldoutGroups(Contract):
     irrelevant: int = 0
     """Those of several rows, none of them relevant."""
     torn: int = 0
-    """Left out: groups with rows in the training set too."""
+    """Left out: groups with rows before the holdout or behind it."""
     torn_rows: int = 0
     rows_without_group: int = 0
     """Left out: rows that name no group."""
