@@ -9,11 +9,13 @@ from typing import Final
 
 import numpy as np
 
+from tools.agreement import agreement
 from tools.contracts.comparison import ComparisonResult, Contamination, Criteria, ErrorBudget, MetricComparison
-from tools.metrics import METRICS, measure
+from tools.found_slices import found_slices
+from tools.metrics import measure
 from tools.paired_rows import PairedRows
 from tools.slices import slices
-from tools.verdicts import judge, no_data, sample_of, why_not
+from tools.verdicts import judge, metric_of, no_data, sample_of, why_not
 
 FARTHEST_LOOK: Final = timedelta(days=3_652)
 
@@ -44,10 +46,13 @@ def compare(
     elif budget is not None:
         criteria = criteria.model_copy(update={"alpha": min(budget.alpha, (1 - criteria.confidence) / 2)})
     judged = [judge(rows, criterion, criteria) for criterion in (criteria.primary, *criteria.guardrails)]
+    found, searched = found_slices(rows, criteria) if criteria.search_slices else ([], 0)
     result = _result(
-        rows.n, criteria, (*judged, *slices(rows, criteria)), contamination, holdout_digest, doubts, failures
+        rows.n, criteria, (*judged, *slices(rows, criteria), *found), contamination, holdout_digest, doubts, failures
     )
-    return result.model_copy(update={"budget": budget})
+    return result.model_copy(
+        update={"budget": budget, "agreement": agreement(rows), "groups_searched": searched or None}
+    )
 
 
 def unmeasured(
@@ -94,11 +99,10 @@ def measure_all(*, rows: PairedRows, criteria: Criteria, which: str = "candidate
     """One model's value of every primary and guardrail metric that can be measured; the others are left out."""
     values: dict[str, float] = {}
     for criterion in (criteria.primary, *criteria.guardrails):
-        metric = METRICS[criterion.metric]
-        if why_not(rows, metric, criteria, models=(which,)) is None:
-            value = measure(metric, sample_of(rows, metric, criteria, which))
+        if why_not(rows, criterion, criteria, models=(which,)) is None:
+            value = measure(metric_of(criterion), sample_of(rows, criterion, criteria, which))
             if np.isfinite(value):
-                values[criterion.metric] = value
+                values[criterion.about] = value
     return values
 
 

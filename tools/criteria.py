@@ -57,14 +57,51 @@ def resolve_criteria(
             margin=wanted.margin if metrics.promote_on == "non_inferior" and least <= 0 else 0.0,
             must="not_lose" if metrics.promote_on == "non_inferior" and least <= 0 else "improve",
         ),
-        guardrails=tuple(criterion for criterion in guardrails if criterion.metric != primary.name),
+        guardrails=(
+            *(criterion for criterion in guardrails if criterion.metric != primary.name),
+            *_fairness(metrics, task),
+        ),
         slice_columns=metrics.slices,
         slice_margin=metrics.slice_margin,
         min_rows=metrics.min_rows,
         confidence=metrics.confidence,
+        search_slices=metrics.search_slices,
+        costs=_costs(metrics, names=(primary.name, *names)),
         positive_label=None if positive_label is None else label_text(positive_label),
         overruled=tuple(overruled),
     )
+
+
+def _fairness(metrics: MetricsSpec, task: Task) -> list[Criterion]:
+    if metrics.fairness and task != "classification":
+        raise BadInput(
+            f"metrics.fairness compares rates of a predicted class, the model is for {task}",
+            thing="metrics.fairness",
+            value=metrics.fairness[0].metric,
+            remedy="declare the column under metrics.slices: each group is then a guardrail of its own",
+        )
+    return [
+        Criterion(metric=spec.metric, role="guardrail", direction="lower", margin=spec.margin, group=spec.column)
+        for spec in metrics.fairness
+    ]
+
+
+def _costs(metrics: MetricsSpec, names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """By text of the labels.
+
+    Raises:
+        BadInput: `mean_cost` is among the metrics and there are no costs.
+    """
+    if "mean_cost" in names and not metrics.costs:
+        raise BadInput(
+            "the metric mean_cost needs metrics.costs",
+            thing="metrics.costs",
+            value="(none)",
+            remedy="write what each error costs, for example costs: {1: {0: 100}, 0: {1: 5}} (true class, predicted class)",
+        )
+    return {
+        label_text(true): {label_text(told): cost for told, cost in row.items()} for true, row in metrics.costs.items()
+    }
 
 
 def _hold_fixed(

@@ -19,7 +19,7 @@ alone can tell.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -269,12 +269,11 @@ def _expected(metric: Metric, sample: Sample, chances: FloatArray) -> float:
     """The metric where every row is each class at once, weighted by its chance."""
     n, classes = int(chances.shape[0]), int(chances.shape[1])
     rows = np.repeat(np.arange(n), classes)
-    every = Sample(
+    every = replace(
+        sample,
         y=np.tile(np.arange(classes, dtype=np.float64), n),
         prediction=sample.prediction[rows],
         proba=_proba(sample)[rows],
-        classes=sample.classes,
-        positive=sample.positive,
     )
     weights = chances.ravel()
     if isinstance(metric, SumMetric):

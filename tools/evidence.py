@@ -104,6 +104,26 @@ def _of_validation(report: ValidationReport | None) -> list[EvidenceItem]:
     return items
 
 
+def _beside(result: ComparisonResult) -> list[EvidenceItem]:
+    """What no verdict rests on: how often the models differ, and a search that found nobody harmed."""
+    items: list[EvidenceItem] = []
+    if result.agreement is not None:
+        items.append(
+            EvidenceItem(
+                id="",
+                key="comparison/agreement",
+                outcome="ok",
+                value=result.agreement.differing,
+                n=result.agreement.n,
+                statement=result.agreement.statement,
+            )
+        )
+    if result.groups_searched and not any(item.criterion.role == "found_slice" for item in result.metrics):
+        said = f"None of {result.groups_searched:,} groups of rows is surely worse off by more than the slice margin."
+        items.append(EvidenceItem(id="", key="comparison/search", outcome="ok", n=result.holdout_rows, statement=said))
+    return items
+
+
 def _check(check: Check) -> EvidenceItem:
     return EvidenceItem(
         id="",
@@ -125,6 +145,7 @@ def _of_comparison(result: ComparisonResult | None) -> list[EvidenceItem]:
     if fold:
         items.append(_folded("comparison/slices", "non_inferior", len(holding), "slices hold"))
     items.append(_contamination(result))
+    items += _beside(result)
     if result.budget is not None and result.budget.look > 1 and not result.budget.exhausted:
         spent = result.budget
         items.append(

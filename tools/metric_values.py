@@ -10,7 +10,7 @@ Both give scikit-learn's value to rounding. Undefined values (no positive row, n
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -35,7 +35,7 @@ class Sample:
 
     Classification: `y` and `prediction` are class codes (0 … k-1), `proba` is (n, k). Regression: `y` and `prediction`
     are the values. `positive` is the code of the class that binary metrics are about; None averages over classes. Ranking: `y` is
-    the relevance, `prediction` the score, `group` (n,) the code of each row's group, which ascend with the groups' first rows.
+    the relevance, `prediction` the score.
     """
 
     y: FloatArray
@@ -43,14 +43,19 @@ class Sample:
     proba: FloatArray | None = None
     classes: int = 0
     positive: int | None = None
+    query: IntArray | None = None
+    """Ranking: (n,) code of each row's query or session, ascending with their first rows."""
+    costs: FloatArray | None = None
+    """(k, k): what it costs to predict the column's class where the row's is true."""
     group: IntArray | None = None
+    """(n,) codes of the groups that the metric is about; -1 belongs to none."""
 
     @cached_property
     def ranked(self) -> Ranked:
-        """The rows of each group in the order of their scores."""
-        if self.group is None:
+        """The rows of each query in the order of their scores."""
+        if self.query is None:
             raise BadInput("a ranking's metric needs the rows' groups", thing="data.group")
-        return Ranked(self.y, self.prediction, self.group)
+        return Ranked(self.y, self.prediction, self.query)
 
 
 @dataclass(frozen=True)
@@ -119,13 +124,13 @@ def _ones(sample: Sample) -> FloatArray:
     return np.ones_like(sample.y)
 
 
-def _ratio(top: FloatArray, bottom: FloatArray) -> FloatArray:
+def ratio(top: FloatArray, bottom: FloatArray) -> FloatArray:
     """NaN where the bottom is 0."""
     return np.divide(top, bottom, out=np.full(np.broadcast(top, bottom).shape, np.nan), where=bottom != 0)
 
 
 def mean(sums: FloatArray) -> FloatArray:
-    return _ratio(sums[1], sums[0])
+    return ratio(sums[1], sums[0])
 
 
 def correct(sample: Sample) -> Iterator[FloatArray]:
@@ -144,20 +149,20 @@ def confusion(sample: Sample) -> Iterator[FloatArray]:
 
 
 def all_classes(sample: Sample) -> Iterator[FloatArray]:
-    return confusion(Sample(sample.y, sample.prediction, sample.proba, sample.classes, None))
+    return confusion(replace(sample, positive=None))
 
 
 def precision(true: FloatArray, predicted: FloatArray, both: FloatArray) -> FloatArray:
     # scikit-learn's 0 for "never predicted although it exists": a model that finds nothing is bad, not unmeasured.
-    return np.where((predicted == 0) & (true > 0), 0.0, _ratio(both, predicted))
+    return np.where((predicted == 0) & (true > 0), 0.0, ratio(both, predicted))
 
 
 def recall(true: FloatArray, predicted: FloatArray, both: FloatArray) -> FloatArray:
-    return _ratio(both, true)
+    return ratio(both, true)
 
 
 def f1(true: FloatArray, predicted: FloatArray, both: FloatArray) -> FloatArray:
-    return _ratio(2 * both, true + predicted)
+    return ratio(2 * both, true + predicted)
 
 
 def averaged(
@@ -172,7 +177,7 @@ def averaged(
         seen = (true + predicted) > 0
         rates = np.where(np.isnan(each := rate(true, predicted, both)), 0.0, each)
         weights = true if weighted else seen.astype(np.float64)
-        return _ratio((rates * weights).sum(axis=0), weights.sum(axis=0))
+        return ratio((rates * weights).sum(axis=0), weights.sum(axis=0))
 
     return value
 
@@ -181,8 +186,8 @@ def balanced_accuracy(sums: FloatArray) -> FloatArray:
     """Mean recall over the classes present in y."""
     true, both = sums[1::3], sums[3::3]
     present = true > 0
-    recalls = np.where(present, _ratio(both, true), 0.0)
-    return _ratio(recalls.sum(axis=0), present.sum(axis=0).astype(np.float64))
+    recalls = np.where(present, ratio(both, true), 0.0)
+    return ratio(recalls.sum(axis=0), present.sum(axis=0).astype(np.float64))
 
 
 def matthews(sums: FloatArray) -> FloatArray:
@@ -192,7 +197,7 @@ def matthews(sums: FloatArray) -> FloatArray:
     spread = (s**2 - (predicted**2).sum(axis=0)) * (s**2 - (true**2).sum(axis=0))
     # One predicted class is the chance level in scikit-learn too; one true class cannot be judged.
     one_true = np.isclose((true**2).sum(axis=0), s**2)
-    return np.where(one_true, np.nan, np.where(spread <= 0, 0.0, _ratio(top, np.sqrt(np.maximum(spread, 0.0)))))
+    return np.where(one_true, np.nan, np.where(spread <= 0, 0.0, ratio(top, np.sqrt(np.maximum(spread, 0.0)))))
 
 
 def _probabilities(sample: Sample) -> FloatArray:
@@ -240,8 +245,8 @@ def spread(sample: Sample) -> Iterator[FloatArray]:
 
 
 def r2(sums: FloatArray) -> FloatArray:
-    total = sums[3] - _ratio(sums[2] ** 2, sums[0])
-    return 1 - _ratio(sums[1], np.where(total > 0, total, 0.0))
+    total = sums[3] - ratio(sums[2] ** 2, sums[0])
+    return 1 - ratio(sums[1], np.where(total > 0, total, 0.0))
 
 
 # --- the metrics that need the order -------------------------------------------------------------------------------
@@ -321,7 +326,7 @@ def average_precision(y: FloatArray, score: FloatArray) -> Callable[[FloatArray]
         positives = np.cumsum(w * sorted_y)[ends]
         if positives[-1] <= 0:
             return float("nan")
-        precision = _ratio(positives, np.cumsum(w)[ends])
+        precision = ratio(positives, np.cumsum(w)[ends])
         return float(np.nansum(np.diff(positives, prepend=0.0) * precision) / positives[-1])
 
     return value

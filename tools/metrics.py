@@ -15,6 +15,7 @@ from tools import ranked
 from tools.contracts.profile import Task
 from tools.contracts.request import Direction
 from tools.errors import BadInput
+from tools.metric_costs import calibration, calibration_error, cost
 from tools.metric_values import (
     FloatArray,
     IntArray,
@@ -128,6 +129,8 @@ _ALL: Final[tuple[Metric, ...]] = (
     _labels("f1_weighted", averaged(f1, weighted=True)),
     SumMetric("log_loss", "lower", "classification", "probabilities", log_loss, mean),
     SumMetric("brier_score_loss", "lower", "classification", "probabilities", brier, mean),
+    SumMetric("mean_cost", "lower", "classification", "labels", cost, mean),
+    SumMetric("expected_calibration_error", "lower", "classification", "probabilities", calibration, calibration_error),
     WeightMetric(
         "roc_auc",
         "higher",
@@ -241,10 +244,14 @@ ALIASES: Final[Mapping[str, str]] = {
     "pinball": "mean_pinball_loss",
     "map": "mean_average_precision",
     "mrr": "mean_reciprocal_rank",
+    "ece": "expected_calibration_error",
+    "cost": "mean_cost",
 }
 """Short names, beside `NAME_score` (a function's name) and `neg_NAME` (a scorer's name) of every metric above."""
 
-TWO_CLASS: Final = frozenset({"precision", "recall", "f1", "roc_auc", "average_precision"})
+TWO_CLASS: Final = frozenset(
+    {"precision", "recall", "f1", "roc_auc", "average_precision", "expected_calibration_error"}
+)
 """About one class when a positive label is known, else the plain mean over classes."""
 
 
@@ -276,12 +283,8 @@ def _choices(task: Task | None) -> str:
     """The metrics of a task, or all of them, and what may stand behind an `@`."""
     names = sorted(metric.name for metric in _ALL if task is None or metric.task == task)
     if task != "ranking":
-        about: dict[str, Task] = dict.fromkeys(PARAMETERS, "classification") | {"mean_pinball_loss": "regression"}
-        names += [
-            f"{base}@NUMBER ({what}, between 0 and 1)"
-            for base, what in PARAMETERS.items()
-            if task in (None, about[base])
-        ]
+        own = [base for base in PARAMETERS if task is None or (task == "regression") == (base == "mean_pinball_loss")]
+        names += [f"{base}@NUMBER ({PARAMETERS[base]}, between 0 and 1)" for base in own]
     if task in (None, "ranking"):
         names.append(f"{', '.join(f'{base}@10' for base in sorted(PLACES))} (a ranking's first rows, any whole number)")
     return ", ".join(names)

@@ -4,7 +4,7 @@ Labels are compared as text in one form: 1, 1.0, True and "1" are the same label
 be judged on integer labels.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -62,7 +62,9 @@ class PairedRows:
         candidate_proba: (n, k) the candidate's.
         classes: Label texts; empty for regression.
         slices: Slice column to (n,) texts.
-        group: Ranking: (n,) code of each row's group, ascending with the groups' first rows; -1 where a row has none.
+        query: Ranking: (n,) code of each row's group, ascending with the groups' first rows; -1 where a row has none.
+        features: Feature to (n,) values, for the search of groups nobody declared; empty where there is none.
+        unnamed: Features whose values must not be shown.
     """
 
     task: Task
@@ -73,16 +75,19 @@ class PairedRows:
     candidate_proba: FloatArray | None = None
     classes: tuple[str, ...] = ()
     slices: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
-    group: IntArray | None = None
+    query: IntArray | None = None
+    features: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
+    unnamed: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         lengths = {
             "baseline_prediction": self.baseline_prediction.shape[0],
             "candidate_prediction": self.candidate_prediction.shape[0],
             **{f"slice {name}": len(column) for name, column in self.slices.items()},
+            **{f"feature {name}": len(column) for name, column in self.features.items()},
         }
-        if self.group is not None:
-            lengths["group"] = self.group.shape[0]
+        if self.query is not None:
+            lengths["group"] = self.query.shape[0]
         for name, proba in (("baseline_proba", self.baseline_proba), ("candidate_proba", self.candidate_proba)):
             if proba is not None:
                 lengths[name] = proba.shape[0]
@@ -105,6 +110,8 @@ class PairedRows:
         candidate: Mapping[str, Any],
         slices: Mapping[str, Any] | None = None,
         group: Any = None,
+        features: Mapping[str, Any] | None = None,
+        unnamed: Iterable[str] = (),
     ) -> "PairedRows":
         """From columns as scored.
 
@@ -115,6 +122,8 @@ class PairedRows:
             candidate: The candidate's.
             slices: Column name to (n,) values of any type; nulls become "(missing)".
             group: Ranking only: (n,) values of any type, equal ones make a group.
+            features: Column name to (n,) values; numbers stay numbers, all else becomes text.
+            unnamed: Features whose values must not be shown.
 
         Raises:
             BadInput: No `prediction` column, lengths that differ, a ranking without groups, or values that are no numbers in a
@@ -125,7 +134,11 @@ class PairedRows:
                 raise BadInput(
                     f"the {who}'s scores have no column 'prediction'", thing=who, value=", ".join(sorted(columns))
                 )
-        cut = {name: _slice_texts(column) for name, column in (slices or {}).items()}
+        more: dict[str, Any] = {
+            "slices": {name: _slice_texts(column) for name, column in (slices or {}).items()},
+            "features": {name: _numbers_or_texts(column) for name, column in (features or {}).items()},
+            "unnamed": frozenset(unnamed),
+        }
         if task == "ranking" and group is None:
             raise BadInput("a ranking's rows need groups", thing="data.group", remedy="name their column in data.group")
         if task != "classification":
@@ -134,8 +147,8 @@ class PairedRows:
                 y=_numbers(y, "label" if task == "regression" else "relevance"),
                 baseline_prediction=_numbers(baseline["prediction"], "champion's prediction"),
                 candidate_prediction=_numbers(candidate["prediction"], "candidate's prediction"),
-                slices=cut,
-                group=group_codes(group) if task == "ranking" else None,
+                query=query_codes(group) if task == "ranking" else None,
+                **more,
             )
         texts = [_texts(y), _texts(baseline["prediction"]), _texts(candidate["prediction"])]
         named = {label_text(name[len(PROBA) :]) for scores in (baseline, candidate) for name in _proba_names(scores)}
@@ -153,7 +166,7 @@ class PairedRows:
             baseline_proba=_proba(baseline, classes, coded[0].shape[0]),
             candidate_proba=_proba(candidate, classes, coded[0].shape[0]),
             classes=classes,
-            slices=cut,
+            **more,
         )
 
     @property
@@ -170,12 +183,12 @@ class PairedRows:
             proba=self.candidate_proba if mine else self.baseline_proba,
             classes=len(self.classes),
             positive=positive,
-            group=self.group,
+            query=self.query,
         )
 
     def counted(self, metric: Metric) -> tuple[int, int]:
         """(what the metric is a mean over and is resampled by, what is left out): rows, or a ranking's groups."""
-        if self.group is None:
+        if self.query is None:
             return self.n, 0
         sample = self.sample("baseline", None)
         count = units(metric, sample)
@@ -185,6 +198,27 @@ class PairedRows:
         """Code of the positive class: the label given, else "1" of two classes; None where there is none."""
         wanted = "1" if positive_label is None and len(self.classes) == 2 else positive_label
         return None if wanted is None else self._codes.get(label_text(wanted))
+
+    def costs(self, by_label: Mapping[str, Mapping[str, float]]) -> FloatArray:
+        """(k, k) in the order of `classes`: true class, predicted class; what is not named costs 0.
+
+        Raises:
+            BadInput: A label that is not among the classes.
+        """
+        table = np.zeros((len(self.classes), len(self.classes)))
+        for true, row in by_label.items():
+            for told, cost in row.items():
+                for label in (true, told):
+                    if label not in self._codes:
+                        known = ", ".join(self.classes)
+                        raise BadInput(
+                            f"the cost matrix names class {label!r}, the classes are {known}",
+                            thing="metrics.costs",
+                            value=label,
+                            remedy="write the labels as they stand in the data",
+                        )
+                table[self._codes[true], self._codes[told]] = cost
+        return table
 
     def rarest_class(self, positive: int | None) -> tuple[int, str]:
         """(rows, description) of the rarer side of class `positive`, or of the rarest class in y."""
@@ -203,8 +237,8 @@ class PairedRows:
         labels = int((~np.isfinite(self.y)).sum())
         if labels:
             return f"{labels} of {self.n} labels are missing"
-        if self.group is not None:
-            below, lone = int((self.y < 0).sum()), int((self.group < 0).sum())
+        if self.query is not None:
+            below, lone = int((self.y < 0).sum()), int((self.query < 0).sum())
             if below:
                 return f"{below} of {self.n} relevances are below 0"
             if lone:
@@ -256,7 +290,7 @@ class PairedRows:
             baseline_proba=cut(self.baseline_proba),
             candidate_proba=cut(self.candidate_proba),
             classes=self.classes,
-            group=None if self.group is None else self.group[rows],
+            query=None if self.query is None else self.query[rows],
         )
 
     @cached_property
@@ -264,7 +298,7 @@ class PairedRows:
         return {name: code for code, name in enumerate(self.classes)}
 
 
-def group_codes(values: Any) -> IntArray:
+def query_codes(values: Any) -> IntArray:
     """(n,) 0, 1, … in the order in which the values first come; -1 for a null."""
     column = np.asarray(values)
     texts = column if column.dtype.kind in "iu" else _texts(column).astype(str)
@@ -287,6 +321,16 @@ def _by_value(text: str) -> tuple[int, float, str]:
 def _slice_texts(values: Any) -> AnyArray:
     texts = _texts(values)
     return np.array([text or MISSING for text in texts.tolist()], dtype=object)
+
+
+def _numbers_or_texts(values: Any) -> AnyArray:
+    """Numbers (times too, as seconds) as floats, NaN where missing; all else as text."""
+    column: Any = np.asarray(values)
+    if column.dtype.kind in "iuf":
+        return column.astype(np.float64)
+    if column.dtype.kind == "M":
+        return np.where(np.isnat(column), np.nan, column.astype("datetime64[s]").astype(np.int64).astype(np.float64))
+    return _slice_texts(values)
 
 
 def _numbers(values: Any, what: str) -> FloatArray:

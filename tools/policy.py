@@ -13,7 +13,7 @@ from tools.contracts.record import PolicyInput
 
 __all__ = ["POLICY_VERSION", "PolicyInput", "apply_model_vote", "decide"]
 
-POLICY_VERSION: Final = "2"
+POLICY_VERSION: Final = "3"
 """Changes whenever the table does; stands in every decision record."""
 
 
@@ -101,11 +101,16 @@ def _by_comparison(inputs: PolicyInput) -> PolicyResult:
     if doubts:
         return _ask(*doubts)
     primary = comparison.primary
-    demanded = [item for item in comparison.metrics if item.criterion.role != "slice"]
-    regressed = [item for item in comparison.metrics if item.verdict == "regressed"]
+    found = [item for item in comparison.metrics if item.criterion.role == "found_slice"]
+    judged = [item for item in comparison.metrics if item.criterion.role != "found_slice"]
+    demanded = [item for item in judged if item.criterion.role != "slice"]
+    regressed = [item for item in judged if item.verdict == "regressed"]
     if regressed:
         return _reject(*(_about(item, f"{item.criterion.role}_regressed") for item in regressed))
-    unknown = [item for item in comparison.metrics if item.verdict == "no_data"]
+    harmed = [item for item in found if item.verdict == "regressed"]
+    if harmed:
+        return _ask(*(_about(item, "found_slice_regressed") for item in harmed))
+    unknown = [item for item in judged if item.verdict == "no_data"]
     if unknown:
         return _ask(*(_about(item, f"{item.criterion.role}_no_data") for item in unknown))
     if primary.verdict == "non_inferior" and primary.criterion.must_gain:

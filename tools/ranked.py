@@ -72,6 +72,16 @@ class Ranked:
         """(groups,) whether its rows are mixed, and some of them stand behind the cut in any order."""
         return self.mixed & (self.sizes > cut)
 
+    def share_the_top(self, other: "Ranked") -> BoolArray:
+        """(groups,) whether some row has the highest score of its group in both; the rows must be the same."""
+        both = (self.score == self._best) & (other.score == other._best)
+        return self._sum(self.number, both.astype(np.float64)) > 0
+
+    @cached_property
+    def _best(self) -> FloatArray:
+        """(n,) the highest score of each row's group."""
+        return self.score[self._order][self._starts][self.number]
+
     # --- values: one for each group, without meaning where the group does not count ------------------------------------
 
     def ndcg(self, cut: int | None) -> FloatArray:

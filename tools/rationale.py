@@ -190,7 +190,10 @@ def _outcome(item: EvidenceItem) -> str:
 def _subject(item: EvidenceItem) -> str:
     """`accuracy` or `accuracy where day=7`, of a comparison."""
     _, metric, *slices = item.key.split("/", 2)
-    return speakable(f"{metric} where {slices[0]}" if slices else metric)
+    where = slices[0].removesuffix("/found") if slices else ""
+    if where.startswith("between "):
+        return speakable(f"{metric} between the groups of {where.removeprefix('between ')}")
+    return speakable(f"{metric} where {where}" if where else metric)
 
 
 def _fact(item: EvidenceItem) -> str:

@@ -5,7 +5,7 @@ rows, so parts of them can be compared.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -48,15 +48,19 @@ class ScoredRows:
         features: FloatArray | None = None,
         positive_label: str | None = None,
         group: Any = None,
+        costs: Mapping[str, Mapping[str, float]] | None = None,
     ) -> "ScoredRows":
         """From columns as scored: `prediction`, and `proba:<class>` a class where there are. Missing labels are null; rows
         are in time order. Of a ranking, equal values of `group` make a group.
 
         Raises:
-            BadInput: No predictions, or values that are no numbers in a regression or a ranking.
+            BadInput: No predictions, values that are no numbers in a regression or a ranking, or costs of an unknown class.
         """
         rows = PairedRows.from_columns(task=task, y=y, baseline=outputs, candidate=outputs, group=group)
-        return cls(task, rows.sample("candidate", rows.positive_code(positive_label)), time, features)
+        sample = rows.sample("candidate", rows.positive_code(positive_label))
+        if costs:
+            sample = replace(sample, costs=rows.costs(costs))
+        return cls(task, sample, time, features)
 
     @property
     def n(self) -> int:
@@ -66,13 +70,13 @@ class ScoredRows:
     @cached_property
     def units(self) -> IntArray:
         """(n,) number of the unit that a row belongs to, from 0 and ascending in time: itself, or its group of a ranking."""
-        if self.sample.group is None:
+        if self.sample.query is None:
             return np.arange(self.n)
-        return np.unique(self.sample.group, return_inverse=True)[1].astype(np.int64)
+        return np.unique(self.sample.query, return_inverse=True)[1].astype(np.int64)
 
     def whole(self, rows: Mask) -> Mask:
         """These rows; of a ranking, those whose whole group is among them."""
-        if self.sample.group is None:
+        if self.sample.query is None:
             return rows
         return ~np.isin(self.units, self.units[~rows])
 
@@ -90,13 +94,12 @@ class ScoredRows:
         s = self.sample
         return ScoredRows(
             self.task,
-            Sample(
-                s.y[rows],
-                s.prediction[rows],
-                None if s.proba is None else s.proba[rows],
-                s.classes,
-                s.positive,
-                None if s.group is None else s.group[rows],
+            replace(
+                s,
+                y=s.y[rows],
+                prediction=s.prediction[rows],
+                proba=None if s.proba is None else s.proba[rows],
+                query=None if s.query is None else s.query[rows],
             ),
             self.time[rows],
             None if self.features is None else self.features[rows],
@@ -111,8 +114,8 @@ class ScoredRows:
             features = np.concatenate([self.features, other.features])
         time = np.concatenate([self.time, other.time])
         prediction = np.concatenate([a.prediction, b.prediction])
-        group = None if a.group is None or b.group is None else np.concatenate([a.group, b.group])
-        sample = Sample(np.concatenate([a.y, b.y]), prediction, proba, a.classes, a.positive, group)
+        query = None if a.query is None or b.query is None else np.concatenate([a.query, b.query])
+        sample = replace(a, y=np.concatenate([a.y, b.y]), prediction=prediction, proba=proba, query=query)
         return ScoredRows(self.task, sample, time, features).at(np.argsort(time, kind="stable"))
 
     def unusable(self, criteria: Criteria) -> str | None:

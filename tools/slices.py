@@ -11,10 +11,9 @@ from typing import Final
 import numpy as np
 
 from tools.contracts.comparison import Criteria, Criterion, MetricComparison
-from tools.metrics import METRICS
 from tools.paired_rows import PairedRows
 from tools.resampling import Change, t_share
-from tools.verdicts import change_of, verdict, why_not
+from tools.verdicts import change_of, metric_of, verdict, why_not
 
 MAX_SLICES_SHOWN: Final = 50
 MAX_VALUES_A_COLUMN: Final = 200
@@ -23,7 +22,6 @@ MAX_VALUES_A_COLUMN: Final = 200
 
 def slices(rows: PairedRows, criteria: Criteria) -> list[MetricComparison]:
     """Worst first, at most `MAX_SLICES_SHOWN`; regressions by Holm over all that were measured."""
-    metric = METRICS[criteria.primary.metric]
     judged: list[tuple[MetricComparison, float]] = []
     for column in criteria.slice_columns:
         for value, part in rows.parts(column, criteria.min_rows, MAX_VALUES_A_COLUMN):
@@ -35,12 +33,11 @@ def slices(rows: PairedRows, criteria: Criteria) -> list[MetricComparison]:
                 slice_column=column,
                 slice_value=value,
             )
-            if why_not(part, metric, criteria, models=("baseline", "candidate")) is not None:
+            if why_not(part, criterion, criteria, models=("baseline", "candidate")) is not None:
                 continue  # too few of a class to be a slice; anything else shows in the primary as well
-            change = change_of(part, metric, criterion, criteria)
-            judged.append(
-                (verdict(criterion, change, *part.counted(metric)), _share_of_harm(change, criteria.slice_margin))
-            )
+            change = change_of(part, criterion, criteria)
+            counted = part.counted(metric_of(criterion))
+            judged.append((verdict(criterion, change, *counted), _share_of_harm(change, criteria.slice_margin)))
     return sorted(_holm(judged, (1 - criteria.confidence) / 2), key=_harm)[:MAX_SLICES_SHOWN]
 
 

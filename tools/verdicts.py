@@ -17,13 +17,16 @@ class the metric depends on; a missing prediction or probability; an undefined v
 point estimate never decides.
 """
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from tools.contracts.comparison import Criteria, Criterion, MetricComparison, Verdict
 from tools.contracts.request import Unit
-from tools.metrics import METRICS, Metric, Sample, about_one_class, noun
+from tools.errors import BadInput
+from tools.fairness import gap_metric, group_codes
+from tools.metrics import METRICS, IntArray, Metric, Sample, about_one_class, noun
 from tools.paired_rows import PairedRows
 from tools.resampling import Change, paired_change
 
@@ -49,19 +52,25 @@ def verdict_of(criterion: Criterion, low: float, high: float) -> Verdict:
 
 
 def judge(rows: PairedRows, criterion: Criterion, criteria: Criteria) -> MetricComparison:
-    metric = METRICS[criterion.metric]
-    reason = why_not(rows, metric, criteria, models=("baseline", "candidate"))
-    n, left_out = rows.counted(metric)
+    """One metric on these rows."""
+    reason = why_not(rows, criterion, criteria, models=("baseline", "candidate"))
+    n, left_out = rows.counted(metric_of(criterion))
     if reason is not None:
-        return no_data(criterion, n, f"{subject(criterion)}: {reason}")
-    return verdict(criterion, change_of(rows, metric, criterion, criteria), n, left_out)
+        return no_data(criterion, n, f"{criterion.about}: {reason}")
+    return verdict(criterion, change_of(rows, criterion, criteria), n, left_out)
 
 
-def change_of(rows: PairedRows, metric: Metric, criterion: Criterion, criteria: Criteria) -> Change:
+def metric_of(criterion: Criterion) -> Metric:
+    """How the criterion's metric is measured."""
+    return METRICS[criterion.metric] if criterion.group is None else gap_metric(criterion.metric)
+
+
+def change_of(rows: PairedRows, criterion: Criterion, criteria: Criteria) -> Change:
+    """The paired change, whatever it is worth."""
     return paired_change(
-        metric=metric,
-        baseline=sample_of(rows, metric, criteria, "baseline"),
-        candidate=sample_of(rows, metric, criteria, "candidate"),
+        metric=metric_of(criterion),
+        baseline=sample_of(rows, criterion, criteria, "baseline"),
+        candidate=sample_of(rows, criterion, criteria, "candidate"),
         relative=criterion.unit == "relative",
         confidence=criteria.confidence,
         low_tail=criteria.alpha,
@@ -76,9 +85,9 @@ def verdict(criterion: Criterion, change: Change, n: int, left_out: int = 0) -> 
             if criterion.unit == "relative" and change.baseline == 0
             else "is undefined on these rows"
         )
-        return no_data(criterion, n, f"{subject(criterion)}: {reason}", change)
+        return no_data(criterion, n, f"{criterion.about}: {reason}", change)
     if not (np.isfinite(change.low) and np.isfinite(change.high)):
-        return no_data(criterion, n, f"{subject(criterion)}: too often undefined when rows are resampled", change)
+        return no_data(criterion, n, f"{criterion.about}: too often undefined when rows are resampled", change)
     verdict = verdict_of(criterion, change.low, change.high)
     needed = _rows_needed(criterion, change, n) if verdict == "inconclusive" else None
     return MetricComparison(
@@ -110,8 +119,9 @@ def no_data(criterion: Criterion, n: int, statement: str, change: Change | None 
     )
 
 
-def why_not(rows: PairedRows, metric: Metric, criteria: Criteria, models: tuple[str, ...]) -> str | None:
+def why_not(rows: PairedRows, criterion: Criterion, criteria: Criteria, models: tuple[str, ...]) -> str | None:
     """Why the metric cannot be measured on these rows, as half a sentence."""
+    metric = metric_of(criterion)
     missing = rows.missing(metric.needs, models)
     if metric.task == "ranking" and missing is not None:
         return missing  # which groups count cannot be told then
@@ -124,20 +134,67 @@ def why_not(rows: PairedRows, metric: Metric, criteria: Criteria, models: tuple[
     if metric.task != "classification":
         return None
     positive = rows.positive_code(criteria.positive_label)
-    if about_one_class(metric) and len(rows.classes) == 2 and positive is None:
+    one_class = _about_one_class(metric, criterion)
+    if one_class and len(rows.classes) == 2 and positive is None:
         return f"which of {' and '.join(rows.classes)} is the positive class is unknown; set data.positive_label"
-    if about_one_class(metric) and criteria.positive_label is not None and positive is None:
+    if one_class and (criteria.positive_label is not None or criterion.group is not None) and positive is None:
         return f"the positive label {criteria.positive_label!r} is not among the classes {', '.join(rows.classes)}"
+    if metric.name == "mean_cost":
+        try:
+            rows.costs(criteria.costs)
+        except BadInput as error:
+            return error.message
     if not metric.per_class:
         return None
-    count, name = rows.rarest_class(positive if about_one_class(metric) else None)
-    least = max(1, criteria.min_rows // RARE_SHARE)
-    return None if count >= least else f"{count} rows of {name}, at least {least} are needed"
+    count, name = rows.rarest_class(positive if one_class else None)
+    least = _rare(criteria)
+    if count < least:
+        return f"{count} rows of {name}, at least {least} are needed"
+    return None if criterion.group is None else _too_few_groups(rows, criterion, criteria)
 
 
-def sample_of(rows: PairedRows, metric: Metric, criteria: Criteria, which: str) -> Sample:
-    positive = rows.positive_code(criteria.positive_label) if about_one_class(metric) else None
-    return rows.sample(which, positive)
+def _too_few_groups(rows: PairedRows, criterion: Criterion, criteria: Criteria) -> str | None:
+    if criterion.group not in rows.slices:
+        return f"column {criterion.group!r} is not in the holdout"
+    groups = int(_group_codes(rows, criterion, criteria).max(initial=-1)) + 1
+    if groups >= 2:
+        return None
+    return (
+        f"{groups} of its groups have at least {criteria.min_rows} rows (and {_rare(criteria)} of each class that the "
+        "rates are about); two are needed"
+    )
+
+
+def _rare(criteria: Criteria) -> int:
+    return max(1, criteria.min_rows // RARE_SHARE)
+
+
+def _about_one_class(metric: Metric, criterion: Criterion) -> bool:
+    return criterion.group is not None or about_one_class(metric)
+
+
+def _group_codes(rows: PairedRows, criterion: Criterion, criteria: Criteria) -> IntArray:
+    positive = rows.positive_code(criteria.positive_label)
+    return group_codes(
+        rows.slices[criterion.group or ""],
+        rows.y,
+        -1 if positive is None else positive,
+        criterion.metric,
+        criteria.min_rows,
+        _rare(criteria),
+    )
+
+
+def sample_of(rows: PairedRows, criterion: Criterion, criteria: Criteria, which: str) -> Sample:
+    """One model's side, with what the metric needs beside outputs and labels."""
+    metric = metric_of(criterion)
+    positive = rows.positive_code(criteria.positive_label) if _about_one_class(metric, criterion) else None
+    sample = rows.sample(which, positive)
+    if metric.name == "mean_cost":
+        sample = replace(sample, costs=rows.costs(criteria.costs))
+    if criterion.group is not None:
+        sample = replace(sample, group=_group_codes(rows, criterion, criteria))
+    return sample
 
 
 def _rows_needed(criterion: Criterion, change: Change, n: int) -> int | None:
@@ -148,11 +205,6 @@ def _rows_needed(criterion: Criterion, change: Change, n: int) -> int | None:
     if distance <= 0 or half <= distance:
         return None
     return int(min(np.ceil(n * (half / distance) ** 2), 10**12))
-
-
-def subject(criterion: Criterion) -> str:
-    where = "" if criterion.slice_column is None else f" where {criterion.slice_column} is {criterion.slice_value}"
-    return f"{criterion.metric}{where}"
 
 
 def _amount(value: float, unit: Unit) -> str:
@@ -166,7 +218,7 @@ def _no_order(left_out: int) -> str:
 def _statement(
     criterion: Criterion, verdict: Verdict, change: Change, n: int, needed: int | None, left_out: int = 0
 ) -> str:
-    counted = noun(METRICS[criterion.metric])
+    counted = noun(metric_of(criterion))
     others = f" ({_no_order(left_out)})" if left_out else ""
     unit = criterion.unit
     gains = criterion.must_gain
@@ -185,6 +237,6 @@ def _statement(
     more = "" if needed is None else f"; about {needed:,} {counted} would tell"
     amounts = [_amount(value, unit) for value in (change.change, change.low, change.high)]
     return (
-        f"{subject(criterion)}: {change.baseline:.4g} (champion) against {change.candidate:.4g} (candidate) "
+        f"{criterion.about}: {change.baseline:.4g} (champion) against {change.candidate:.4g} (candidate) "
         f"on {n:,} {counted}{others}, change for the better {amounts[0]} [{amounts[1]}, {amounts[2]}], {bar}: {meaning}{more}."
     )

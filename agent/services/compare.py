@@ -8,20 +8,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agent.deps import Deps
-from agent.services import lineage
+from agent.services import lineage, second_opinion
 from agent.services.measure import criteria_of
 from agent.state import Findings, Run
 from tools import comparison, error_budget
-from tools.contracts.base import SCHEMA_VERSION
 from tools.contracts.comparison import ComparisonResult, Contamination, Criteria, ErrorBudget, Look, Span
 from tools.contracts.evidence import Fold, PreparedData
-from tools.contracts.peers import Envelope, EvaluationConfig, EvaluationRequest, SliceSpec
 from tools.contracts.training import ModelVersion, ScoringResult
 from tools.errors import BadInput, BrokenInvariant, RetrainingError
 from tools.metrics import METRICS, in_our_terms, noun
-
-PEER_TOLERANCE = 1e-3
-"""How far the model-evaluator may be from our own value, relative to the larger of it and 1."""
 
 
 def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
@@ -50,15 +45,19 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         return {"comparison": result.to_state()}
     from tools.adapters import frames
 
+    spec = run.profile.data
     scored_path = deps.run_dir(run.run_id) / "scored.parquet"
     rows = frames.paired_rows(
         _triples(data, scores),
         target=run.profile.data.target,
         task=run.profile.task,
-        slices=run.profile.metrics.slices,
+        slices=run.profile.metrics.columns,
         drop=overlap.hashes,
         scored_out=scored_path,
         group=run.profile.data.group,
+        features=tuple(name for name in spec.features if name not in spec.text) if criteria.search_slices else (),
+        # A declared slice's values are shown anyway; of other columns only those that the profile calls public.
+        unnamed=set(spec.features) - set(spec.public) - set(run.profile.metrics.columns),
     )
     spent = _budget(deps, run, data)
     deps.progress(f"comparing on {rows.n:,} rows" + (f", look {spent.look} at this holdout" if spent.look > 1 else ""))
@@ -66,7 +65,7 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         rows=rows, criteria=criteria, contamination=overlap.report, holdout_digest=digest, doubts=doubts, budget=spent
     )
     result = _next_look(result, data)
-    metrics, peer_doubt = _ask_evaluator(deps, run, criteria, result, scored_path, uri)
+    metrics, peer_doubt = second_opinion.ask(deps, run, criteria, result, scored_path, uri)
     if peer_doubt is not None:
         result = result.model_copy(
             update={
@@ -86,7 +85,7 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
                 # MLflow takes no @ in a name.
                 f"candidate.{m.criterion.metric.replace('@', '_at_')}": m.candidate
                 for m in result.metrics
-                if m.criterion.slice_column is None and m.candidate is not None
+                if m.criterion.slice_column is None and m.criterion.group is None and m.candidate is not None
             },
         )
         changes["comparison"] = result.to_state()
@@ -233,7 +232,7 @@ def _baseline_notes(run: Run, criteria: Criteria, result: ComparisonResult, find
     """The caller's baseline metrics are only checked against ours, which were measured on these rows."""
     claimed = run.order.request.baseline_model.metrics if run.order.request.baseline_model else None
     notes = [*findings.notes, *criteria.overruled]
-    measured = {m.criterion.metric: m.baseline for m in result.metrics if m.criterion.slice_column is None}
+    measured = {m.criterion.about: m.baseline for m in result.metrics if m.criterion.slice_column is None}
     for given, amount in (claimed or {}).items():
         try:
             name, value = in_our_terms(given, amount)
@@ -247,49 +246,3 @@ def _baseline_notes(run: Run, criteria: Criteria, result: ComparisonResult, find
                 f"baselineModel.metrics.{name} = {value:g} was given; on these rows the champion has {ours:.4g}"
             )
     return notes
-
-
-def _ask_evaluator(
-    deps: Deps, run: Run, criteria: Criteria, result: ComparisonResult, scored: Path, uri: str
-) -> tuple[dict[str, float], tuple[str, str] | None]:
-    """The model-evaluator's view of the candidate. It can only add doubt."""
-    from tools.adapters import frames
-
-    names = tuple(dict.fromkeys((criteria.primary.metric, *(g.metric for g in criteria.guardrails))))
-    request = Envelope[EvaluationRequest](
-        schema_version=SCHEMA_VERSION,
-        run_id=run.run_id,
-        model_id=run.profile.id,
-        data_window_digest=result.holdout_digest,
-        sent_at=deps.clock(),
-        sender="retraining-orchestrator",
-        payload=EvaluationRequest(
-            model_path=uri,
-            test_data_path=str(scored),
-            target_column=run.profile.data.target,
-            prediction_column="prediction",
-            task_type=run.profile.task,
-            group_column=None if run.profile.data.group is None else frames.GROUP,
-            evaluation_config=EvaluationConfig(
-                metrics=names, slices=tuple(SliceSpec(column=name) for name in run.profile.metrics.slices)
-            ),
-            business_context=None if criteria.positive_label is None else {"positiveLabel": criteria.positive_label},
-        ),
-    )
-    try:
-        reply = deps.model_evaluator.evaluate(request)
-    except RetrainingError as failure:
-        return {}, ("peer_unmeasured", f"The model-evaluator gave no answer: {failure.message}")
-    if (reply.run_id, reply.model_id) != (run.run_id, run.profile.id) or not reply.payload.success:
-        return {}, ("peer_unmeasured", "The model-evaluator's answer is about something else, or failed.")
-    theirs = reply.payload.overall_metrics
-    for m in result.metrics:
-        name = m.criterion.metric
-        if m.criterion.slice_column is None and m.candidate is not None and name in theirs:
-            gap = abs(theirs[name] - m.candidate)
-            if gap > PEER_TOLERANCE * max(1.0, abs(m.candidate)):
-                return theirs, (
-                    "peer_disagrees",
-                    f"The model-evaluator has {name} {theirs[name]:.4f}, we have {m.candidate:.4f}.",
-                )
-    return theirs, None

@@ -125,6 +125,7 @@ def _columns(profile: Profile, columns: Mapping[str, str], about: str) -> Iterat
         "data.key": data.key,
         "data.features": data.features,
         "metrics.slices": profile.metrics.slices,
+        "metrics.fairness": tuple(spec.column for spec in profile.metrics.fairness),
         "validation.skip_range": profile.validation.skip_range,
     }
     for field, names in named.items():

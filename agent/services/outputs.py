@@ -78,7 +78,7 @@ def _training(run: Run, findings: Findings) -> RetrainingOutcome:
 
 
 def _comparison(result: ComparisonResult) -> Comparison:
-    whole = {m.criterion.metric: m for m in result.metrics if m.criterion.slice_column is None}
+    whole = {m.criterion.about: m for m in result.metrics if m.criterion.slice_column is None}
     return Comparison(
         baseline_metrics={name: m.baseline for name, m in whole.items() if m.baseline is not None},
         new_model_metrics={name: m.candidate for name, m in whole.items() if m.candidate is not None},
@@ -87,7 +87,7 @@ def _comparison(result: ComparisonResult) -> Comparison:
         verdicts={name: m.verdict for name, m in whole.items()},
         regressions=tuple(
             Regression(
-                metric=m.criterion.metric,
+                metric=m.criterion.metric if m.criterion.group is None else m.criterion.about,
                 slice=None
                 if m.criterion.slice_column is None
                 else f"{m.criterion.slice_column}={m.criterion.slice_value}",

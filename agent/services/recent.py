@@ -144,7 +144,7 @@ def _read(
             beside,
             scored,
             profile,
-            positive_label=criteria_of(profile).positive_label,
+            criteria=criteria_of(profile),
             with_features=profile.task == "regression",
         )
 

@@ -133,7 +133,7 @@ def _whole_groups(holdout: DatasetRef, outside: Sequence[str], spec: DataSpec, g
 def _extra(deps: Deps, run: Run) -> tuple[str, ...]:
     """Slice columns that are not features are carried along, for the comparison only."""
     own = {*run.profile.data.features, *run.profile.data.key, run.profile.data.event_time, run.profile.data.target}
-    return tuple(name for name in run.profile.metrics.slices if name not in own)
+    return tuple(name for name in run.profile.metrics.columns if name not in own)
 
 
 def _fixed(deps: Deps, run: Run, strategy: Any, columns: tuple[str, ...], folder: Path) -> DatasetRef | None:

@@ -113,7 +113,7 @@ BAD = {
     "no relevant row": (with_column(y=0), "relevance/y in the holdout", "no order of rows is better than another"),
     "relevances below 0": (with_column(y=ROWS["y"] - 1), "relevance/y in the holdout", "lie below 0"),
     "relevances that are words": (
-        with_column(y=ROWS["y"].map({0: "bad", 1: "fair", 2: "good"})),
+        with_column(y=np.array(["bad", "fair", "good"])[ROWS["y"]]),
         "relevance/y in the holdout",
         "are no finite numbers",
     ),
@@ -155,7 +155,8 @@ def test_a_group_with_one_row_that_was_trained_on_goes_whole(tmp_path: Path):
     rows = pd.DataFrame({"y": [1, 0, 0, 1], "q": ["a", "a", "b", "b"], "__row_hash": ["1", "2", "3", "4"]})
     rows.to_parquet(tmp_path / "rows.parquet")
     pd.DataFrame({"prediction": [0.1, 0.2, 0.3, 0.4]}).to_parquet(tmp_path / "scored.parquet")
-    files = (str(tmp_path / "rows.parquet"), *[str(tmp_path / "scored.parquet")] * 2)
+    scored = str(tmp_path / "scored.parquet")
+    files = (str(tmp_path / "rows.parquet"), scored, scored)
     found = frames.paired_rows(
         [files, files],
         target="y",
@@ -166,8 +167,8 @@ def test_a_group_with_one_row_that_was_trained_on_goes_whole(tmp_path: Path):
         group="q",
     )
     # Of the first holdout b is left; the second holdout's a and b are other groups, for another model judged them.
-    assert found.group is not None
-    assert found.group.tolist() == [0, 0, 1, 1, 2, 2]
+    assert found.query is not None
+    assert found.query.tolist() == [0, 0, 1, 1, 2, 2]
     assert list(pd.read_parquet(tmp_path / "out.parquet")[frames.GROUP]) == [1, 1, 2, 2, 3, 3]
 
 

@@ -546,7 +546,7 @@ def test_any_small_holdout_ends_in_a_verdict(n, seed, name, unit):
         baseline={"prediction": (p > 0.5).astype(int), "proba:0": 1 - p, "proba:1": p},
         candidate={"prediction": (q > 0.5).astype(int), "proba:0": 1 - q, "proba:1": q},
     )
-    spec = MetricsSpec(primary=PrimaryMetric(name=name, unit=unit), min_rows=2)
+    spec = MetricsSpec(primary=PrimaryMetric(name=name, unit=unit), min_rows=2, costs={1: {0: 5.0}})
     wanted = resolve_criteria(metrics=spec, request=None, task="classification", positive_label=None)
     primary = duel(rows, wanted).primary
     assert primary.statement

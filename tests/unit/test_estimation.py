@@ -18,7 +18,10 @@ N, BLOCKS = 300, 24
 
 def criteria(name: str, task: Any = "classification") -> Criteria:
     return resolve_criteria(
-        metrics=MetricsSpec(primary=PrimaryMetric(name=name)), request=None, task=task, positive_label=None
+        metrics=MetricsSpec(primary=PrimaryMetric(name=name), costs={True: {False: 0.3}, 0: {1: 0.1}}),
+        request=None,
+        task=task,
+        positive_label=None,
     )
 
 
@@ -43,7 +46,11 @@ def calibrated(shares: Any, seed: int = 0, classes: int = 2, squeeze: float = 1.
     proba[np.arange(top.shape[0]), guess] = stated
     outputs: dict[str, Any] = {"prediction": guess} | {f"proba:{c}": proba[:, c] for c in range(classes)}
     return ScoredRows.from_columns(
-        task="classification", y=y, outputs=outputs, time=np.arange(top.shape[0], dtype=float)
+        task="classification",
+        y=y,
+        outputs=outputs,
+        time=np.arange(top.shape[0], dtype=float),
+        costs={"1": {"0": 0.3}, "0": {"1": 0.1}},
     )
 
 

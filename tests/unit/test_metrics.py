@@ -1,6 +1,9 @@
 """Every metric gives scikit-learn's number, and every name says what it is."""
 
+from typing import Any
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,12 +13,14 @@ from tools.errors import BadInput
 from tools.metrics import METRICS, Sample, SumMetric, WeightMetric, find_metric, in_our_terms, measure
 from tools.paired_rows import PairedRows, label_text
 
+COSTS = np.array([[0.0, 1.0], [5.0, -2.0]])
+
 
 def _binary(n: int = 400) -> Sample:
     g = np.random.default_rng(3)
     y = (g.random(n) < 0.3).astype(float)
     p = np.round(np.clip(0.35 * y + 0.6 * g.random(n), 0, 1), 2)  # rounded: ties
-    return Sample(y=y, prediction=(p > 0.5).astype(float), proba=np.c_[1 - p, p], classes=2, positive=1)
+    return Sample(y=y, prediction=(p > 0.5).astype(float), proba=np.c_[1 - p, p], classes=2, positive=1, costs=COSTS)
 
 
 def _three(n: int = 400) -> Sample:
@@ -36,6 +41,15 @@ B, T, V = _binary(), _three(), _values()
 assert B.proba is not None
 assert T.proba is not None
 BP = B.proba[:, 1]
+
+
+def calibration_error(right: Any, stated: Any) -> float:
+    """Ten bins of equally many rows by pandas, weighted by their sizes."""
+    table = pd.DataFrame({"right": right, "stated": stated, "bin": pd.qcut(stated, 10, duplicates="drop")})
+    bins = table.groupby("bin", observed=True).agg({"right": "mean", "stated": ["mean", "size"]})
+    gaps = np.abs(bins["right", "mean"] - bins["stated", "mean"])
+    return float((gaps * bins["stated", "size"]).sum() / len(table))
+
 
 CASES = {
     "accuracy": [(B, sk.accuracy_score(B.y, B.prediction)), (T, sk.accuracy_score(T.y, T.prediction))],
@@ -61,6 +75,11 @@ CASES = {
     "f1_weighted": [(T, sk.f1_score(T.y, T.prediction, average="weighted"))],
     "log_loss": [(B, sk.log_loss(B.y, BP)), (T, sk.log_loss(T.y, T.proba))],
     "brier_score_loss": [(B, sk.brier_score_loss(B.y, BP)), (T, sk.brier_score_loss(T.y, T.proba))],
+    "mean_cost": [(B, (sk.confusion_matrix(B.y, B.prediction) * COSTS).sum() / 400)],
+    "expected_calibration_error": [
+        (B, calibration_error(B.y, BP)),
+        (T, calibration_error((T.proba.argmax(axis=1) == T.y).astype(float), T.proba.max(axis=1))),
+    ],
     "roc_auc": [(B, sk.roc_auc_score(B.y, BP)), (T, sk.roc_auc_score(T.y, T.proba, multi_class="ovr"))],
     "average_precision": [(B, sk.average_precision_score(B.y, BP)), (T, sk.average_precision_score(T.y, T.proba))],
     "mean_absolute_error": [(V, sk.mean_absolute_error(V.y, V.prediction))],

@@ -11,7 +11,7 @@ from tools.metrics import METRICS, Sample, find_metric, measure, units
 
 
 def sample(y, score, group) -> Sample:
-    return Sample(np.asarray(y, dtype=float), np.asarray(score, dtype=float), group=np.asarray(group))
+    return Sample(np.asarray(y, dtype=float), np.asarray(score, dtype=float), query=np.asarray(group))
 
 
 def drawn(seed: int, *, ties: bool, grades: int = 3) -> Sample:
@@ -24,8 +24,8 @@ def drawn(seed: int, *, ties: bool, grades: int = 3) -> Sample:
 
 def each(given: Sample, value, counts) -> list[float]:
     """`value(y, score)` of the groups in which `counts(y)` holds, one group after the other."""
-    assert given.group is not None
-    rows = [np.flatnonzero(given.group == code) for code in np.unique(given.group)]
+    assert given.query is not None
+    rows = [np.flatnonzero(given.query == code) for code in np.unique(given.query)]
     return [value(given.y[r], given.prediction[r]) for r in rows if counts(given.y[r])]
 
 
@@ -72,11 +72,10 @@ BY_HAND = {
 }
 
 
-@pytest.mark.parametrize("cut", [1, 2, 4, 99])
-@pytest.mark.parametrize("name", BY_HAND)
+@pytest.mark.parametrize(
+    ("name", "cut"), [(name, cut) for name in BY_HAND for cut in (1, 2, 4, 99) if cut < 6 or name.startswith("mean")]
+)
 def test_ties_are_worth_the_mean_over_all_orders_of_the_tied_rows(name, cut):
-    if name in ("precision", "recall") and cut == 99:
-        pytest.skip("no group is longer")
     g = np.random.default_rng(cut)
     group = np.repeat(np.arange(12), 6)
     y, score = g.integers(0, 2, len(group)), g.integers(0, 3, len(group))
@@ -92,16 +91,16 @@ def test_ties_are_worth_the_mean_over_all_orders_of_the_tied_rows(name, cut):
 
 def test_the_order_of_rows_and_the_names_of_groups_do_not_matter():
     given = drawn(1, ties=True)
-    assert given.group is not None
+    assert given.query is not None
     turned = np.random.default_rng(0).permutation(len(given.y))
-    other = sample(given.y[turned], given.prediction[turned], 1000 - given.group[turned])
+    other = sample(given.y[turned], given.prediction[turned], 1000 - given.query[turned])
     for name in ("ndcg", "ndcg@3", "mean_average_precision", "mean_reciprocal_rank@2", "precision@2", "recall@2"):
         assert measure(METRICS[name], other) == pytest.approx(measure(METRICS[name], given), abs=1e-12)
 
 
 def test_scores_may_have_any_scale():
     given = drawn(2, ties=True)
-    scaled = sample(given.y, np.exp(given.prediction) * 1e6 - 3, given.group)
+    scaled = sample(given.y, np.exp(given.prediction) * 1e6 - 3, given.query)
     assert measure(METRICS["ndcg"], scaled) == measure(METRICS["ndcg"], given)
 
 

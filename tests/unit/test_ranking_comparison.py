@@ -11,7 +11,7 @@ from tools.contracts.profile import MetricsSpec, PrimaryMetric
 from tools.criteria import resolve_criteria
 from tools.errors import BadInput
 from tools.metrics import METRICS
-from tools.paired_rows import PairedRows, group_codes
+from tools.paired_rows import PairedRows, query_codes
 from tools.resampling import paired_change
 from tools.scored_rows import ScoredRows
 from tools.value_interval import value_interval
@@ -90,9 +90,9 @@ def test_rows_of_a_group_need_not_stand_together():
 
 
 def test_groups_are_numbered_as_they_come_whatever_their_names():
-    assert group_codes(["b", "a", None, "b", "c", float("nan")]).tolist() == [0, 1, -1, 0, 2, -1]
-    assert group_codes(np.array([7, 3, 7, 9])).tolist() == [0, 1, 0, 2]
-    assert group_codes([1, 1.0, "1", True]).tolist() == [0, 0, 0, 0]
+    assert query_codes(["b", "a", None, "b", "c", float("nan")]).tolist() == [0, 1, -1, 0, 2, -1]
+    assert query_codes(np.array([7, 3, 7, 9])).tolist() == [0, 1, 0, 2]
+    assert query_codes([1, 1.0, "1", True]).tolist() == [0, 0, 0, 0]
 
 
 def test_a_slice_of_queries_is_made_of_whole_groups():
@@ -127,6 +127,41 @@ def test_a_slice_of_items_is_judged_by_the_order_among_them():
 )
 def test_every_metric_finds_a_better_order(name):
     assert judged(paired(queries(500, better=0.6)), criteria(name)).primary.verdict == "improved"
+
+
+def test_a_harmed_group_of_queries_is_found_and_features_of_items_are_not_searched():
+    given = queries(1500, seed=5)
+    harmed = np.repeat(np.arange(1500) % 5 == 0, 8)
+    worse = given["baseline"]["prediction"] + np.where(harmed, np.random.default_rng(9).normal(size=harmed.size) * 8, 0)
+    features = {
+        "device": np.where(harmed, "phone", "desk"),
+        "hour": np.repeat(np.where(np.arange(1500) % 7 == 0, np.nan, np.arange(1500) % 24.0), 8),
+        "price": np.random.default_rng(1).normal(size=harmed.size),
+    }
+    result = judged(paired(given, candidate={"prediction": worse}, features=features), criteria())
+    found = [m for m in result.metrics if m.criterion.role == "found_slice"]
+    assert [(m.criterion.slice_column, m.criterion.slice_value) for m in found] == [("device", "phone")]
+    assert found[0].n <= 300
+    assert f"on {found[0].n} groups" in found[0].statement
+    assert result.groups_searched is not None
+    assert result.groups_searched < 50
+
+
+def test_two_rankers_agree_where_they_put_the_same_row_first():
+    given = queries(300, seed=6)
+    same = judged(paired(given, candidate={"prediction": given["baseline"]["prediction"] * 2}), criteria()).agreement
+    assert same is not None
+    assert (same.differing, same.n) == (0.0, 300)
+    other = judged(paired(given), criteria()).agreement
+    assert other is not None
+    best = [np.argmax(given[side]["prediction"].reshape(300, 8), axis=1) for side in ("baseline", "candidate")]
+    assert other.differing == pytest.approx((best[0] != best[1]).mean())
+    assert f"in {round(other.differing * 300)} of 300 groups" in other.statement
+    # Rows that share the first place are as good as each other.
+    tied = paired(given, baseline={"prediction": np.zeros(2400)})
+    shared = judged(tied, criteria()).agreement
+    assert shared is not None
+    assert shared.differing == 0.0
 
 
 # --- bad input -----------------------------------------------------------------------------------------------------------

@@ -56,10 +56,16 @@ def test_a_ranking_names_its_group_and_ranking_metrics(workspace: Workspace) -> 
     ("was", "instead", "said", "remedy"),
     [
         pytest.param("  group: query\n", "", "a ranking needs `group`", "add data.group", id="no group"),
-        pytest.param("ranking", "regression", "`group` is for rankings", "take data.group away", id="group of a regression"),
+        pytest.param(
+            "ranking", "regression", "`group` is for rankings", "take data.group away", id="group of a regression"
+        ),
         pytest.param("group: query", "group: clicked", "group 'clicked' is the target", "", id="group is the target"),
-        pytest.param("group: query", "group: at", "group 'at' is the target or the event time", "", id="group is the time"),
-        pytest.param('"ndcg@10"', "accuracy", "is for classification, the model is for ranking", "ndcg@10", id="its metric"),
+        pytest.param(
+            "group: query", "group: at", "group 'at' is the target or the event time", "", id="group is the time"
+        ),
+        pytest.param(
+            '"ndcg@10"', "accuracy", "is for classification, the model is for ranking", "ndcg@10", id="its metric"
+        ),
         pytest.param('"ndcg@10"', '"ndcg@0"', "is no metric", "any whole number", id="place 0"),
     ],
 )

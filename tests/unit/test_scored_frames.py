@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from agent.services.measure import criteria_of
 from tools.adapters import scored_frames
 from tools.contracts.profile import Profile
 from tools.errors import BadInput
@@ -54,7 +55,7 @@ def test_both_files_are_coded_alike_in_time_order_and_repeats_are_marked(tmp_pat
         saved(rows(), tmp_path / "b.parquet"),
         saved(recent, tmp_path / "r.parquet"),
         profile(),
-        positive_label=None,
+        criteria=criteria_of(profile()),
         with_features=True,
     )
     assert found.baseline is not None
@@ -69,7 +70,7 @@ def test_both_files_are_coded_alike_in_time_order_and_repeats_are_marked(tmp_pat
 def test_columns_that_are_gone_are_missing_values_and_a_missing_target_is_no_label(tmp_path: Path) -> None:
     bare = rows().drop(columns=["city", "y"])
     found = scored_frames.read(
-        None, saved(bare, tmp_path / "r.parquet"), profile(), positive_label=None, with_features=True
+        None, saved(bare, tmp_path / "r.parquet"), profile(), criteria=criteria_of(profile()), with_features=True
     )
     assert found.baseline is None
     assert not found.recent.labelled.any()
@@ -81,7 +82,7 @@ def test_columns_that_are_gone_are_missing_values_and_a_missing_target_is_no_lab
 def test_file_without_what_it_must_hold_is_named(tmp_path: Path, gone: str) -> None:
     path = saved(rows().drop(columns=gone), tmp_path / "r.parquet")
     with pytest.raises(BadInput, match=gone):
-        scored_frames.read(None, path, profile(), positive_label=None, with_features=False)
+        scored_frames.read(None, path, profile(), criteria=criteria_of(profile()), with_features=False)
 
 
 def test_number_of_outputs_must_be_that_of_the_rows(tmp_path: Path) -> None:

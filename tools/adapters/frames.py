@@ -8,7 +8,7 @@ from typing import Any
 from tools.adapters.parquet_rows import even, names
 from tools.contracts.profile import Task
 from tools.errors import BadInput
-from tools.paired_rows import PairedRows, group_codes
+from tools.paired_rows import PairedRows, query_codes
 
 ROW_HASH = "__row_hash"
 GROUP = "__group"
@@ -67,6 +67,8 @@ def paired_rows(
     drop: Sequence[set[str]],
     scored_out: Path,
     group: str | None = None,
+    features: Sequence[str] = (),
+    unnamed: Iterable[str] = (),
 ) -> PairedRows:
     """Rows of one or more holdouts with both models' predictions, in time order.
 
@@ -76,6 +78,7 @@ def paired_rows(
     Args:
         holdouts: (holdout rows, champion's predictions, candidate's predictions) Parquet paths, row by row.
         drop: for each holdout the row-key hashes that one of its two models was trained on; those rows are left out.
+        features: columns to search for groups that are worse off; `unnamed` ones' values are not shown.
         scored_out: where the rows kept are written with target, slices and the candidate's predictions, for the
             model-evaluator; of a ranking, with a column `__group` too.
         group: ranking: the column that names a row's group.
@@ -99,7 +102,7 @@ def paired_rows(
             frame = frame.join(scored.add_prefix(f"__{side}:"))
         known = frame[ROW_HASH].isin(list(trained_on)).to_numpy() if trained_on else np.zeros(len(frame), dtype=bool)
         if group is not None:
-            codes = group_codes(frame[group])
+            codes = query_codes(frame[group])
             known = (codes < 0) | np.isin(codes, codes[known])
             frame = frame.assign(**{GROUP: codes + groups})
             groups += int(codes.max(initial=-1)) + 1
@@ -120,4 +123,6 @@ def paired_rows(
         candidate=candidate_side,
         slices={name: kept[name] for name in slices},
         group=None if group is None else kept[GROUP],
+        features={name: kept[name] for name in features if name in kept.columns},
+        unnamed=unnamed,
     )

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tools.adapters.row_digest import ROW_HASH
+from tools.contracts.comparison import Criteria
 from tools.contracts.profile import Profile
 from tools.errors import BadInput
-from tools.paired_rows import group_codes
+from tools.paired_rows import query_codes
 from tools.scored_rows import Mask, ScoredRows
 
 PREDICTION = "__prediction"
@@ -172,7 +173,7 @@ def read(
     recent: str | Path,
     profile: Profile,
     *,
-    positive_label: str | None,
+    criteria: Criteria,
     with_features: bool,
 ) -> ScoredFiles:
     """Both files as rows of one coding. Labels that are not final are missing.
@@ -201,8 +202,9 @@ def read(
         outputs={str(n).removeprefix("__"): whole[n] for n in whole.columns if _is_output(n)},
         time=_seconds(whole[spec.event_time]),
         features=_numbers(whole, spec.features) if with_features else None,
-        positive_label=positive_label,
         group=None if spec.group is None else _groups(frames, spec.group),
+        positive_label=criteria.positive_label,
+        costs=criteria.costs,
     )
     first = 0 if baseline is None else len(frames[0])
     hashes: Any = whole[ROW_HASH].to_numpy()
@@ -220,7 +222,7 @@ def _groups(frames: list[Any], group: str) -> Any:
 
     codes: list[Any] = []
     for frame in frames:
-        own = group_codes(frame[group])
+        own = query_codes(frame[group])
         codes.append(own + (int(codes[-1].max(initial=-1)) + 1 if codes else 0))
     return np.concatenate(codes)
 

@@ -30,6 +30,17 @@ class Criterion(Contract):
     """Fairness: the column whose groups are compared with each other."""
 
     @property
+    def about(self) -> str:
+        """The metric and which rows or groups it is about, in words."""
+        if self.group is not None:
+            return f"{self.metric} between the groups of {self.group}"
+        return (
+            self.metric
+            if self.slice_column is None
+            else f"{self.metric} where {self.slice_column} is {self.slice_value}"
+        )
+
+    @property
     def must_gain(self) -> bool:
         """Whether no loss is not enough."""
         return self.role == "primary" and self.must == "improve"
@@ -51,6 +62,9 @@ class Criteria(Contract):
     confidence: float = 0.95
     alpha: float | None = None
     """One-sided error at which a gain, or the absence of a loss, must show; half of what `confidence` leaves where absent."""
+    search_slices: bool = False
+    costs: dict[str, dict[str, float]] = {}
+    """True class to predicted class to cost, as text."""
     positive_label: str | None = None
     """As text; labels are compared as text."""
     overruled: tuple[str, ...] = ()
@@ -94,7 +108,8 @@ class Agreement(Contract):
     """On how many rows the two models say something else: evidence, never a verdict."""
 
     differing: float
-    """Share of rows: another class, or a value more than a tenth of the labels' standard deviation away."""
+    """Share of rows: another class, or a value more than a tenth of the labels' standard deviation away; of a ranking, share of
+    groups: another row in the first place."""
     mended: int | None = None
     """Classification: rows that only the candidate has right."""
     broken: int | None = None

@@ -13,7 +13,8 @@ from tools.masking import masked
 
 Mode = Literal["observe", "recommend", "act"]
 Task = Literal["classification", "regression", "ranking"]
-"""Of a ranking, rows are (query, item) pairs, the label is a relevance and the model answers one score a row."""
+"""Of a ranking, rows are (query, item) pairs, the label is a relevance (a number from 0, not at all, upwards) and the model answers
+one score a row."""
 Positive = Annotated[timedelta, Field(gt=timedelta(0))]
 NotNegative = Annotated[timedelta, Field(ge=timedelta(0))]
 
@@ -80,7 +81,7 @@ class DataSpec(Contract):
     event_time: str
     """Column with the time of the event; naive times are UTC."""
     target: str
-    """Label column. Of a ranking: how relevant the row is to its query, a number from 0 (not at all) upwards."""
+    """Label column."""
     group: str | None = None
     """Ranking: column that names the query or session that a row belongs to. It reaches training beside the features."""
     features: tuple[str, ...] = Field(min_length=1)
@@ -137,6 +138,21 @@ class ProfileGuardrail(GuardrailSpec):
     """A request may neither leave it out nor widen its margin."""
 
 
+Label = str | int | bool
+FairnessMetric = Literal["demographic_parity_difference", "equal_opportunity_difference", "equalized_odds_difference"]
+
+
+class FairnessSpec(Contract):
+    """How far the groups of a column may drift apart. A request can neither leave it out nor widen it."""
+
+    column: str
+    """Its values are the groups; it need not be a feature."""
+    metric: FairnessMetric = "equalized_odds_difference"
+    """Fairlearn's name: the largest rate less the smallest, of the positive class."""
+    margin: Annotated[float, Field(ge=0)] = 0.0
+    """Largest accepted widening of the gap, absolute."""
+
+
 class MetricsSpec(Contract):
     """What is compared, and how much is asked."""
 
@@ -150,6 +166,12 @@ class MetricsSpec(Contract):
     """Categorical or boolean columns: each value with enough rows becomes a guardrail on the primary metric."""
     slice_margin: Annotated[float, Field(ge=0)] = 0.05
     """Non-inferiority margin of a slice on the primary metric, absolute."""
+    search_slices: bool = True
+    """Whether groups of rows that nobody declared are searched for one that is surely harmed; a person is then asked."""
+    fairness: tuple[FairnessSpec, ...] = ()
+    """Gaps between groups that must not widen."""
+    costs: dict[Label, dict[Label, float]] = {}
+    """For the metric `mean_cost`: true class, then predicted class, to what that costs; what is not named costs 0."""
     min_rows: Annotated[int, Field(ge=2)] = 50
     """Fewer holdout rows (or fewer of the rarer class; of a ranking, fewer groups that count) give the verdict `no_data`."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
@@ -169,6 +191,11 @@ class MetricsSpec(Contract):
         elif self.primary.margin > 0:
             raise ValueError("primary.margin is used with promote_on: non_inferior only")
         return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that the comparison needs beside features and target."""
+        return tuple(dict.fromkeys((*self.slices, *(spec.column for spec in self.fairness))))
 
 
 class ProjectTraining(Contract):
