@@ -6,6 +6,7 @@
   pairs for roc_auc, the expected loss for log_loss. A ratio of sums is taken at the expected sums.
 * **Regression: direct loss estimation.** Boosted trees learn each row's loss from features and prediction; the metric is made
   of the mean learned loss. Metrics that are no mean of losses of rows (r2, median) are not estimated.
+* **Rankings** are not estimated: a score orders the rows of one group and is no probability.
 * **Carry-over.** What the newest labelled rows differed from their own estimate is carried over by a share between 0 and 1,
   learned on the blocks before: 0 is the bare estimate, and a world that changed under the model's confidence shows here.
 * **Reliability.** The labelled rows are cut into blocks. Each is estimated from the rows whose labels were known at its start,
@@ -210,6 +211,8 @@ def _better(change: FloatArray) -> bool:
 
 def _unfit(history: ScoredRows, recent: ScoredRows, criteria: Criteria) -> str | None:
     metric = metric_named(criteria.primary.metric, criteria.primary.direction)
+    if metric.task == "ranking":
+        return "what the order of a group's rows is worth is known from their labels alone, not from scores"
     if recent.n == 0:
         return "no row waits for its label"
     if history.n < MIN_LABELLED:

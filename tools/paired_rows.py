@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from tools.contracts.profile import Task
 from tools.errors import BadInput
-from tools.metric_values import FloatArray, Needs, Sample
+from tools.metric_values import FloatArray, IntArray, Metric, Needs, Sample, units
 from tools.own_metrics import OWN
 
 AnyArray = npt.NDArray[Any]
@@ -63,6 +63,7 @@ class PairedRows:
         candidate_proba: (n, k) the candidate's.
         classes: Label texts; empty for regression.
         slices: Slice column to (n,) texts.
+        query: Ranking: (n,) code of each row's group, ascending with the groups' first rows; -1 where a row has none.
         features: Feature to (n,) values, for the search of groups nobody declared; empty where there is none.
         unnamed: Features whose values must not be shown.
         strange: `champion` and `candidate` to the classes that only that model answers, and no label of these rows is.
@@ -79,6 +80,7 @@ class PairedRows:
     candidate_proba: FloatArray | None = None
     classes: tuple[str, ...] = ()
     slices: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
+    query: IntArray | None = None
     features: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
     unnamed: frozenset[str] = frozenset()
     strange: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
@@ -95,6 +97,8 @@ class PairedRows:
             **{f"champion's {name}": len(column) for name, column in self.baseline_own.items()},
             **{f"candidate's {name}": len(column) for name, column in self.candidate_own.items()},
         }
+        if self.query is not None:
+            lengths["group"] = self.query.shape[0]
         for name, proba in (("baseline_proba", self.baseline_proba), ("candidate_proba", self.candidate_proba)):
             if proba is not None:
                 lengths[name] = proba.shape[0]
@@ -116,6 +120,7 @@ class PairedRows:
         baseline: Mapping[str, Any],
         candidate: Mapping[str, Any],
         slices: Mapping[str, Any] | None = None,
+        group: Any = None,
         features: Mapping[str, Any] | None = None,
         unnamed: Iterable[str] = (),
     ) -> "PairedRows":
@@ -127,11 +132,13 @@ class PairedRows:
             baseline: `prediction`, `proba:<class>` a class where the champion gives them, `own:<metric>` where measured.
             candidate: The candidate's.
             slices: Column name to (n,) values of any type; nulls become "(missing)".
+            group: Ranking only: (n,) values of any type, equal ones make a group.
             features: Column name to (n,) values; numbers stay numbers, all else becomes text.
             unnamed: Features whose values must not be shown.
 
         Raises:
-            BadInput: No `prediction` column, lengths that differ, or values that are no numbers in a regression.
+            BadInput: No `prediction` column, lengths that differ, a ranking without groups, or values that are no numbers in a
+                regression or a ranking.
         """
         for who, columns in (("champion", baseline), ("candidate", candidate)):
             if "prediction" not in columns:
@@ -145,12 +152,15 @@ class PairedRows:
             "baseline_own": _own(baseline),
             "candidate_own": _own(candidate),
         }
-        if task == "regression":
+        if task == "ranking" and group is None:
+            raise BadInput("a ranking's rows need groups", thing="data.group", remedy="name their column in data.group")
+        if task != "classification":
             return cls(
                 task=task,
-                y=_numbers(y, "label"),
+                y=_numbers(y, "label" if task == "regression" else "relevance"),
                 baseline_prediction=_numbers(baseline["prediction"], "champion's prediction"),
                 candidate_prediction=_numbers(candidate["prediction"], "candidate's prediction"),
+                query=query_codes(group) if task == "ranking" else None,
                 **more,
             )
         texts = [_texts(y), _texts(baseline["prediction"]), _texts(candidate["prediction"])]
@@ -190,7 +200,16 @@ class PairedRows:
             classes=len(self.classes),
             positive=positive,
             own=self.candidate_own if mine else self.baseline_own,
+            query=self.query,
         )
+
+    def counted(self, metric: Metric) -> tuple[int, int]:
+        """(what the metric is a mean over and is resampled by, what is left out): rows, or a ranking's groups."""
+        if self.query is None:
+            return self.n, 0
+        sample = self.sample("baseline", None)
+        count = units(metric, sample)
+        return count, sample.ranked.groups - count
 
     def positive_code(self, positive_label: str | None) -> int | None:
         """Code of the positive class: the label given, else "1" of two classes; None where there is none."""
@@ -235,6 +254,12 @@ class PairedRows:
         labels = int((~np.isfinite(self.y)).sum())
         if labels:
             return f"{labels} of {self.n} labels are missing"
+        if self.query is not None:
+            below, lone = int((self.y < 0).sum()), int((self.query < 0).sum())
+            if below:
+                return f"{below} of {self.n} relevances are below 0"
+            if lone:
+                return f"{lone} of {self.n} rows belong to no group"
         for which in models:
             name = "champion" if which == "baseline" else which
             side = self.sample(which, None)
@@ -263,6 +288,8 @@ class PairedRows:
 
     def parts(self, column: str, min_rows: int, most: int) -> Iterator[tuple[str, "PairedRows"]]:
         """(value, its rows) for the values of a slice column with at least `min_rows`, largest first, at most `most`.
+
+        Where the rows of a ranking's group have several values, those of one value are that slice's part of the group.
 
         Raises:
             BadInput: No such slice column.
@@ -295,11 +322,24 @@ class PairedRows:
             baseline_own={name: column[rows] for name, column in self.baseline_own.items()},
             candidate_own={name: column[rows] for name, column in self.candidate_own.items()},
             unmeasured=self.unmeasured,
+            query=None if self.query is None else self.query[rows],
         )
 
     @cached_property
     def _codes(self) -> dict[str, int]:
         return {name: code for code, name in enumerate(self.classes)}
+
+
+def query_codes(values: Any) -> IntArray:
+    """(n,) 0, 1, … in the order in which the values first come; -1 for a null."""
+    column = np.asarray(values)
+    texts = column if column.dtype.kind in "iu" else _texts(column).astype(str)
+    distinct, first, where = np.unique(texts, return_index=True, return_inverse=True)
+    absent = np.array([value == "" for value in distinct.tolist()], dtype=np.bool_)
+    codes = np.empty(distinct.shape[0], dtype=np.int64)
+    codes[np.argsort(np.where(absent, column.shape[0], first))] = np.arange(distinct.shape[0])
+    codes[absent] = -1
+    return codes[where]
 
 
 def _by_value(text: str) -> tuple[int, float, str]:

@@ -158,7 +158,8 @@ class DataSource(Protocol):
         """Rows in [start, end) by event time whose non-null label was mature at `known_by`, in time order.
 
         Columns written: event time, key columns, features, `extra_columns`, target, and `__row_hash` (text).
-        With `limit`, an evenly spread, deterministic sample. A missing feature column raises `BadInput`.
+        Of a ranking also the group. With `limit`, an evenly spread, deterministic sample; where `spec.group` is given, of whole
+        groups (one that alone exceeds the limit is cut). A missing feature column raises `BadInput`.
         """
         ...
 
@@ -173,7 +174,7 @@ class DataSource(Protocol):
         known_by: datetime | None = None,
         extra_columns: Sequence[str] = (),
     ) -> DatasetRef:
-        """All rows in [start, end), labelled or not, at most `limit`, spread evenly.
+        """All rows in [start, end), labelled or not, at most `limit`, spread evenly; of a ranking, whole groups.
 
         Writes whichever of the declared columns exist: a vanished column is the validator's to find. With `known_by` also
         `__mature` (boolean): whether the row has a label that was final then.

@@ -15,6 +15,7 @@ from tools.contracts.comparison import ComparisonResult, Contamination, ErrorBud
 from tools.contracts.evidence import PreparedData
 from tools.contracts.training import ModelVersion
 from tools.errors import BrokenInvariant, RetrainingError
+from tools.metrics import metric_named, noun
 
 
 def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
@@ -55,6 +56,7 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         slices=run.profile.metrics.columns,
         drop=overlap.hashes,
         scored_out=scored_path,
+        group=run.profile.data.group,
         features=tuple(name for name in spec.features if name not in spec.text) if criteria.search_slices else (),
         # A declared slice's values are shown anyway; of other columns only those that the profile calls public.
         unnamed=set(spec.features) - set(spec.public) - set(run.profile.metrics.columns),
@@ -92,7 +94,8 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         deps.tracking.log_metrics(
             run.tracking_run_id,
             {
-                f"candidate.{m.criterion.metric}": m.candidate
+                # MLflow takes no @ in a name.
+                f"candidate.{m.criterion.metric.replace('@', '_at_')}": m.candidate
                 for m in result.metrics
                 if m.criterion.plain and m.candidate is not None
             },
@@ -218,10 +221,12 @@ def _budget(deps: Deps, run: Run, data: PreparedData) -> ErrorBudget:
 
 
 def _next_look(result: ComparisonResult, data: PreparedData) -> ComparisonResult:
-    """By when enough rows will have come, where the holdout's own rate can be told."""
+    """By when enough rows (groups, of a ranking) will have come, where the holdout's own rate can be told."""
     first = min((f.holdout.start for f in data.folds if f.holdout.start is not None), default=None)
     last = max((f.holdout.end for f in data.folds if f.holdout.end is not None), default=None)
     if first is None or last is None or last <= first:
         return result
     rows = sum(f.holdout.sampled_from or f.holdout.rows for f in data.folds)
+    if noun(metric_named(result.primary.criterion.metric, result.primary.criterion.direction)) == "groups":
+        rows = result.primary.n
     return comparison.with_next_look(result, rows / ((last - first) / timedelta(days=1)), last)

@@ -8,9 +8,11 @@ from typing import Any
 from tools.adapters.parquet_rows import even, names
 from tools.contracts.profile import Task
 from tools.errors import BadInput
-from tools.paired_rows import PairedRows
+from tools.paired_rows import PairedRows, query_codes
 
 ROW_HASH = "__row_hash"
+GROUP = "__group"
+"""Column of `scored_out` with the code of each row's group."""
 
 
 def _read(path: str | Path, columns: Sequence[str] | None = None) -> Any:
@@ -96,24 +98,31 @@ def paired_rows(
     slices: Sequence[str],
     drop: Sequence[set[str]],
     scored_out: Path,
+    group: str | None = None,
     features: Sequence[str] = (),
     unnamed: Iterable[str] = (),
 ) -> PairedRows:
     """Rows of one or more holdouts with both models' predictions, in time order.
+
+    Of a ranking, rows without a group are left out, and a group with one row that was trained on goes whole. A group never
+    reaches from one holdout into the next: other models judge it there.
 
     Args:
         holdouts: (holdout rows, champion's predictions, candidate's predictions) Parquet paths, row by row.
         drop: for each holdout the row-key hashes that one of its two models was trained on; those rows are left out.
         features: columns to search for groups that are worse off; `unnamed` ones' values are not shown.
         scored_out: where the rows kept are written with target, slices and the candidate's predictions, for the
-            model-evaluator.
+            model-evaluator; of a ranking, with a column `__group` too.
+        group: ranking: the column that names a row's group.
 
     Raises:
         BadInput: a predictions file has another length than its holdout.
     """
+    import numpy as np
     import pandas as pd
 
     frames: list[Any] = []
+    groups = 0
     for (rows, champion, candidate), trained_on in zip(holdouts, drop, strict=True):
         frame = _read(rows)
         for side, path in (("champion", champion), ("candidate", candidate)):
@@ -123,7 +132,13 @@ def paired_rows(
                     f"the {side} gave {len(scored)} predictions for {len(frame)} rows", thing=side, value=len(scored)
                 )
             frame = frame.join(scored.add_prefix(f"__{side}:"))
-        frames.append(frame[~frame[ROW_HASH].isin(list(trained_on))] if trained_on else frame)
+        known = frame[ROW_HASH].isin(list(trained_on)).to_numpy() if trained_on else np.zeros(len(frame), dtype=bool)
+        if group is not None:
+            codes = query_codes(frame[group])
+            known = (codes < 0) | np.isin(codes, codes[known])
+            frame = frame.assign(**{GROUP: codes + groups})
+            groups += int(codes.max(initial=-1)) + 1
+        frames.append(frame[~known] if known.any() else frame)
     kept = pd.concat(frames, ignore_index=True)
 
     def side_of(name: str) -> dict[str, Any]:
@@ -131,7 +146,7 @@ def paired_rows(
         return {str(c).removeprefix(prefix): kept[c] for c in kept.columns if str(c).startswith(prefix)}
 
     candidate_side = side_of("candidate")
-    plain: Any = kept[[target, *(name for name in slices if name != target)]]
+    plain: Any = kept[[target, *(name for name in slices if name != target), *([] if group is None else [GROUP])]]
     plain.assign(**candidate_side).to_parquet(scored_out, index=False)
     return PairedRows.from_columns(
         task=task,
@@ -139,6 +154,7 @@ def paired_rows(
         baseline=side_of("champion"),
         candidate=candidate_side,
         slices={name: kept[name] for name in slices},
+        group=None if group is None else kept[GROUP],
         features={name: kept[name] for name in features if name in kept.columns},
         unnamed=unnamed,
     )

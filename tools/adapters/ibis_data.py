@@ -17,6 +17,7 @@ from typing import Any
 from tools.adapters.data_files import closest
 from tools.adapters.data_profile import profile_parquet
 from tools.adapters.engines import Engines, quoted
+from tools.adapters.group_rows import GROUP_HASH, without_last_group
 from tools.adapters.ibis_columns import aware, naive, no_nan, reading, row_hash, utc
 from tools.adapters.ibis_summary import summarize
 from tools.adapters.meter import Meter
@@ -259,13 +260,20 @@ class IbisData:
                 self._meter.file(path, made.rows)
             return made
         self._meter.sampled(total)
-        # The smallest hashes: spread like the rows, the same each time, and duplicates stay together.
-        first = _all(chosen, ROW_HASH, spec.event_time)
-        likely = chosen.filter(chosen[ROW_HASH] < _hash_at(limit, total))
+        # The smallest hashes: spread like the rows, the same each time, and duplicates stay together; of a ranking, whole groups.
+        grouped = spec.group is not None and spec.group in chosen.columns
+        if grouped:
+            chosen = chosen.mutate(**{GROUP_HASH: _group_hash(chosen, spec)})
+        by = GROUP_HASH if grouped else ROW_HASH
+        first = _all(chosen, by, ROW_HASH, spec.event_time)
+        likely = chosen.filter(chosen[by] < _hash_at(2 * limit if grouped else limit, total))
         self._fetch(spec, likely.order_by(first).limit(limit), path)
         made = self._ref(path, spec.event_time, total)
         if made.rows < limit:  # hashes that repeat much are not spread evenly
             self._fetch(spec, chosen.order_by(first).limit(limit), path)
+            made = self._ref(path, spec.event_time, total)
+        if grouped:
+            without_last_group(path)
             made = self._ref(path, spec.event_time, total)
         self._meter.file(path, made.rows)
         return made
@@ -324,12 +332,12 @@ def mature_event(spec: DataSpec, known_by: datetime) -> datetime:
 
 def written_columns(spec: DataSpec, extra: Sequence[str] = ()) -> list[str]:
     """The columns of a data set, each once, in the order they are written."""
-    return list(dict.fromkeys([spec.event_time, *spec.key, *spec.features, *extra, spec.target]))
+    return list(dict.fromkeys([spec.event_time, *spec.key, *_group(spec), *spec.features, *extra, spec.target]))
 
 
 def key_columns(spec: DataSpec, there: Sequence[str]) -> list[str]:
     """Columns that identify a row, of those that are there."""
-    everything = (spec.event_time, *spec.features, spec.target)
+    everything = (spec.event_time, *_group(spec), *spec.features, spec.target)
     key = [name for name in spec.key if name in there]
     return key or [name for name in everything if name in there]
 
@@ -346,6 +354,11 @@ def prediction_columns(spec: DataSpec, table: PredictionTable, there: Sequence[s
     return {"prediction": table.prediction, **found}
 
 
+def _group(spec: DataSpec) -> tuple[str, ...]:
+    """The column that names a row's query, of a ranking."""
+    return () if spec.group is None else (spec.group,)
+
+
 def require_columns(source: str, there: Sequence[str], names: Sequence[str]) -> None:
     """Raises `BadInput` with what there is when a column is missing."""
     gone = [name for name in names if name not in there]
@@ -356,6 +369,13 @@ def require_columns(source: str, there: Sequence[str], names: Sequence[str]) -> 
             value=gone[0],
             remedy=closest(gone[0], there) or "mend the source, or the profile's data section",
         )
+
+
+def _group_hash(rows: Any, spec: DataSpec) -> Any:
+    """A hash of each row's group; a row without one is its own."""
+    import ibis
+
+    return ibis.ifelse(rows[spec.group].isnull(), rows[ROW_HASH], row_hash([rows[spec.group]]))
 
 
 def _hash_at(limit: int, total: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tools.adapters.data_files import closest
 from tools.adapters.data_profile import profile_parquet
+from tools.adapters.group_rows import GROUP_HASH, whole_groups
 from tools.adapters.ibis_columns import aware, naive, no_time, unusable, utc
 from tools.adapters.ibis_columns import row_hash as hashed
 from tools.adapters.ibis_data import (
@@ -286,7 +287,12 @@ def _write(table: Any, spec: DataSpec, names: list[str], path: Path, limit: int 
         | {ROW_HASH: pa.array(hashes, pa.string())}
     )
     sampled_from = chosen.num_rows if limit is not None and chosen.num_rows > limit else None
-    if sampled_from is not None:
+    if sampled_from is not None and spec.group in chosen.column_names:
+        groups = zip(_plain(chosen[spec.group]).to_pylist(), hashes, strict=True)
+        own = [row if name is None else row_hash([name]) for name, row in groups]
+        chosen = chosen.append_column(GROUP_HASH, pa.array(own, pa.string()))
+        chosen = whole_groups(_sorted(chosen, GROUP_HASH, ROW_HASH, spec.event_time).slice(0, limit))
+    elif sampled_from is not None:
         chosen = _sorted(chosen, ROW_HASH, spec.event_time).slice(0, limit)
     chosen = _sorted(chosen, spec.event_time, ROW_HASH)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -96,8 +96,11 @@ class MetricComparison(Contract):
     high: float | None = None
     """Two-sided interval of `change`."""
     n: int = 0
+    """Rows; of a ranking, groups in which one order is worth more than another."""
+    left_out: int = 0
+    """Ranking: groups that are not among `n`."""
     rows_needed: int | None = None
-    """Inconclusive only: about how many rows in all would tell, at the observed change and spread."""
+    """Inconclusive only: about how many rows (groups of a ranking) in all would tell, at the observed change and spread."""
     source_digest: str | None = None
     """A user's own metric: sha256 of the file with its function, so that a changed metric is seen."""
     tells_by: UtcDatetime | None = None
@@ -119,7 +122,8 @@ class Agreement(Contract):
     """On how many rows the two models say something else: evidence, never a verdict."""
 
     differing: float
-    """Share of rows: another class, or a value more than a tenth of the labels' standard deviation away."""
+    """Share of rows: another class, or a value more than a tenth of the labels' standard deviation away; of a ranking, share of
+    groups: another row in the first place."""
     mended: int | None = None
     """Classification: rows that only the candidate has right."""
     broken: int | None = None

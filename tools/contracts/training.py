@@ -23,6 +23,8 @@ class TrainingOrder(Contract):
     features: tuple[str, ...]
     event_time: str
     task: Task
+    group: str | None = None
+    """Rankings only: the column that names a row's query; the rows are in time order, not by group."""
     window_start: UtcDatetime | None = None
     window_end: UtcDatetime | None = None
     training_digest: str
