@@ -45,6 +45,13 @@ def find_named(
     Raises:
         BadInput: Unknown, another task's, a contradicting direction, or none where one is needed.
     """
+    if task == "ranking" and is_own(name):
+        raise BadInput(
+            f"metric {name!r} gives one number a row, and a ranking is judged by groups",
+            thing="metric",
+            value=name,
+            remedy="use a metric of rankings, such as ndcg@10",
+        )
     if name in OPERATIONAL:
         if primary:
             raise BadInput(

@@ -78,7 +78,7 @@ def _with_nulls(deps: Deps, run: Run, criteria: Criteria, duel: Duel) -> nulls.N
     from tools.adapters import frames
 
     profile, folder = run.profile, deps.run_dir(run.run_id)
-    whole = frames.sample_rows(duel.holdout.path, nulls.ROWS, folder / "whole-rows.parquet")
+    whole = frames.sample_rows(duel.holdout.path, nulls.ROWS, folder / "whole-rows.parquet", profile.data.group)
     holed = folder / "rows-with-nulls.parquet"
     count = frames.with_nulls(whole, profile.data.features, nulls.SHARE, nulls.SEED, holed)
     deps.progress(f"scoring {count:,} rows with missing values with both models")
@@ -105,5 +105,6 @@ def _with_nulls(deps: Deps, run: Run, criteria: Criteria, duel: Duel) -> nulls.N
         slices=(),
         drop=[duel.trained_on],
         scored_out=folder / "scored-with-nulls.parquet",
+        group=profile.data.group,
     )
     return replace(scores, rows=replace(rows, unmeasured=own.faults))

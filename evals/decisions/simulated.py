@@ -34,7 +34,7 @@ class World:
         return self.candidate - self.champion
 
 
-def _series(n: int, rho: float, g: np.random.Generator) -> FloatArray:
+def series(n: int, rho: float, g: np.random.Generator) -> FloatArray:
     """Standard normal AR(1), stationary from its first row."""
     noise = g.standard_normal(n)
     start = [rho * g.standard_normal()]
@@ -50,12 +50,12 @@ def retries(world: World, seed: int) -> Iterator[PairedRows]:
     """Candidate after candidate of the same worth on the same holdout, against the same champion."""
     g = np.random.default_rng(seed)
     n, rho = world.n, world.rho
-    y = (_series(n, rho, g) > norm.ppf(1 - world.positives)).astype(int)
+    y = (series(n, rho, g) > norm.ppf(1 - world.positives)).astype(int)
     side = 2 * y - 1
-    difficulty = _series(n, rho, g)
+    difficulty = series(n, rho, g)
 
     def scores(accuracy: float) -> dict[str, FloatArray]:
-        noise = SHARED * difficulty + np.sqrt(1 - SHARED**2) * _series(n, rho, g)
+        noise = SHARED * difficulty + np.sqrt(1 - SHARED**2) * series(n, rho, g)
         p = 1 / (1 + np.exp(-1.6 * side * (norm.ppf(accuracy) + noise)))
         return {"prediction": (p > 0.5).astype(float), "proba:0": 1 - p, "proba:1": p}
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from evals.decisions import gate_ranking
 from evals.decisions.gate import main
 from evals.decisions.simulated import World, draw
 from evals.report import Row, at_least, at_most, commit, machine, publish, wilson
@@ -85,3 +86,14 @@ def test_report_omits_nan_and_names_no_host(tmp_path: Path, capsys: pytest.Captu
     assert found["machine"] == machine()
     assert "cores" in machine()
     assert "cannot tell" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_quick_run_measures_rankings(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    file = tmp_path / "ranking.json"
+    assert gate_ranking.main(["--quick", "--json", str(file)]) == 0
+    values = {row["name"]: row["value"] for row in json.loads(file.read_text())["rows"]}
+    assert sum(name.startswith("coverage: ") for name in values) == 40
+    assert all(value == 0 for name, value in values.items() if name.startswith("worse") and name.endswith("canary"))
+    assert any(value > 0.5 for name, value in values.items() if name.startswith("better") and name.endswith("canary"))
+    assert "| what | value |" in capsys.readouterr().out

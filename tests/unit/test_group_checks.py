@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from tools.adapters.group_rows import GROUP_HASH, keep_whole, whole_groups
+from tools.adapters.group_rows import GROUP_HASH, keep_whole, some_groups, whole_groups
 from tools.adapters.row_digest import set_digest
 from tools.contracts.evidence import Check, DatasetRef, HoldoutGroups
 from tools.contracts.profile import ValidationSpec
@@ -90,3 +90,13 @@ def test_the_group_at_the_edge_of_a_sample_is_dropped_unless_it_is_alone():
     rows = pa.table({GROUP_HASH: ["1", "1", "2", "2"], "v": [1, 2, 3, 4]})
     assert whole_groups(rows).to_pydict() == {"v": [1, 2]}
     assert whole_groups(rows.slice(0, 2)).to_pydict() == {"v": [1, 2]}
+
+
+def test_some_groups_are_whole_and_spread_over_time():
+    names = [f"q{number // 5}" if number != 7 else None for number in range(100)]
+    kept = [name for name, chosen in zip(names, some_groups(pd.Series(names), 30), strict=True) if chosen]
+    assert 20 <= len(kept) <= 30
+    assert all(kept.count(name) == names.count(name) for name in kept)
+    assert (kept[0], kept[-1]) == ("q0", "q19")
+    assert some_groups(pd.Series(names), 3).sum() == 5
+    assert some_groups(pd.Series(names), 1000).sum() == 99

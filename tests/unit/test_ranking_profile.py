@@ -66,6 +66,13 @@ def test_a_ranking_names_its_group_and_ranking_metrics(workspace: Workspace) -> 
         pytest.param(
             '"ndcg@10"', "accuracy", "is for classification, the model is for ranking", "ndcg@10", id="its metric"
         ),
+        pytest.param(
+            "mrr]",
+            "{name: 'm.py:gain', direction: higher, margin: 1}]",
+            "a ranking is judged by groups",
+            "ndcg@10",
+            id="own",
+        ),
         pytest.param('"ndcg@10"', '"ndcg@0"', "is no metric", "any whole number", id="place 0"),
     ],
 )

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tools.adapters.group_rows import some_groups
 from tools.adapters.parquet_rows import even, names
 from tools.contracts.profile import Task
 from tools.errors import BadInput
@@ -39,10 +40,14 @@ def write_hashes(path: str | Path, out: Path) -> Path:
     return out
 
 
-def sample_rows(path: str | Path, limit: int, out: Path) -> Path:
-    """At most `limit` rows, evenly spread in time."""
+def sample_rows(path: str | Path, limit: int, out: Path, group: str | None = None) -> Path:
+    """At most `limit` rows, evenly spread in time; where a column of groups is named, whole ones (one alone may exceed it)."""
     import pyarrow.parquet as pq
 
+    if group is not None:
+        table = pq.read_table(path)
+        pq.write_table(table.filter(some_groups(table[group].to_pandas(), limit)), out)
+        return out
     pq.write_table(even(path, names(path), limit), out)
     return out
 

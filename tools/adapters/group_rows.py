@@ -30,6 +30,26 @@ def whole_groups(rows: Any) -> Any:
     return kept.drop_columns([GROUP_HASH])
 
 
+def some_groups(names: Any, limit: int) -> Any:
+    """(n,) which rows belong to groups chosen evenly in the order in which they come: about `limit` rows and never more, or one group.
+
+    Args:
+        names: (n,) the group of each row; nulls are in none.
+        limit: Most rows.
+    """
+    import numpy as np
+    import pandas as pd
+
+    number, distinct = pd.factorize(names)
+    sizes = np.bincount(number[number >= 0], minlength=len(distinct))
+    keep = min(len(distinct), max(1, int(len(distinct) * limit / max(sizes.sum(), 1))))
+    chosen = np.linspace(0, len(distinct) - 1, keep).astype(int)
+    while keep > 1 and sizes[chosen].sum() > limit:
+        keep = min(keep - 1, int(keep * 0.95))
+        chosen = np.linspace(0, len(distinct) - 1, keep).astype(int)
+    return np.isin(number, chosen) & (number >= 0)
+
+
 def keep_whole(holdout: DatasetRef, outside: Sequence[str], *, group: str, target: str, event_time: str) -> DatasetRef:
     """The holdout, in its file, without groups that have rows outside of it, and without rows of no group.
 

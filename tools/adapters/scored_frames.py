@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tools.adapters.group_rows import some_groups
 from tools.adapters.row_digest import ROW_HASH
 from tools.contracts.comparison import Criteria
 from tools.contracts.profile import Profile
@@ -51,9 +52,9 @@ def baseline_rows(parts: Sequence[tuple[str, str, set[str]]], profile: Profile, 
         if spec.group is not None:
             known = frame[spec.group].isna() | frame[spec.group].isin(frame.loc[known, spec.group].unique())
         frames.append(frame[~known])
-    whole = pd.concat(frames, ignore_index=True).sort_values([spec.event_time, ROW_HASH], kind="stable")
+    whole: Any = pd.concat(frames, ignore_index=True).sort_values([spec.event_time, ROW_HASH], kind="stable")
     if len(whole) > limit and spec.group is not None:
-        whole = _some_groups(whole, spec.group, limit)
+        whole = whole[some_groups(whole[spec.group], limit)]
     elif len(whole) > limit:
         whole = whole.iloc[np.linspace(0, len(whole) - 1, limit).astype(int)]
     outputs = [name for name in whole.columns if _is_output(name)]
@@ -61,24 +62,6 @@ def baseline_rows(parts: Sequence[tuple[str, str, set[str]]], profile: Profile, 
     kept = whole[[*dict.fromkeys(named), ROW_HASH, *outputs]]
     _write(kept.assign(**{MATURE: True}), out)
     return len(kept)
-
-
-def _some_groups(rows: Any, group: str, limit: int) -> Any:
-    """Whole groups, evenly in the order in which they come, with about `limit` rows and never more."""
-    import numpy as np
-    import pandas as pd
-
-    number, names = pd.factorize(rows[group])
-    sizes = np.bincount(number)
-    keep = max(1, int(len(names) * limit / len(rows)))
-    while keep > 1:
-        chosen = np.unique(np.linspace(0, len(names) - 1, keep).astype(int))
-        if sizes[chosen].sum() <= limit:
-            break
-        keep = min(keep - 1, int(keep * 0.95))
-    else:
-        chosen = np.arange(1)
-    return rows[np.isin(number, chosen)]
 
 
 def shuffled_copies(rows: str | Path, features: Sequence[str], limit: int, out: Path) -> int:
