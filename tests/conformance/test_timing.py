@@ -57,10 +57,10 @@ def test_model_that_sleeps_longer_is_slower_by_about_that(pair: tuple[Path, Path
 @pytest.mark.parametrize(
     ("body", "says", "limits"),
     [
-        ("raise ValueError('boom')", "the candidate could not be timed: ValueError: boom", {}),
+        ("raise ValueError('boom')", "the champion could not be timed: ValueError: boom", {}),
         (
             "import time; time.sleep(60)",
-            "the candidate did not make 43 single-row predictions within 0:00:08",
+            "the champion did not make 43 single-row predictions within 0:00:08",
             {"time_limit": timedelta(seconds=8)},
         ),
     ],
@@ -68,7 +68,7 @@ def test_model_that_sleeps_longer_is_slower_by_about_that(pair: tuple[Path, Path
 def test_model_that_cannot_be_timed_says_why(
     pair: tuple[Path, Path], tmp_path: Path, body: str, says: str, limits: dict[str, Any]
 ):
-    found = real(tmp_path).time(job(tmp_path, pair[0], saved(tmp_path / "m", body), pairs=1, **limits))
+    found = real(tmp_path).time(job(tmp_path, saved(tmp_path / "m", body), pair[0], pairs=1, **limits))
     assert (found.fault, found.champion_ms, found.candidate_ms) == (says, (), ())
 
 
