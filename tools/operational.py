@@ -64,9 +64,9 @@ def judge_size(criterion: Criterion, champion: int | None, candidate: int | None
     unknown = [who for who, size in (("champion", champion), ("candidate", candidate)) if size is None]
     if champion is None or candidate is None:
         return no_data(criterion, 0, f"{criterion.about}: the size of the {' and the '.join(unknown)} is not known")
-    before, after = champion / MB, candidate / MB
-    change = _change(before, after, criterion)
-    exact = Change(before, after, change, change, change, 0.0, 0, 0)
+    # From whole bytes: a tenth more is a tenth, and not a rounding error beyond the margin.
+    change = _change(champion, candidate, criterion) / (MB if criterion.unit == "absolute" else 1)
+    exact = Change(champion / MB, candidate / MB, change, change, change, 0.0, 0, 0)
     return verdict(criterion, exact, 0, on="by the files as fetched")
 
 

@@ -15,9 +15,10 @@ from agent.services.measure import criteria_of
 from agent.services.trust import require_known_store
 from tools import validation, windows
 from tools.contracts.base import Contract
-from tools.contracts.profile import CommandTarget, Profile, ProjectTraining
+from tools.contracts.profile import CommandTarget, PredictionTable, Profile, ProjectTraining
 from tools.contracts.profiling import ColumnProfile
 from tools.errors import RetrainingError
+from tools.own_metrics import is_own
 from tools.paired_rows import label_text
 
 if TYPE_CHECKING:
@@ -100,6 +101,10 @@ def _profile(app: "App", profile: Profile) -> list[Finding]:
     attempt("windows", lambda: windows.parse_window(profile.data_window, deps.clock()))
     attempt("windows", lambda: windows.parse_strategy(profile.validation_strategy))
     attempt("metrics", lambda: criteria_of(profile))
+    found += list(_own_metrics(app, profile, about))
+    predictions = profile.scoring.predictions
+    if predictions is not None:
+        found += attempt("predictions", lambda: _predictions(deps, profile, predictions, about)) or ()
     attempt("champion", lambda: require_movable(profile))
     attempt("store", lambda: require_known_store(deps, profile))
     found += _champion(app, profile, about, columns)
@@ -134,6 +139,30 @@ def _columns(profile: Profile, columns: Mapping[str, str], about: str) -> Iterat
             near = [meant for name in gone if (meant := nearest(name, columns))]
             remedy = f"did you mean {', '.join(near)}?" if near else f"it has {', '.join(columns)}"
             yield _missing(f"{about}: columns", f"{field}: no {', '.join(gone)} in {data.source}", remedy)
+
+
+def _own_metrics(app: "App", profile: Profile, about: str) -> Iterator[Finding]:
+    """Whether the files of the user's own metrics are in the workspace; nothing of them is run."""
+    from tools.adapters.own_metric_runner import metric_file
+
+    for name in dict.fromkeys(spec.name for spec in (profile.metrics.primary, *profile.metrics.guardrails)):
+        if not is_own(name):
+            continue
+        file = metric_file(name, app.workspace.root)
+        remedy = "put the file there, or mend the metric's name"
+        what = f"{about}: {name}"
+        yield _missing(what, file, remedy) if isinstance(file, str) else _ok(what, "its file is there")
+
+
+def _predictions(deps: "Deps", profile: Profile, table: PredictionTable, about: str) -> list[Finding]:
+    """Whether the table of predictions has the columns that a comparison looks up."""
+    there = deps.data.columns(profile.data.model_copy(update={"source": table.source}))
+    wanted = (*profile.data.key, table.version, table.prediction, *table.probabilities.values())
+    gone = [name for name in wanted if name not in there]
+    what = f"{about}: predictions"
+    if gone:
+        return [_missing(what, f"no {', '.join(gone)} in {table.source}", f"it has {', '.join(there)}")]
+    return [_ok(what, f"{table.source} has key, version and prediction")]
 
 
 def _rows(deps: "Deps", profile: Profile, about: str) -> list[Finding]:

@@ -100,7 +100,8 @@ def record(
         The tags set on the version.
 
     Raises:
-        Unavailable: the version cannot be loaded and scored; nothing is recorded.
+        Unavailable: the version cannot be fetched, or (unless predictions are kept in a table) loaded and scored; nothing
+            is recorded.
     """
     from tools.adapters import frames
 
@@ -109,14 +110,19 @@ def record(
     scored = deps.scorer.score(
         scoring_job(profile, version.model_uri, str(golden), folder / "golden_predictions.parquet")
     )
-    if scored.status != "scored" or scored.artifact_digest is None:
+    answered = scored.status == "scored"
+    # Where predictions are kept in a table, a model that cannot be run here is no surprise. Its training rows are worth
+    # recording all the same; without golden predictions nothing is ever proved of it, so no rollout starts.
+    if scored.artifact_digest is None or not (answered or profile.scoring.predictions is not None):
         raise Unavailable(
             f"version {version.version} of {profile.registered_model!r} could not score its golden rows: {scored.statement}",
             thing="version",
             value=version.version,
             remedy="mend the model's artifacts or environment; nothing was recorded for it",
         )
-    files = [golden, folder / "golden_predictions.parquet"]
+    files = [golden, folder / "golden_predictions.parquet"] if answered else []
+    if not answered:
+        deps.progress(f"no golden rows were recorded for version {version.version}: {scored.statement}")
     tags = {"artifact_digest": scored.artifact_digest, "tracking_run": tracking_run_id}
     if training is not None:
         files.append(frames.write_hashes(training.path, folder / "row_hashes.parquet"))

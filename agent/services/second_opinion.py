@@ -6,7 +6,7 @@ from typing import Any
 from agent.deps import Deps
 from agent.state import Run
 from tools.contracts.base import SCHEMA_VERSION
-from tools.contracts.comparison import ComparisonResult, Criteria
+from tools.contracts.comparison import ComparisonResult, Criteria, Criterion
 from tools.contracts.peers import (
     Envelope,
     EvaluationConfig,
@@ -16,6 +16,8 @@ from tools.contracts.peers import (
     SliceSpec,
 )
 from tools.errors import RetrainingError
+from tools.metric_names import OPERATIONAL
+from tools.own_metrics import is_own
 from tools.verdicts import RARE_SHARE
 
 PEER_TOLERANCE = 1e-3
@@ -33,6 +35,9 @@ def ask(
     """
     from tools.adapters import frames
 
+    config = _config(run, criteria, result)
+    if not config.metrics and not config.fairness:
+        return {}, None  # users' own metrics are called by us only: there is nothing to ask
     request = Envelope[EvaluationRequest](
         schema_version=SCHEMA_VERSION,
         run_id=run.run_id,
@@ -47,7 +52,7 @@ def ask(
             prediction_column="prediction",
             task_type=run.profile.task,
             group_column=None if run.profile.data.group is None else frames.GROUP,
-            evaluation_config=_config(run, criteria, result),
+            evaluation_config=config,
             business_context=_business(criteria, result) or None,
         ),
     )
@@ -63,7 +68,7 @@ def ask(
 def _config(run: Run, criteria: Criteria, result: ComparisonResult) -> EvaluationConfig:
     every = (criteria.primary, *criteria.guardrails)
     return EvaluationConfig(
-        metrics=tuple(dict.fromkeys(one.metric for one in every if one.group is None)),
+        metrics=tuple(dict.fromkeys(one.metric for one in every if _is_theirs(one) and one.group is None)),
         slices=tuple(SliceSpec(column=name) for name in run.profile.metrics.slices),
         thresholds=_thresholds(result),
         fairness=tuple(
@@ -79,12 +84,17 @@ def _config(run: Run, criteria: Criteria, result: ComparisonResult) -> Evaluatio
     )
 
 
+def _is_theirs(criterion: Criterion) -> bool:
+    """Whether the criterion can be measured from the file of scored rows, by somebody who runs no code of the user's."""
+    return not (criterion.nulls or criterion.metric in OPERATIONAL or is_own(criterion.metric))
+
+
 def _thresholds(result: ComparisonResult) -> dict[str, float]:
     """The champion's value and what is asked beyond it, in the metric's own direction."""
     bars: dict[str, float] = {}
     for item in result.metrics:
         wanted = item.criterion
-        if item.baseline is None or wanted.slice_column is not None or wanted.group is not None:
+        if item.baseline is None or not wanted.plain or not _is_theirs(wanted):
             continue
         step = wanted.bar * (abs(item.baseline) if wanted.unit == "relative" else 1.0)
         bars[wanted.metric] = item.baseline + (step if wanted.direction == "higher" else -step)
@@ -114,7 +124,7 @@ def _business(criteria: Criteria, result: ComparisonResult) -> dict[str, Any]:
 def _disagreement(reply: EvaluationReply, result: ComparisonResult) -> tuple[str, str] | None:
     for item in result.metrics:
         wanted = item.criterion
-        if wanted.slice_column is not None or item.candidate is None:
+        if wanted.slice_column is not None or item.candidate is None or not _is_theirs(wanted):
             continue
         values = reply.overall_metrics if wanted.group is None else reply.fairness_metrics.get(wanted.group, {})
         theirs = values.get(wanted.metric)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
@@ -19,7 +20,7 @@ from tools.adapters.ibis_data import IbisData
 from tools.adapters.memory_data import MemoryData
 from tools.adapters.row_digest import ROW_HASH, set_digest
 from tools.contracts.evidence import DatasetRef
-from tools.contracts.profile import DataSpec
+from tools.contracts.profile import DataSpec, PredictionTable
 from tools.errors import BadInput, TimedOut, Unavailable
 from tools.ports import DataSource
 
@@ -787,3 +788,76 @@ def test_a_sample_of_a_ranking_is_of_whole_groups(over: Over):
     assert made.ids == sorted(made.ids)
     assert given.labelled(limit=100).ref.digest == made.ref.digest
     assert set(given.window(limit=100).frame["query"].dropna()) == set(counted.index)
+
+
+# Predictions that were kept
+
+
+def kept(**columns: Any) -> pd.DataFrame:
+    """Rows of which version 3 predicted the even ids, version 4 the odd ones."""
+    told = {"served": [3, 4] * 5, "told": np.arange(10) % 2, "p1": np.arange(10) / 10, "proba:1": np.arange(10) / 20}
+    return rows(10, **(told | columns))
+
+
+def table_of(here: Given, **changes: Any) -> PredictionTable:
+    given = {"source": here.spec.source, "version": "served", "prediction": "told"} | changes
+    return PredictionTable.model_validate(given)
+
+
+def test_predictions_of_the_versions_asked_for_bear_the_hash_of_their_row(over: Over):
+    here = over(kept())
+    path = here.folder / "out" / "told.parquet"
+    assert here.data.write_predictions(here.spec, table_of(here), ["3", "7"], path) == 5
+    hashes = dict(zip(here.labelled().frame["id"], here.labelled().hashes, strict=True))
+    told = pd.read_parquet(path).set_index(ROW_HASH).loc[[hashes[number] for number in (0, 2, 4, 6, 8)]]
+    assert told.to_dict("list") == {
+        "__version": ["3"] * 5,
+        "prediction": [0] * 5,
+        "proba:1": pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4]),
+    }
+
+
+def test_columns_of_probabilities_may_have_any_name(over: Over):
+    here = over(kept())
+    path = here.folder / "out" / "told.parquet"
+    here.data.write_predictions(here.spec, table_of(here, probabilities={1: "p1"}), ["4"], path)
+    assert sorted(pd.read_parquet(path)["proba:1"]) == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])
+
+
+@pytest.mark.parametrize(
+    ("served", "version"),
+    [([3.0, None] * 5, "3"), (["3", "v-4"] * 5, "v-4"), ([None] * 5 + [12] * 5, "12")],
+)
+def test_version_is_compared_as_text_whatever_its_type(typed: Over, served: list[Any], version: str):
+    here = typed(kept(served=served))
+    path = here.folder / "out" / "told.parquet"
+    assert here.data.write_predictions(here.spec, table_of(here), [version], path) == 5
+    assert set(pd.read_parquet(path)["__version"]) == {version}
+
+
+def test_table_without_a_row_of_the_version_is_empty_and_whole(over: Over):
+    here = over(kept())
+    path = here.folder / "out" / "told.parquet"
+    for versions in (["5"], []):
+        assert here.data.write_predictions(here.spec, table_of(here), versions, path) == 0
+        assert list(pd.read_parquet(path).columns) == [ROW_HASH, "__version", "prediction", "proba:1"]
+
+
+def test_prediction_that_is_no_number_is_null(typed: Over):
+    here = typed(kept(told=[np.nan, 1.0] * 5))
+    path = here.folder / "out" / "told.parquet"
+    here.data.write_predictions(here.spec, table_of(here), ["3"], path)
+    assert pq.read_table(path)["prediction"].null_count == 5
+
+
+@pytest.mark.parametrize("changes", [{"version": "gone"}, {"prediction": "gone"}, {"probabilities": {"1": "gone"}}])
+def test_table_without_a_declared_column_is_refused(over: Over, changes: dict[str, Any]):
+    here = over(kept())
+    with pytest.raises(BadInput, match="has no column 'gone'"):
+        here.data.write_predictions(here.spec, table_of(here, **changes), ["3"], here.folder / "told.parquet")
+
+
+def test_table_without_a_column_of_the_key_is_refused(over: Over):
+    here = over(kept()).meaning(key=("id", "shop"))
+    with pytest.raises(BadInput, match="has no column 'shop'"):
+        here.data.write_predictions(here.spec, table_of(here), ["3"], here.folder / "told.parquet")

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from tools.adapters import scoring_worker
+from tools.adapters.frames import with_nulls
 from tools.adapters.memory_training import ScriptedScorer
 from tools.adapters.mlflow_client import client_for
 from tools.adapters.model_environments import misfit
@@ -153,6 +154,27 @@ def test_prediction_that_is_no_number_is_a_failure(given: Given):
     assert said == f"{given.gaps} gave 1 values in 'prediction' that are no finite number, in 3 rows."
 
 
+def test_failure_tells_whether_the_model_itself_is_to_blame(given: Given):
+    told = [given.score(given.gaps), given.score(str(given.folder / "gone")), given.score(given.doubles)]
+    assert [(result.status, result.by_model) for result in told] == [
+        ("failed", True),
+        ("failed", False),
+        ("scored", False),
+    ]
+
+
+@pytest.mark.slow
+def test_rows_with_nulls_are_answered_by_a_model_that_bears_them_and_by_no_other(tmp_path: Path):
+    whole, holed = tmp_path / "whole.parquet", tmp_path / "rows.parquet"
+    pd.DataFrame({"a": np.arange(200.0), "b": 1.0}).to_parquet(whole, index=False)
+    assert with_nulls(whole, ("a", "b"), 0.1, 1, holed) == 200
+    bears = saved(tmp_path / "bears", "return model_input['a'].fillna(0) * 2")
+    strict = saved(tmp_path / "strict", "assert not model_input.isna().any().any(), 'holes'; return model_input['a']")
+    results = [real(tmp_path).score(job(tmp_path, model)) for model in (bears, strict)]
+    assert [(result.status, result.by_model) for result in results] == [("scored", False), ("failed", True)]
+    assert results[1].statement.endswith("AssertionError: holes")
+
+
 def test_model_that_is_not_the_recorded_one_is_not_scored(given: Given):
     right = given.scorer.digest(given.doubles)
     result = given.score(given.doubles, expected_digest="0" * 64)
@@ -251,6 +273,7 @@ def test_whatever_a_model_does_is_a_result_that_says_so(case: Case, ended: dict[
     found = ended[case.id].result()
     assert (found.result.status, found.result.statement) == (case.status, case.says.format(model=found.model))
     assert (found.result.output, found.result.environment) == (None, "ours")
+    assert found.result.by_model == (case.id in ("raises", "leaves without a word"))
     assert found.result.artifact_digest == digest_of(found.model)
     assert not (found.folder / "out").exists()
 

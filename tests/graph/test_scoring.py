@@ -14,6 +14,7 @@ from tests.graph.world import BETTER, NAME, PROFILE, ROWS, World, add_version, b
 from tests.streams import NOW
 from tools.contracts.measuring import MetricResult
 from tools.contracts.training import ScoringResult
+from tools.errors import Unavailable
 
 PROFIT = "metrics/value.py:profit"
 METRICS: dict[str, Any] = PROFILE["metrics"]
@@ -310,3 +311,25 @@ def test_candidate_without_a_version_cannot_be_in_the_table(tmp_path: Path) -> N
     output = world.run()
     assert output["deploymentDecision"]["decision"] == "manual_review"
     assert "predictions_version_unknown" in codes(output)
+
+
+def test_version_that_cannot_be_loaded_here_is_adopted_without_golden_rows_and_never_rolled_out(tmp_path: Path) -> None:
+    world = make_world(tmp_path, scoring={"predictions": {"source": "told", "version": "served"}})
+    world.data.frames["told"] = table("1", "2")
+    broken = ScoringResult(
+        status="failed", artifact_digest="d", by_model=True, statement="it needs a library that is not here."
+    )
+    version = add_version(world, broken)
+    start, until = NOW - timedelta(days=60), NOW - timedelta(days=40)
+    profile, made = world.deps.load_profile("prices"), world.registry.get_version(NAME, version)
+    rows = world.data.write_labelled(profile.data, start, until, until, world.deps.run_dir("hand") / "rows.parquet")
+    adopt.adopt(world.deps, profile, version=made, training=rows, as_of=NOW, by="test")
+
+    output = world.run("judge", candidate_version=version)
+
+    assert codes(output)[0] == "primary_improved"
+    assert ended(output) == ("deploy", "given", "refused")
+    assert world.champion == "1"
+    world.profile["scoring"] = {}
+    with pytest.raises(Unavailable):
+        adopt.adopt(world.deps, world.deps.load_profile("prices"), version=made, training=rows, as_of=NOW, by="test")

@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from agent.bootstrap import App
@@ -150,3 +151,35 @@ def test_registered_models_are_counted_in_words(project: Path) -> None:
 
 def test_approvers_that_do_not_sit_here_are_told(project: Path) -> None:
     assert PERSON in _examined(_world(project), ": approvers")[0].statement
+
+
+def test_own_metric_whose_file_is_not_there_and_a_table_without_its_columns_are_missing(project: Path) -> None:
+    name = "metrics/value.py:profit"
+    guardrail = {"name": name, "direction": "higher"}
+    predictions = {"predictions": {"source": "told", "version": "served"}}
+    world = _world(project, metrics=PROFILE["metrics"] | {"guardrails": [guardrail]}, scoring=predictions)
+    world.data.frames["told"] = pd.DataFrame({"at": ROWS["at"], "prediction": ROWS["y"]})
+
+    assert _faults(world) == [
+        (
+            "missing",
+            f"profile prices: {name}",
+            f"there is no file metrics/value.py in the workspace {project.resolve()}",
+            "put the file there, or mend the metric's name",
+        ),
+        ("missing", "profile prices: predictions", "no served in told", "it has at, prediction"),
+    ]
+    assert not world.touched
+
+
+def test_own_metric_and_predictions_that_are_there_are_ok_and_nothing_is_run(project: Path) -> None:
+    name = "metrics/value.py:profit"
+    (project / "metrics").mkdir()
+    (project / "metrics" / "value.py").write_text("raise SystemExit('run')\n", encoding="utf-8")
+    guardrail = {"name": name, "direction": "higher"}
+    predictions = {"predictions": {"source": "told", "version": "served"}}
+    world = _world(project, metrics=PROFILE["metrics"] | {"guardrails": [guardrail]}, scoring=predictions)
+    world.data.frames["told"] = pd.DataFrame({"at": ROWS["at"], "prediction": ROWS["y"], "served": 1})
+
+    assert _faults(world) == []
+    assert [f.result for about in (name, ": predictions") for f in _examined(world, about)] == ["ok", "ok"]

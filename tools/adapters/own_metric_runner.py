@@ -17,7 +17,7 @@ WORKER = Path(__file__).with_name("own_metric_worker.py")
 
 def measure(job: MetricJob) -> MetricResult:
     """One number a row, as Parquet at `job.output`; whatever the function does comes back as a result."""
-    file = metric_file(job)
+    file = metric_file(job.name, Path(job.root))
     if isinstance(file, str):
         return MetricResult(status="failed", statement=file)
     digest = file_digest(file)
@@ -26,13 +26,13 @@ def measure(job: MetricJob) -> MetricResult:
         return _run(job, Path(name), file, digest)
 
 
-def metric_file(job: MetricJob) -> Path | str:
-    """The function's file, or why there is none, as half a sentence."""
+def metric_file(name: str, root: Path) -> Path | str:
+    """The file of a metric `FILE.py:FUNCTION` in the workspace `root`, or why there is none, as half a sentence."""
     try:
-        given, _ = parts_of(job.name)
+        given, _ = parts_of(name)
     except BadInput as error:
         return error.message
-    root = Path(job.root).resolve()
+    root = root.resolve()
     path = (root / given).resolve()
     if not path.is_relative_to(root):
         return f"its file {given} is a link out of the workspace {root}"

@@ -119,12 +119,13 @@ class SubprocessScorer:
             "told": str(told),
         }
         order.write_text(json.dumps(content), encoding="utf-8")
+        size = size_of(model)  # before the worker leaves its caches beside the files
         ended = run_worker(interpreter, order, folder / "work", job.time_limit.total_seconds(), job.memory_limit_mb)
         common: dict[str, Any] = {
             "seconds": ended.seconds,
             "environment": interpreter.name,
             "artifact_digest": digest,
-            "model_bytes": size_of(model),
+            "model_bytes": size,
         }
         failure = _failure(job, ended, part)
         if failure is not None:
