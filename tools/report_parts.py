@@ -1,0 +1,371 @@
+"""What stands in each section of a decision report? HTML of contracts, as text; every text from outside is escaped."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from tools import report_plots as plots
+from tools.contracts.comparison import ComparisonResult, MetricComparison
+from tools.contracts.decision import PolicyResult, Rationale
+from tools.contracts.evidence import (
+    EvidenceItem,
+    PreparedData,
+    StalenessReport,
+    TriggerVerdict,
+    ValidationReport,
+)
+from tools.contracts.figures import ReportFigures
+from tools.contracts.rollout import RolloutPlan, RolloutStatus
+from tools.contracts.run import Review
+from tools.report_figures import whole, worst_first
+from tools.report_plots import VERDICT_WORDS, amount, safe
+
+MOST_SLICES: Final = 30
+_WIDE, _NARROW = 420.0, 300.0
+_OUTCOMES: Final = {
+    "ok": "good",
+    "pass": "good",
+    "bad": "bad",
+    "fail": "bad",
+    "could_not_tell": "open",
+    "could_not_measure": "none",
+    "could_not_check": "none",
+}
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """All that a report tells. Absent means that the run did not come to it."""
+
+    model_id: str
+    registered_model: str
+    run_id: str
+    kind: str
+    mode: str
+    made_at: datetime
+    tracking_run_id: str
+    profile_digest: str
+    champion: str | None = None
+    candidate: str | None = None
+    decision: str | None = None
+    decided_by: str = "policy"
+    policy: PolicyResult | None = None
+    input_digest: str | None = None
+    evidence: Sequence[EvidenceItem] = ()
+    rationale: Rationale | None = None
+    plan: RolloutPlan | None = None
+    comparison: ComparisonResult | None = None
+    figures: ReportFigures | None = None
+    figures_note: str | None = None
+    """Why there are no figures, where there could be."""
+    data: PreparedData | None = None
+    validation: ValidationReport | None = None
+    staleness: StalenessReport | None = None
+    trigger: TriggerVerdict | None = None
+    trigger_kind: str = ""
+    rollout: RolloutStatus | None = None
+    review: Review | None = None
+    """The newest question to a person."""
+    notes: Sequence[str] = ()
+
+
+def section(title: str, body: str, lead: str = "") -> str:
+    """One part of the page; nothing where it has nothing to say."""
+    intro = f'<p class="lead">{safe(lead)}</p>' if lead else ""
+    return f"<section><h2>{safe(title)}</h2>{intro}{body}</section>" if body else ""
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Cells are HTML already; on a phone each row becomes a block with its headers in it."""
+    head = "".join(f"<th>{safe(name)}</th>" for name in headers)
+    body = "".join(
+        "<tr>" + "".join(f'<td data-h="{safe(h)}">{cell}</td>' for h, cell in zip(headers, row, strict=True)) + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" if body else ""
+
+
+def facts(rows: Iterable[tuple[str, str | None]]) -> str:
+    """Name and text, one below the other; what is absent is left out."""
+    told = "".join(f"<dt>{safe(name)}</dt><dd>{safe(value)}</dd>" for name, value in rows if value is not None)
+    return f"<dl>{told}</dl>" if told else ""
+
+
+def listed(texts: Iterable[str]) -> str:
+    told = "".join(f"<li>{safe(one)}</li>" for one in texts)
+    return f"<ul>{told}</ul>" if told else ""
+
+
+def badge(word: str, kind: str) -> str:
+    return f'<span class="badge {kind}">{safe(word)}</span>'
+
+
+def both(draw: Iterable[tuple[float, float, str, str]]) -> str:
+    """The same picture for a desk and for a phone: (width, height, body, label) of each."""
+    kinds = ("wide", "narrow")
+    return "".join(plots.inline(w, h, body, label, kind) for kind, (w, h, body, label) in zip(kinds, draw, strict=True))
+
+
+# --- metrics and slices --------------------------------------------------------------------------------------------
+
+
+def metrics(result: ComparisonResult) -> str:
+    """Primary and guardrails, each on its own scale."""
+    return "".join(_metric(item, None) for item in whole(result))
+
+
+def slices(result: ComparisonResult) -> str:
+    """Declared and found slices on one scale, worst first; how many were searched."""
+    items = worst_first(result)
+    shown, searched = items[:MOST_SLICES], result.groups_searched
+    scale = plots.span(shown) if shown else None
+    rest = len(items) - len(shown)
+    tail = f"<p>{rest} more slices, none of them worse than the last one shown.</p>" if rest else ""
+    if searched is not None:
+        found = sum(item.criterion.role == "found_slice" for item in items)
+        tail += (
+            f"<p>{searched:,} groups that nobody declared were searched for harm: "
+            f"{found if found else 'none'} {'is' if found <= 1 else 'are'} surely worse off.</p>"
+        )
+    return "".join(_metric(item, scale) for item in shown) + tail
+
+
+_ROLES: Final = {
+    "primary": "primary metric",
+    "guardrail": "guardrail",
+    "slice": "declared slice",
+    "found_slice": "found by the search",
+}
+
+
+def _metric(item: MetricComparison, scale: tuple[float, float] | None) -> str:
+    rule, number = item.criterion, _number
+    if item.change is None or item.low is None or item.high is None:
+        drawn, change = f'<p class="said">{safe(item.statement)}</p>', "–"
+    else:
+        label = plots.interval_label(item)
+        drawn = both((w, plots.ROW_HEIGHT, plots.interval(item, w, scale), label) for w in (_WIDE, _NARROW))
+        change = f"{amount(item.change, rule)} [{amount(item.low, rule)}, {amount(item.high, rule)}]"
+    more = ""
+    if item.rows_needed is not None:
+        by = "" if item.tells_by is None else f", there by {item.tells_by:%Y-%m-%d} at this rate"
+        more = f'<p class="said">About {item.rows_needed:,} rows would tell{by}.</p>'
+    direction = "higher is better" if rule.direction == "higher" else "lower is better"
+    return (
+        f'<div class="metric"><div><b>{safe(rule.about)}</b><br><small>{_ROLES[rule.role]}, {direction}, '
+        f"{item.n:,} rows</small><br>{badge(VERDICT_WORDS[item.verdict], item.verdict)}</div>"
+        f'<div class="drawn">{drawn}</div>'
+        f'<div class="numbers"><span>champion {number(item.baseline)}</span><span>candidate '
+        f"{number(item.candidate)}</span><span>change {safe(change)}</span><span>{safe(plots.bar_words(rule))}</span>"
+        f"{more}</div></div>"
+    )
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+# --- figures -------------------------------------------------------------------------------------------------------
+
+
+def agreement(result: ComparisonResult) -> str:
+    """How often the two models say something else."""
+    found = result.agreement
+    if found is None:
+        return ""
+    counted = (
+        ("only the candidate is right", found.mended),
+        ("only the champion is right", found.broken),
+    )
+    rows = [(name, f"{value:,} rows") for name, value in counted if value is not None]
+    return f"<p>{safe(found.statement)}</p>" + facts(
+        [("differing", f"{found.differing:.2%} of {found.n:,} rows"), *rows]
+    )
+
+
+def calibration(figures: ReportFigures | None) -> str:
+    """Reliability curves and their counts."""
+    found = None if figures is None else figures.calibration
+    if found is None:
+        return ""
+    label = "Reliability curves: " + "; ".join(
+        f"{curve.side}: " + ", ".join(f"{one.stated:.2f} came true {one.observed:.2f}" for one in curve.bins)
+        for curve in found.curves
+    )
+    drawn = both((w, *plots.calibration(found, w), label) for w in (_WIDE, _NARROW))
+    rows = [
+        [curve.side, f"{one.stated:.4g}", f"{one.observed:.4g} [{one.low:.4g}, {one.high:.4g}]", f"{one.n:,}"]
+        for curve in found.curves
+        for one in curve.bins
+    ]
+    left = [
+        f"{c.side}: {c.left_out:,} rows left out, their probability or label is missing."
+        for c in found.curves
+        if c.left_out
+    ]
+    numbers = table(["model", "stated", "came true", "rows"], rows)
+    return f"{drawn}{listed(left)}<details><summary>The numbers</summary>{numbers}</details>"
+
+
+def error_over_time(figures: ReportFigures | None) -> str:
+    """Both models' error in stretches of time."""
+    found = None if figures is None else figures.error_over_time
+    if found is None:
+        return ""
+    told = [one for one in found.bins if one.champion is not None and one.candidate is not None]
+    better = sum((one.candidate or 0.0) < (one.champion or 0.0) for one in told)
+    label = f"Error over time: the candidate's is lower in {better} of {len(told)} stretches"
+    drawn = both((w, *plots.error_over_time(found, w), label) for w in (820.0, 330.0))
+    undated = f"<p>{found.undated:,} rows have no event time and are in no stretch.</p>" if found.undated else ""
+    rows = [
+        [f"{one.start:%Y-%m-%d %H:%M}", _number(one.champion), _number(one.candidate), f"{one.n:,} of {one.rows:,}"]
+        for one in found.bins
+    ]
+    numbers = table(["from (UTC)", "champion", "candidate", "rows judged"], rows)
+    return f"{drawn}<p>{safe(label)}.</p>{undated}<details><summary>The numbers</summary>{numbers}</details>"
+
+
+# --- data, staleness, evidence -------------------------------------------------------------------------------------
+
+
+def holdout(sheet: Sheet) -> str:
+    """What rows the verdicts rest on, and what looking at them cost."""
+    result, rows = sheet.comparison, list[tuple[str, str | None]]()
+    if result is not None:
+        rows.append(("rows judged", f"{result.holdout_rows:,}"))
+    for number, fold in enumerate(sheet.data.folds if sheet.data else (), start=1):
+        name = "holdout" if sheet.data and len(sheet.data.folds) == 1 else f"holdout {number}"
+        held, trained = fold.holdout, fold.training
+        if held.start is not None and held.end is not None:
+            rows.append((name, f"{held.start:%Y-%m-%d %H:%M} to {held.end:%Y-%m-%d %H:%M} UTC, {held.rows:,} rows"))
+        if trained.start is not None and trained.end is not None and sheet.kind != "judge":
+            span = f"{trained.start:%Y-%m-%d %H:%M} to {trained.end:%Y-%m-%d %H:%M} UTC, {trained.rows:,} rows"
+            rows.append((name.replace("holdout", "training"), span))
+    if result is not None:
+        rows.append(("digest", result.holdout_digest))
+        for who, word, count in (
+            ("candidate", result.contamination.candidate, result.contamination.candidate_rows),
+            ("champion", result.contamination.champion, result.contamination.champion_rows),
+        ):
+            dropped = f", {count:,} rows dropped" if count else ""
+            rows.append(
+                (
+                    f"trained on by the {who}?",
+                    {"clean": "no row", "overlaps": "yes"}.get(word, "could not be checked") + dropped,
+                )
+            )
+        if result.budget is not None:
+            spent = result.budget
+            rows.append(
+                (
+                    "error budget",
+                    f"look {spent.look} of {spent.most}, alpha {spent.alpha:.4g} of {spent.total:.4g}. {spent.statement}",
+                )
+            )
+    return facts(rows)
+
+
+def validation(report: ValidationReport | None) -> str:
+    """What the data checks found; those that passed are counted only."""
+    if report is None:
+        return ""
+    told = [check for check in report.checks if check.result != "pass"]
+    rows = [
+        [
+            safe(check.name.replace("_", " ")),
+            safe(check.subject),
+            badge(check.result.replace("_", " "), _OUTCOMES[check.result])
+            + (" <small>warning</small>" if check.severity == "warn" else ""),
+            safe(check.statement),
+        ]
+        for check in told
+    ]
+    passed = len(report.checks) - len(told)
+    return f"<p>{safe(report.statement)}</p>{table(['check', 'of', 'result', 'finding'], rows)}<p>{passed} checks passed.</p>"
+
+
+def staleness(sheet: Sheet) -> str:
+    """Why the run was made, and what it found about the champion's age, data and performance."""
+    rows = [
+        ("trigger", sheet.trigger_kind or None),
+        ("went on?", None if sheet.trigger is None else sheet.trigger.statement),
+    ]
+    report = sheet.staleness
+    if report is None:
+        return facts(rows)
+    signals = [
+        [
+            safe(signal.rule.replace("_", " ")),
+            safe(signal.subject),
+            badge(signal.outcome.replace("_", " "), _OUTCOMES[signal.outcome]),
+            safe(signal.statement),
+        ]
+        for signal in sorted(report.signals, key=lambda one: one.outcome == "ok")
+    ]
+    return facts([*rows, ("champion", f"{report.verdict.replace('_', ' ')}: {report.statement}")]) + table(
+        ["rule", "of", "outcome", "finding"], signals
+    )
+
+
+def doubts(sheet: Sheet) -> str:
+    """What makes the case ambiguous, what could not be scored, and what the run noted."""
+    result = sheet.comparison
+    told: list[str] = []
+    if result is not None:
+        sentences = dict(zip(result.doubts, result.doubt_statements, strict=False))
+        told += [f"{code}: {sentences.get(code, '')}".rstrip(": ") for code in dict.fromkeys(result.doubts)]
+        told += result.failures
+    return listed([*told, *sheet.notes])
+
+
+_CITED: Final = re.compile(r"\[(E\d+(?:,\s*E\d+)*)\]")
+
+
+def rationale(found: Rationale | None) -> str:
+    """The text as it was written; citations lead to the evidence."""
+    if found is None:
+        return ""
+
+    def linked(match: re.Match[str]) -> str:
+        return "[" + re.sub(r"E\d+", lambda one: f'<a href="#{one[0]}">{one[0]}</a>', match[1]) + "]"
+
+    paragraphs = "".join(
+        f"<p>{_CITED.sub(linked, safe(one))}</p>" for one in found.text.strip().splitlines() if one.strip()
+    )
+    who = "a template" if found.written_by == "template" else f"the language model {found.model or ''}".strip()
+    source = f"Written by {who}, prompt {found.prompt_name} {found.prompt_version}. It explains the decision and made none of it."
+    faults = listed(f"The model's text was not used: {fault}" for fault in found.faults)
+    return f'{paragraphs}<p class="lead">{safe(source)}</p>{faults}'
+
+
+def evidence(items: Sequence[EvidenceItem]) -> str:
+    """Every numbered fact, to be cited by its id."""
+    rows = [
+        [f'<span id="{safe(one.id)}">{safe(one.id)}</span>', safe(one.key), safe(one.outcome), safe(one.statement)]
+        for one in items
+    ]
+    return (
+        f"<details><summary>{len(rows)} items</summary>{table(['id', 'key', 'outcome', 'statement'], rows)}</details>"
+        if rows
+        else ""
+    )
+
+
+def provenance(sheet: Sheet) -> str:
+    """Where all of this came from."""
+    policy, prompt = sheet.policy, sheet.rationale
+    return facts(
+        [
+            ("run", sheet.run_id),
+            ("tracking run", sheet.tracking_run_id),
+            ("kind, mode", f"{sheet.kind}, {sheet.mode}"),
+            ("policy version", None if policy is None else policy.policy_version),
+            ("policy input (sha256)", sheet.input_digest),
+            ("profile (sha256)", sheet.profile_digest),
+            ("prompt (sha256)", None if prompt is None else prompt.prompt_hash),
+            ("rollout plan (sha256)", None if sheet.plan is None else sheet.plan.digest),
+            ("page made", f"{sheet.made_at:%Y-%m-%d %H:%M} UTC"),
+        ]
+    )
