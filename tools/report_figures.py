@@ -27,6 +27,8 @@ from tools.metric_values import FloatArray
 from tools.paired_rows import PairedRows
 
 MAX_STRETCHES: Final = 30
+ROWS_A_STRETCH: Final = 30
+"""On average at least: fewer rows make a line that says nothing."""
 _HOUR: Final = 3600
 STEPS: Final = (
     1,
@@ -109,8 +111,9 @@ def error_over_time(rows: PairedRows, seconds: FloatArray) -> ErrorOverTime | No
     if not dated.any():
         return None
     first, last = float(seconds[dated].min()), float(seconds[dated].max())
-    step = next((one for one in STEPS if (last // one - first // one) < MAX_STRETCHES), None)
-    step = float(step) if step is not None else (last - first) / (MAX_STRETCHES - 1)
+    most = min(MAX_STRETCHES, max(4, int(dated.sum()) // ROWS_A_STRETCH))
+    step = next((one for one in STEPS if last // one - first // one < most), None)
+    step = float(step) if step is not None else (last - first) / (most - 1)
     origin = np.floor(first / step)
     where = (np.floor(seconds[dated] / step) - origin).astype(np.int64)
     errors = [_errors(rows, prediction)[dated] for prediction in (rows.baseline_prediction, rows.candidate_prediction)]

@@ -30,7 +30,7 @@ border-radius:.3rem;padding:.5rem .7rem;margin:.3rem 0;white-space:pre-wrap;font
 dl{display:grid;grid-template-columns:minmax(8rem,13rem) 1fr;gap:.15rem .8rem;margin:.5rem 0} dt{color:var(--soft)} dd{margin:0}
 table{border-collapse:collapse;width:100%;font-size:.88rem;margin:.5rem 0} th{text-align:left;color:var(--soft);font-weight:500}
 th,td{padding:.3rem .6rem .3rem 0;border-bottom:1px solid var(--faint);vertical-align:top} summary{cursor:pointer;color:var(--new)}
-.metric{display:grid;grid-template-columns:minmax(0,15rem) minmax(0,1fr) minmax(0,13rem);gap:.3rem 1.2rem;padding:.6rem 0;
+.metric{display:grid;grid-template-columns:minmax(0,14rem) minmax(0,1fr) minmax(0,18rem);gap:.3rem 1.2rem;padding:.6rem 0;
 border-bottom:1px solid var(--faint);align-items:center} .numbers span{display:block;font-size:.88rem;font-variant-numeric:tabular-nums}
 .said{font-size:.88rem;color:var(--soft)} .narrow{display:none} section,.metric,tr{break-inside:avoid-page}
 @media (max-width:44rem){.wide{display:none} .narrow{display:block} .metric,dl{grid-template-columns:1fr} dt{margin-top:.4rem}
@@ -179,7 +179,8 @@ def _next(sheet: Sheet) -> str:
     else:
         said.append(stays)
     primary = None if sheet.comparison is None else sheet.comparison.primary
-    if primary is not None and primary.rows_needed is not None:
+    reasons = " ".join(reason.sentence for reason in (sheet.policy.reasons if sheet.policy else ()))
+    if primary is not None and primary.rows_needed is not None and f"{primary.rows_needed:,} rows" not in reasons:
         by = "" if primary.tells_by is None else f", there by {primary.tells_by:%Y-%m-%d} at the current rate"
         said.append(f"About {primary.rows_needed:,} rows would tell about {primary.criterion.metric}{by}.")
     return "".join(f"<p>{safe(one)}</p>" for one in said) + "".join(f"<pre>{safe(one)}</pre>" for one in typed)

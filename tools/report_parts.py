@@ -173,16 +173,7 @@ def _number(value: float | None) -> str:
 def agreement(result: ComparisonResult) -> str:
     """How often the two models say something else."""
     found = result.agreement
-    if found is None:
-        return ""
-    counted = (
-        ("only the candidate is right", found.mended),
-        ("only the champion is right", found.broken),
-    )
-    rows = [(name, f"{value:,} rows") for name, value in counted if value is not None]
-    return f"<p>{safe(found.statement)}</p>" + facts(
-        [("differing", f"{found.differing:.2%} of {found.n:,} rows"), *rows]
-    )
+    return "" if found is None else f"<p>{safe(found.statement)}</p>"
 
 
 def calibration(figures: ReportFigures | None) -> str:
@@ -215,8 +206,12 @@ def error_over_time(figures: ReportFigures | None) -> str:
     if found is None:
         return ""
     told = [one for one in found.bins if one.champion is not None and one.candidate is not None]
-    better = sum((one.candidate or 0.0) < (one.champion or 0.0) for one in told)
-    label = f"Error over time: the candidate's is lower in {better} of {len(told)} stretches"
+    gaps = [(one.candidate or 0.0) - (one.champion or 0.0) for one in told]
+    lower, higher = sum(gap < 0 for gap in gaps), sum(gap > 0 for gap in gaps)
+    label = (
+        f"In {len(told)} stretches of time the candidate's error is lower in {lower}, higher in {higher} and the same in "
+        f"{len(told) - lower - higher}"
+    )
     drawn = both((w, *plots.error_over_time(found, w), label) for w in (820.0, 330.0))
     undated = f"<p>{found.undated:,} rows have no event time and are in no stretch.</p>" if found.undated else ""
     rows = [
