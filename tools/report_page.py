@@ -6,6 +6,7 @@ policy forbids what an escaped text could not do anyway.
 
 from typing import Final
 
+from tools import report_facts as told
 from tools import report_parts as parts
 from tools import report_plots as plots
 from tools.report_figures import whole, worst_first
@@ -29,6 +30,7 @@ var(--faint);border-radius:.25rem;padding:.05rem .3rem;font-size:.85em} pre{back
 border-radius:.3rem;padding:.5rem .7rem;margin:.3rem 0;white-space:pre-wrap;font-size:.85rem} ul{padding-left:1.2rem;margin:.4rem 0}
 dl{display:grid;grid-template-columns:minmax(8rem,13rem) 1fr;gap:.15rem .8rem;margin:.5rem 0} dt{color:var(--soft)} dd{margin:0}
 table{border-collapse:collapse;width:100%;font-size:.88rem;margin:.5rem 0} th{text-align:left;color:var(--soft);font-weight:500}
+td:nth-child(-n+2){min-width:7rem}
 th,td{padding:.3rem .6rem .3rem 0;border-bottom:1px solid var(--faint);vertical-align:top} summary{cursor:pointer;color:var(--new)}
 .metric{display:grid;grid-template-columns:minmax(0,14rem) minmax(0,1fr) minmax(0,18rem);gap:.3rem 1.2rem;padding:.6rem 0;
 border-bottom:1px solid var(--faint);align-items:center} .numbers span{display:block;font-size:.88rem;font-variant-numeric:tabular-nums}
@@ -40,6 +42,8 @@ var(--faint)} td{display:block;border:0;padding:.05rem 0} td::before{content:att
 details:not([open])::details-content{content-visibility:visible;height:auto} .wide{display:block} .narrow{display:none}}
 """
 )
+
+MOST_LETTERS: Final = 80
 
 DECISIONS: Final = {
     "deploy": "Deploy the candidate",
@@ -74,13 +78,13 @@ def page(sheet: Sheet) -> str:
             "Over the holdout, both models on the same rows; grey: how many rows a point rests on.",
         ),
         section("Figures", "" if sheet.figures_note is None else f"<p>{safe(sheet.figures_note)}</p>"),
-        section("Doubts and notes", parts.doubts(sheet)),
-        section("Holdout", parts.holdout(sheet)),
-        section("Data validation", parts.validation(sheet.validation)),
-        section("Why this run", parts.staleness(sheet)),
-        section("Rationale", parts.rationale(sheet.rationale)),
-        section("Evidence", parts.evidence(sheet.evidence)),
-        section("Provenance", parts.provenance(sheet)),
+        section("Doubts and notes", told.doubts(sheet)),
+        section("Holdout", told.holdout(sheet)),
+        section("Data validation", told.validation(sheet.validation)),
+        section("Why this run", told.staleness(sheet)),
+        section("Rationale", told.rationale(sheet.rationale)),
+        section("Evidence", told.evidence(sheet.evidence)),
+        section("Provenance", told.provenance(sheet)),
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -110,17 +114,14 @@ def pictures(sheet: Sheet) -> dict[str, str]:
 def _first(sheet: Sheet) -> str:
     """What, how sure, who, why, and what now."""
     policy, decision = sheet.policy, sheet.decision or "none"
-    champion = "no champion yet" if sheet.champion is None else f"champion version {sheet.champion}"
-    candidate = "no candidate" if sheet.candidate is None else f"candidate {sheet.candidate}"
-    name = (
-        sheet.model_id if sheet.model_id == sheet.registered_model else f"{sheet.model_id} ({sheet.registered_model})"
-    )
+    names = dict.fromkeys(plots.shortened(one, MOST_LETTERS) for one in (sheet.model_id, sheet.registered_model))
+    name = " · registered as ".join(names)
     reasons = "".join(
         f"<li><code>{safe(reason.code)}</code> {safe(reason.sentence)}</li>"
         for reason in (policy.reasons if policy else ())
     )
     return (
-        f'<header><h1>{safe(name)}</h1><p>{safe(candidate)} against {safe(champion)}</p><div class="verdict {safe(decision)}">'
+        f'<header><h1>{safe(name)}</h1><p>{safe(_duel(sheet))}</p><div class="verdict {safe(decision)}">'
         f"<strong>{safe(DECISIONS.get(decision, 'There is no decision yet'))}</strong>"
         + parts.facts(
             [
@@ -132,6 +133,15 @@ def _first(sheet: Sheet) -> str:
         )
         + f"</div></header>{section('Why', f'<ul>{reasons}</ul>' if reasons else '')}{section('What happens next', _next(sheet))}"
     )
+
+
+def _duel(sheet: Sheet) -> str:
+    """Who against whom; names that would push the decision off the screen are cut, and stand whole in the provenance."""
+    champion, candidate = (
+        None if v is None else plots.shortened(v, MOST_LETTERS) for v in (sheet.champion, sheet.candidate)
+    )
+    in_place = "no champion yet" if champion is None else f"champion version {champion}"
+    return f"There is no candidate; {in_place}" if candidate is None else f"Candidate {candidate} against {in_place}"
 
 
 def _who(sheet: Sheet) -> str:

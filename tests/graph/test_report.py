@@ -8,7 +8,7 @@ import pytest
 
 from agent.services import report
 from agent.services.report import DUEL
-from tests.graph.world import TWIN, World, make_world, with_deps
+from tests.graph.world import BETTER, TWIN, World, make_world, with_deps
 from tools.adapters.memory_registry import MemoryTracking
 from tools.contracts.output import RetrainingResponse
 from tools.errors import BadInput, Conflict, NotFound, Unavailable
@@ -79,7 +79,7 @@ def _refuse_to_draw(*_: Any, **__: Any) -> Any:
     raise ZeroDivisionError("a plot of nothing")
 
 
-@pytest.mark.parametrize(("trains", "decision"), [(None, "deploy"), (TWIN, "reject")])
+@pytest.mark.parametrize(("trains", "decision"), [(BETTER, "deploy"), (TWIN, "reject")])
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -96,10 +96,10 @@ def test_report_that_fails_is_a_note_and_changes_no_decision(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     spoil: Callable[[World, pytest.MonkeyPatch], World | None],
-    trains: str | None,
+    trains: str,
     decision: str,
 ) -> None:
-    world = make_world(tmp_path, **({} if trains is None else {"trains": trains}))
+    world = make_world(tmp_path, trains=trains)
     world = spoil(world, monkeypatch) or world
 
     output = world.run()
