@@ -32,7 +32,7 @@ dl{display:grid;grid-template-columns:minmax(8rem,13rem) 1fr;gap:.15rem .8rem;ma
 table{border-collapse:collapse;width:100%;font-size:.88rem;margin:.5rem 0} th{text-align:left;color:var(--soft);font-weight:500}
 td:nth-child(-n+2){min-width:7rem}
 th,td{padding:.3rem .6rem .3rem 0;border-bottom:1px solid var(--faint);vertical-align:top} summary{cursor:pointer;color:var(--new)}
-.metric{display:grid;grid-template-columns:minmax(0,14rem) minmax(0,1fr) minmax(0,18rem);gap:.3rem 1.2rem;padding:.6rem 0;
+.metric{display:grid;grid-template-columns:minmax(0,16rem) minmax(0,1fr) minmax(0,17rem);gap:.3rem 1.2rem;padding:.6rem 0;
 border-bottom:1px solid var(--faint);align-items:center} .numbers span{display:block;font-size:.88rem;font-variant-numeric:tabular-nums}
 .said{font-size:.88rem;color:var(--soft)} .narrow{display:none} section,.metric,tr{break-inside:avoid-page}
 @media (max-width:44rem){.wide{display:none} .narrow{display:block} .metric,dl{grid-template-columns:1fr} dt{margin-top:.4rem}
@@ -210,6 +210,6 @@ def _calibrated(sheet: Sheet) -> str:
     if found is None:
         return ""
     return (
-        f"Of {found.about}: stated probability against the share that came true, in bins of equally many rows with 95 % "
+        f"The event: {found.about}. Stated probability against the share that came true, in bins of equally many rows with 95 % "
         "intervals. On the dashed diagonal a model means what it says."
     )

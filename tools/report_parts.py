@@ -134,24 +134,26 @@ _ROLES: Final = {
 
 
 def _metric(item: MetricComparison, scale: tuple[float, float] | None) -> str:
-    rule, number = item.criterion, _number
+    rule = item.criterion
     if item.change is None or item.low is None or item.high is None:
         drawn, change = f'<p class="said">{safe(item.statement)}</p>', "–"
     else:
         label = plots.interval_label(item)
         drawn = both((w, plots.ROW_HEIGHT, plots.interval(item, w, scale), label) for w in (_WIDE, _NARROW))
         change = f"{amount(item.change, rule)} [{amount(item.low, rule)}, {amount(item.high, rule)}]"
+    sides = (("champion", item.baseline), ("candidate", item.candidate))
+    values = "".join(f"<span>{side} {_number(value)}</span>" for side, value in sides if value is not None)
     more = ""
     if item.rows_needed is not None:
         by = "" if item.tells_by is None else f", there by {item.tells_by:%Y-%m-%d} at this rate"
         more = f'<p class="said">About {item.rows_needed:,} rows would tell{by}.</p>'
     direction = "higher is better" if rule.direction == "higher" else "lower is better"
     return (
-        f'<div class="metric"><div><b>{safe(rule.about)}</b><br><small>{_ROLES[rule.role]}, {direction}, '
+        f'<div class="metric"><div><b title="{safe(rule.about)}">{safe(plots.shortened(rule.about, 160))}</b><br>'
+        f"<small>{_ROLES[rule.role]}, {direction}, "
         f"{item.n:,} rows</small><br>{badge(VERDICT_WORDS[item.verdict], item.verdict)}</div>"
         f'<div class="drawn">{drawn}</div>'
-        f'<div class="numbers"><span>champion {number(item.baseline)}</span><span>candidate '
-        f"{number(item.candidate)}</span><span>change {safe(change)}</span><span>{safe(plots.bar_words(rule))}</span>"
+        f'<div class="numbers">{values}<span>change {safe(change)}</span><span>{safe(plots.bar_words(rule))}</span>'
         f"{more}</div></div>"
     )
 
