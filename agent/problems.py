@@ -131,6 +131,8 @@ def explain(item: ErrorDetails) -> tuple[str, str]:
     kind, context = item["type"], item.get("ctx", {})
     if kind == "missing":
         return "is missing", "add it"
+    if kind == "refused":
+        return str(context["what"]), str(context["remedy"])
     if kind in ("literal_error", "enum"):
         return "is not a known value", f"use one of {context['expected']}"
     if kind == "union_tag_not_found":

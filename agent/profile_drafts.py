@@ -142,6 +142,8 @@ def _task(signature: ModelSignature | None) -> tuple[str, str]:
     if kinds and kinds <= _TEXT_TYPES:
         return "classification", f"from the signature: the output is {', '.join(sorted(kinds))}"
     if kinds and kinds <= _REAL_TYPES:
-        return "regression", "a guess from the signature's real-valued output: check, it may be a probability"
+        return "regression", (
+            "a guess from the signature's real-valued output: check, it may be a probability, or a score (ranking, with data.group)"
+        )
     # Whole numbers are class codes as often as counts; a wrong guess would choose the wrong metrics.
-    return PLACEHOLDER, "classification or regression: the registry does not tell"
+    return PLACEHOLDER, "classification, regression or ranking (with data.group): the registry does not tell"

@@ -24,6 +24,8 @@ def agreement(rows: PairedRows) -> Agreement | None:
             f"{mended:,} that only the candidate has right, {broken:,} that only the champion has right."
         )
         return Agreement(differing=float(differs.mean()), mended=mended, broken=broken, n=rows.n, statement=said)
+    if rows.task == "ranking":
+        return _of_a_ranking(rows)
     apart, far = np.abs(ours - theirs), FAR * float(y.std())
     differs = apart > far
     said = (
@@ -31,3 +33,18 @@ def agreement(rows: PairedRows) -> Agreement | None:
         f"{int(differs.sum()):,} of {rows.n:,} rows ({differs.mean():.2%}); half of all lie within {float(np.median(apart)):.4g}."
     )
     return Agreement(differing=float(differs.mean()), n=rows.n, statement=said)
+
+
+def _of_a_ranking(rows: PairedRows) -> Agreement | None:
+    """Groups with another row in the first place; rows that share it are as good as each other."""
+    ours, theirs = (rows.sample(which, None).ranked for which in ("candidate", "baseline"))
+    several = ours.sizes > 1
+    count = int(several.sum())
+    if not count:
+        return None
+    apart = ~theirs.share_the_top(ours)[several]
+    said = (
+        f"The two models put another row first in {int(apart.sum()):,} of {count:,} groups of several rows "
+        f"({apart.mean():.2%})."
+    )
+    return Agreement(differing=float(apart.mean()), n=count, statement=said)

@@ -6,6 +6,7 @@
   pairs for roc_auc, the expected loss for log_loss. A ratio of sums is taken at the expected sums.
 * **Regression: direct loss estimation.** Boosted trees learn each row's loss from features and prediction; the metric is made
   of the mean learned loss. Metrics that are no mean of losses of rows (r2, median) are not estimated.
+* **Rankings** are not estimated: a score orders the rows of one group and is no probability.
 * **Carry-over.** What the newest labelled rows differed from their own estimate is carried over by a share between 0 and 1,
   learned on the blocks before: 0 is the bare estimate, and a world that changed under the model's confidence shows here.
 * **Reliability.** The labelled rows are cut into blocks. Each is estimated from the rows whose labels were known at its start,
@@ -25,7 +26,7 @@ import numpy as np
 from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 
 from tools.contracts.comparison import Criteria
-from tools.metrics import METRICS, FloatArray, Metric, Sample, SumMetric
+from tools.metrics import FloatArray, Metric, Sample, SumMetric, metric_named
 from tools.scored_rows import ScoredRows
 
 MIN_LABELLED: Final = 200
@@ -107,7 +108,7 @@ def estimate(
 
 
 def _estimate(history: ScoredRows, recent: ScoredRows, criteria: Criteria, delay: float) -> Estimate | NotEstimated:
-    metric = METRICS[criteria.primary.metric]
+    metric = metric_named(criteria.primary.metric, criteria.primary.direction)
     known = _thinned(history, MAX_ROWS)
     recent = _thinned(recent, MAX_CELLS // max(recent.sample.classes, 2) ** 2)
     fit = _by_loss(metric) if isinstance(metric, SumMetric) and history.task == "regression" else _by_confidence(metric)
@@ -209,7 +210,9 @@ def _better(change: FloatArray) -> bool:
 
 
 def _unfit(history: ScoredRows, recent: ScoredRows, criteria: Criteria) -> str | None:
-    metric = METRICS[criteria.primary.metric]
+    metric = metric_named(criteria.primary.metric, criteria.primary.direction)
+    if metric.task == "ranking":
+        return "what the order of a group's rows is worth is known from their labels alone, not from scores"
     if recent.n == 0:
         return "no row waits for its label"
     if history.n < MIN_LABELLED:

@@ -8,7 +8,8 @@ one interval's end; so pairs may be looked at where single values look worst, an
 
 A row's gain is in the primary metric's unit where the metric is a mean over rows. Else it is a stand-in of the same scale:
 of metrics of labels and ranks the accuracy's, of a root mean square the squared error's over twice the champion's root, of
-r2 the squared error's over the variance of the labels.
+r2 the squared error's over the variance of the labels. Of a ranking the gains are the queries', and the features those that have
+one value in all rows of a query: what divides the items of one query is no group of queries.
 """
 
 from collections.abc import Iterator
@@ -21,10 +22,10 @@ import numpy.typing as npt
 
 from tools.contracts.comparison import Criteria, Criterion, MetricComparison
 from tools.metric_values import FloatArray, IntArray, SumMetric, mean
-from tools.metrics import METRICS
+from tools.metrics import metric_named, noun
 from tools.paired_rows import MISSING, AnyArray, PairedRows
 from tools.resampling import block_length, t_quantile, t_share
-from tools.verdicts import sample_of, why_not
+from tools.verdicts import metric_of, sample_of, why_not
 
 BINS: Final = 5
 MOST_VALUES: Final = 30
@@ -69,7 +70,8 @@ def found_slices(rows: PairedRows, criteria: Criteria) -> tuple[list[MetricCompa
     if not rows.features or why_not(rows, criteria.primary, criteria, models=("baseline", "candidate")) is not None:
         return [], 0
     gain, name = _gains(rows, criteria)
-    features = [_grouped(column, values, column in rows.unnamed) for column, values in rows.features.items()]
+    searched = rows.features if rows.query is None else _of_queries(rows, criteria)
+    features = [_grouped(column, values, column in rows.unnamed) for column, values in searched.items()]
     features = [feature for feature in features if len(feature.names) > 1]
     length, widen = block_length(gain)
     search = _Search(gain, length, widen, max(criteria.min_rows, LEAST_ROWS), criteria.slice_margin)
@@ -91,7 +93,7 @@ def found_slices(rows: PairedRows, criteria: Criteria) -> tuple[list[MetricCompa
 
 def _gains(rows: PairedRows, criteria: Criteria) -> tuple[FloatArray, str]:
     """(each row's gain, positive is better; what it is a gain of)."""
-    primary = METRICS[criteria.primary.metric]
+    primary = metric_of(criteria.primary)
     sides = [sample_of(rows, criteria.primary, criteria, which) for which in ("baseline", "candidate")]
     if isinstance(primary, SumMetric) and primary.value is mean:
         theirs, ours = (list(primary.columns(side))[1] for side in sides)
@@ -105,6 +107,25 @@ def _gains(rows: PairedRows, criteria: Criteria) -> tuple[FloatArray, str]:
     if primary.name == "root_mean_squared_error":
         return (theirs - ours) / max(2 * float(np.sqrt(theirs.mean())), 1e-300), primary.name
     return np.sqrt(theirs) - np.sqrt(ours), "mean_absolute_error"
+
+
+def _of_queries(rows: PairedRows, criteria: Criteria) -> dict[str, AnyArray]:
+    """Of a ranking, whose gains are the queries': the features that have one value in all rows of each query that counts."""
+    metric, sample = metric_of(criteria.primary), sample_of(rows, criteria.primary, criteria, "baseline")
+    if not isinstance(metric, SumMetric) or metric.counts is None:
+        return {}
+    number, kept = sample.ranked.number, metric.counts(sample.ranked)
+    first = np.unique(number, return_index=True)[1]
+    judged = kept[number]
+    found: dict[str, AnyArray] = {}
+    for column, values in rows.features.items():
+        one, all_ = values[first][number][judged], values[judged]
+        same = (one == all_) | (
+            (one != one) & (all_ != all_)
+        )  # a missing number is no number's equal, not even its own
+        if bool(same.all()):
+            found[column] = values[first][kept]
+    return found
 
 
 # --- groups --------------------------------------------------------------------------------------------------------
@@ -193,12 +214,14 @@ def _without_repeats(harmed: list[_Group]) -> list[_Group]:
 
 
 def _told(group: _Group, name: str, counted: int, criteria: Criteria) -> MetricComparison:
+    metric = metric_named(name, criteria.primary.direction)
+    what = noun(metric)
     columns = " & ".join(feature.column for feature, _ in group.parts)
     values = " & ".join(feature.names[code] for feature, code in group.parts)
     criterion = Criterion(
         metric=name,
         role="found_slice",
-        direction=METRICS[name].direction,
+        direction=metric.direction,
         margin=criteria.slice_margin,
         slice_column=columns,
         slice_value=values,
@@ -213,7 +236,7 @@ def _told(group: _Group, name: str, counted: int, criteria: Criteria) -> MetricC
         n=group.n,
         statement=(
             f"{criterion.about}: change for the better {group.gain:+.4g} [{group.gain - reach:+.4g}, "
-            f"{group.gain + reach:+.4g}] on {group.n:,} rows, found among {counted:,} groups and surely beyond the accepted "
-            f"loss of {criteria.slice_margin:.4g} for all that were looked at: regressed."
+            f"{group.gain + reach:+.4g}] on {group.n:,} {what}, found among {counted:,} groups and surely beyond the "
+            f"accepted loss of {criteria.slice_margin:.4g} for all that were looked at: regressed."
         ),
     )

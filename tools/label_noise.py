@@ -2,8 +2,9 @@
 
 Two estimates, both only as good as the features: the share of rows that rows with equal features contradict, and the share that a
 model fitted on the other rows confidently calls another class (confident learning: above the mean probability of that class
-among rows that bear it), or for a regression misses by more than four robust standard deviations. Neither is a noise rate: hard
-rows count too. Their rise over the reference, estimated the same way on as many rows, is what noise added meanwhile. Warns.
+among rows that bear it; the grades of a ranking are classes too), or for a regression misses by more than four robust standard
+deviations. Neither is a noise rate: hard rows count too. Their rise over the reference, estimated the same way on as many rows, is
+what noise added meanwhile. Warns.
 """
 
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ def estimate_noise(rows: SampledRows) -> Noise | None:
     if len(rows) < LEAST_ROWS or not rows.features or len(np.unique(rows.labels)) < 2:
         return None
     table = np.column_stack([np.where(np.isnan(v), -1e9, v) for v in rows.features.values()])
-    if rows.task == "regression":
+    if rows.task != "classification" and not rows.graded:
         return Noise(len(rows), _far_misses(table, rows.labels), 0)
     return Noise(len(rows), _confidently_other(table, rows.labels), _contradicted(table, rows.labels))
 

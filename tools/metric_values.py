@@ -9,8 +9,9 @@ Two shapes exist, because an interval needs thousands of evaluations:
 Both give scikit-learn's value to rounding. Undefined values (no positive row, no spread in y) are NaN, never 0.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -19,10 +20,12 @@ import numpy.typing as npt
 from tools.contracts.profile import Task
 from tools.contracts.request import Direction
 from tools.errors import BadInput
+from tools.ranked import BoolArray, Ranked, Values
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-Needs = Literal["labels", "probabilities", "values"]
+Needs = Literal["labels", "probabilities", "values", "own"]
+"""Of the model's outputs; `own`: the numbers of a user's function (`tools.own_metrics`)."""
 Average = Literal["binary", "macro", "weighted"]
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -32,7 +35,8 @@ class Sample:
     """One model's outputs on labelled rows, in numbers.
 
     Classification: `y` and `prediction` are class codes (0 … k-1), `proba` is (n, k). Regression: `y` and `prediction`
-    are the values. `positive` is the code of the class that binary metrics are about; None averages over classes.
+    are the values. `positive` is the code of the class that binary metrics are about; None averages over classes. Ranking: `y` is
+    the relevance, `prediction` the score.
     """
 
     y: FloatArray
@@ -40,25 +44,42 @@ class Sample:
     proba: FloatArray | None = None
     classes: int = 0
     positive: int | None = None
+    query: IntArray | None = None
+    """Ranking: (n,) code of each row's query or session, ascending with their first rows."""
     costs: FloatArray | None = None
     """(k, k): what it costs to predict the column's class where the row's is true."""
     group: IntArray | None = None
     """(n,) codes of the groups that the metric is about; -1 belongs to none."""
+    own: Mapping[str, FloatArray] = field(default_factory=dict[str, FloatArray])
+    """Name of a user's own metric to (n,) values."""
+
+    @cached_property
+    def ranked(self) -> Ranked:
+        """The rows of each query in the order of their scores."""
+        if self.query is None:
+            raise BadInput("a ranking's metric needs the rows' groups", thing="data.group")
+        return Ranked(self.y, self.prediction, self.query)
 
 
 @dataclass(frozen=True)
 class SumMetric:
-    """`value(sums)` over the column sums of `columns(sample)`; the first column is always ones (the row count)."""
+    """`value(sums)` over the column sums of `columns(sample)`; the first column is always ones (the row count).
+
+    Columns hold one value a row; of a ranking, one a group that counts, in the order of the groups' first rows.
+    """
 
     name: str
     direction: Direction
-    task: Task
+    task: Task | None
+    """None: any."""
     needs: Needs
     columns: Callable[[Sample], Iterator[FloatArray]]
     value: Callable[[FloatArray], FloatArray]
     """From (columns, …) sums or means to (…) values: scale-free in the sums."""
     per_class: bool = False
     """Meaningless when a class is nearly absent."""
+    counts: Callable[[Ranked], BoolArray] | None = None
+    """Ranking: which groups count; every order of the others' rows is worth the same."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +99,26 @@ class WeightMetric:
 
 
 Metric = SumMetric | WeightMetric
+
+
+def units(metric: Metric, sample: Sample) -> int:
+    """What an interval rests on and resampling draws: rows, or the groups of a ranking that count."""
+    if isinstance(metric, SumMetric) and metric.counts is not None:
+        return int(metric.counts(sample.ranked).sum())
+    return int(sample.y.shape[0])
+
+
+def mean_over_groups(
+    values: Values, cut: int | None, counts: Callable[[Ranked], BoolArray]
+) -> Callable[[Sample], Iterator[FloatArray]]:
+    """Columns of a metric that is a mean over the groups that count."""
+
+    def columns(sample: Sample) -> Iterator[FloatArray]:
+        kept = counts(sample.ranked)
+        yield np.ones(int(kept.sum()))
+        yield values(sample.ranked, cut)[kept]
+
+    return columns
 
 
 # --- columns and values of the sum metrics -------------------------------------------------------------------------

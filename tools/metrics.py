@@ -1,14 +1,18 @@
 """What do the metric names mean, and which way is better?
 
-The names are scikit-learn's; `tools.metric_values` has the arithmetic. A name may carry a parameter behind `@`: `recall@0.01` and
-`precision@0.01` at an alert budget of one row in a hundred, `mean_pinball_loss@0.9` of a model of the 0.9 quantile.
+The names are scikit-learn's; `tools.metric_values` has the arithmetic, `tools.ranked` that of rankings. A name may carry a
+parameter behind `@`: `recall@0.01` and `precision@0.01` at an alert budget of one row in a hundred, `mean_pinball_loss@0.9` of a
+model of the 0.9 quantile. A whole number from 1 is a place in a ranking: `ndcg@10`, `precision@10`, `recall@1` look at the first
+rows of each group; a share of the rows is always less than 1 (all of them could not be told from the first row).
+`FILE.py:FUNCTION` is a user's own (`tools.own_metrics`).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
+from tools import ranked
 from tools.contracts.profile import Task
 from tools.contracts.request import Direction
 from tools.errors import BadInput
@@ -33,6 +37,7 @@ from tools.metric_values import (
     log_loss,
     matthews,
     mean,
+    mean_over_groups,
     median_absolute_error,
     minus_error,
     over_classes,
@@ -46,7 +51,9 @@ from tools.metric_values import (
     roc_auc_influence,
     spread,
     squared,
+    units,
 )
+from tools.own_metrics import is_own, own_metric
 
 __all__ = [
     "METRICS",
@@ -60,6 +67,9 @@ __all__ = [
     "find_metric",
     "in_our_terms",
     "measure",
+    "metric_named",
+    "noun",
+    "units",
 ]
 
 
@@ -84,6 +94,28 @@ def _values(
 def _root_mean(sums: FloatArray) -> FloatArray:
     return np.sqrt(mean(sums))
 
+
+def _ranking(
+    name: str, values: ranked.Values, cut: int | None, counts: Callable[[ranked.Ranked], ranked.BoolArray]
+) -> Metric:
+    columns = mean_over_groups(values, cut, counts)
+    return SumMetric(name, "higher", "ranking", "values", columns, mean, counts=counts)
+
+
+def _differs(rows: ranked.Ranked) -> ranked.BoolArray:
+    return rows.differs
+
+
+def _mixed(rows: ranked.Ranked) -> ranked.BoolArray:
+    return rows.mixed
+
+
+_RANKINGS: Final[Mapping[str, tuple[ranked.Values, Callable[[ranked.Ranked], ranked.BoolArray]]]] = {
+    "ndcg": (ranked.ndcg, _differs),
+    "mean_average_precision": (ranked.average_precision, _mixed),
+    "mean_reciprocal_rank": (ranked.reciprocal_rank, _mixed),
+}
+"""Of the whole group, or of its first rows with a place behind `@`."""
 
 _ALL: Final[tuple[Metric, ...]] = (
     _labels("accuracy", mean, correct, per_class=False),
@@ -127,6 +159,7 @@ _ALL: Final[tuple[Metric, ...]] = (
     _values("mean_absolute_percentage_error", percentage),
     _values("r2", spread, r2, "higher"),
     WeightMetric("median_absolute_error", "lower", "regression", "values", median_absolute_error, minus_error),
+    *(_ranking(name, values, None, counts) for name, (values, counts) in _RANKINGS.items()),
 )
 
 
@@ -138,6 +171,18 @@ def _parameterised(name: str, value: float) -> Metric:
         name, "higher", "classification", "probabilities", over_classes(budget), rank_score, per_class=True
     )
 
+
+def _at_place(base: str, cut: int) -> Metric:
+    name = f"{base}@{cut}"
+    if base in _RANKINGS:
+        values, counts = _RANKINGS[base]
+        return _ranking(name, values, cut, counts)
+    values = ranked.precision_at if base == "precision" else ranked.recall_at
+    return _ranking(name, values, cut, lambda rows: rows.longer_than(cut))
+
+
+PLACES: Final = frozenset({*_RANKINGS, "precision", "recall"})
+"""Metrics of a ranking that take a whole number behind `@`: how many of a group's first rows they look at."""
 
 PARAMETERS: Final[Mapping[str, str]] = {
     "recall": "share of the rows that are flagged",
@@ -157,7 +202,9 @@ class _Metrics(Mapping[str, Metric]):
         base, at, given = name.partition("@")
         if not at:
             return self._plain[name]
-        value = _share_of(given)
+        place, value = _place_of(given), _share_of(given)
+        if base in PLACES and place is not None and given == str(place):
+            return _at_place(base, place)
         if base not in PARAMETERS or value is None or given != f"{value:g}":
             raise KeyError(name)
         return _parameterised(name, value)
@@ -178,6 +225,12 @@ def _share_of(given: str) -> float | None:
     return value if 0 < value < 1 else None
 
 
+def _place_of(given: str) -> int | None:
+    """`10` or `10.0`; None where it is no whole number from 1."""
+    whole = given.removesuffix(".0")
+    return int(whole) if whole.isascii() and whole.isdigit() and len(whole) < 10 and int(whole) >= 1 else None
+
+
 METRICS: Final[Mapping[str, Metric]] = _Metrics(_ALL)
 """Canonical name to metric."""
 
@@ -192,6 +245,8 @@ ALIASES: Final[Mapping[str, str]] = {
     "auc": "roc_auc",
     "mcc": "matthews_corrcoef",
     "pinball": "mean_pinball_loss",
+    "map": "mean_average_precision",
+    "mrr": "mean_reciprocal_rank",
     "ece": "expected_calibration_error",
     "cost": "mean_cost",
 }
@@ -208,11 +263,23 @@ def about_one_class(metric: Metric) -> bool:
     return metric.name.partition("@")[0] in TWO_CLASS
 
 
+def metric_named(name: str, direction: Direction) -> Metric:
+    """The metric of a criterion, by its canonical name; the direction makes a user's own metric whole.
+
+    Raises:
+        KeyError: No such metric.
+    """
+    return own_metric(name, direction) if is_own(name) else METRICS[name]
+
+
 def _canonical(name: str) -> str | None:
     base, at, given = name.partition("@")
     if at:
         bare = base.removeprefix("neg_")
-        value, known = _share_of(given), ALIASES.get(bare, bare)
+        place, value, known = _place_of(given), _share_of(given), ALIASES.get(bare, bare)
+        if place is not None:
+            known = ALIASES.get(base, base).removesuffix("_score")
+            return f"{known}@{place}" if known in PLACES else None
         return None if value is None or known not in PARAMETERS else f"{known}@{value:g}"
     bare = name.removeprefix("neg_")
     negated = bare != name
@@ -224,30 +291,41 @@ def _canonical(name: str) -> str | None:
     return None
 
 
+def _choices(task: Task | None) -> str:
+    """The metrics of a task, or all of them, and what may stand behind an `@`."""
+    names = sorted(metric.name for metric in _ALL if task is None or metric.task == task)
+    if task != "ranking":
+        own = [base for base in PARAMETERS if task is None or (task == "regression") == (base == "mean_pinball_loss")]
+        names += [f"{base}@NUMBER ({PARAMETERS[base]}, between 0 and 1)" for base in own]
+    if task in (None, "ranking"):
+        names.append(f"{', '.join(f'{base}@10' for base in sorted(PLACES))} (a ranking's first rows, any whole number)")
+    return ", ".join(names)
+
+
 def find_metric(name: str, task: Task | None = None, direction: Direction | None = None) -> Metric:
     """The metric behind a name, an alias or a scorer's name.
 
     Args:
-        name: As in scikit-learn; `neg_log_loss` is log_loss, whose values are shown positive and lower is better.
+        name: As in scikit-learn; `neg_log_loss` is log_loss, whose values are shown positive and lower is better. Or
+            `FILE.py:FUNCTION`, for which the direction must be given.
         task: Where given, the metric must be for it.
         direction: Where given, must not contradict the metric's own (for a `neg_` name, `higher` is the name's own).
 
     Raises:
         BadInput: Unknown name (lists the known ones), another task's metric, or a contradicting direction.
     """
+    if is_own(name):
+        return own_metric(name, direction)
     canonical = _canonical(name)
     if canonical is None:
-        known = ", ".join(sorted(m.name for m in _ALL if task is None or m.task == task))
-        more = ", ".join(f"{base}@NUMBER ({meaning}, between 0 and 1)" for base, meaning in PARAMETERS.items())
-        raise BadInput(f"unknown metric {name!r}", thing="metric", value=name, remedy=f"use one of: {known}; {more}")
+        raise BadInput(f"unknown metric {name!r}", thing="metric", value=name, remedy=f"use one of: {_choices(task)}")
     metric = METRICS[canonical]
     if task is not None and metric.task != task:
-        known = ", ".join(sorted(m.name for m in _ALL if m.task == task))
         raise BadInput(
             f"metric {name!r} is for {metric.task}, the model is for {task}",
             thing="metric",
             value=name,
-            remedy=f"use one of: {known}",
+            remedy=f"use one of: {_choices(task)}",
         )
     own: Direction = "higher" if name.startswith("neg_") else metric.direction
     if direction is not None and direction not in (own, metric.direction):
@@ -269,8 +347,13 @@ def in_our_terms(name: str, value: float) -> tuple[str, float]:
     return find_metric(name).name, -value if name.startswith("neg_") else value
 
 
+def noun(metric: Metric) -> Literal["rows", "groups"]:
+    """What its `n` counts."""
+    return "groups" if metric.task == "ranking" else "rows"
+
+
 def measure(metric: Metric, sample: Sample) -> float:
-    """The metric's value on all rows, equal weights; NaN where undefined."""
+    """The metric's value on all rows (of a ranking: all groups that count), equal weights; NaN where undefined."""
     if isinstance(metric, SumMetric):
         sums = np.array([column.sum() for column in metric.columns(sample)])
         return float(metric.value(sums))

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from tools.contracts.profile import Task
 from tools.errors import BadInput
-from tools.metric_values import FloatArray, Needs, Sample
+from tools.metric_values import FloatArray, IntArray, Metric, Needs, Sample, units
+from tools.own_metrics import OWN
 
 AnyArray = npt.NDArray[Any]
 MISSING = "(missing)"
@@ -62,8 +63,13 @@ class PairedRows:
         candidate_proba: (n, k) the candidate's.
         classes: Label texts; empty for regression.
         slices: Slice column to (n,) texts.
+        query: Ranking: (n,) code of each row's group, ascending with the groups' first rows; -1 where a row has none.
         features: Feature to (n,) values, for the search of groups nobody declared; empty where there is none.
         unnamed: Features whose values must not be shown.
+        strange: `champion` and `candidate` to the classes that only that model answers, and no label of these rows is.
+        baseline_own: User's own metric to (n,) values of the champion's outputs.
+        candidate_own: The candidate's.
+        unmeasured: Metric to why it could not be measured, as half a sentence.
     """
 
     task: Task
@@ -74,8 +80,13 @@ class PairedRows:
     candidate_proba: FloatArray | None = None
     classes: tuple[str, ...] = ()
     slices: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
+    query: IntArray | None = None
     features: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
     unnamed: frozenset[str] = frozenset()
+    strange: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    baseline_own: Mapping[str, FloatArray] = field(default_factory=dict[str, FloatArray])
+    candidate_own: Mapping[str, FloatArray] = field(default_factory=dict[str, FloatArray])
+    unmeasured: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         lengths = {
@@ -83,7 +94,11 @@ class PairedRows:
             "candidate_prediction": self.candidate_prediction.shape[0],
             **{f"slice {name}": len(column) for name, column in self.slices.items()},
             **{f"feature {name}": len(column) for name, column in self.features.items()},
+            **{f"champion's {name}": len(column) for name, column in self.baseline_own.items()},
+            **{f"candidate's {name}": len(column) for name, column in self.candidate_own.items()},
         }
+        if self.query is not None:
+            lengths["group"] = self.query.shape[0]
         for name, proba in (("baseline_proba", self.baseline_proba), ("candidate_proba", self.candidate_proba)):
             if proba is not None:
                 lengths[name] = proba.shape[0]
@@ -105,6 +120,7 @@ class PairedRows:
         baseline: Mapping[str, Any],
         candidate: Mapping[str, Any],
         slices: Mapping[str, Any] | None = None,
+        group: Any = None,
         features: Mapping[str, Any] | None = None,
         unnamed: Iterable[str] = (),
     ) -> "PairedRows":
@@ -113,14 +129,16 @@ class PairedRows:
         Args:
             task: What kind of model.
             y: (n,) labels of any type.
-            baseline: `prediction`, and `proba:<class>` a class where the champion gives them.
+            baseline: `prediction`, `proba:<class>` a class where the champion gives them, `own:<metric>` where measured.
             candidate: The candidate's.
             slices: Column name to (n,) values of any type; nulls become "(missing)".
+            group: Ranking only: (n,) values of any type, equal ones make a group.
             features: Column name to (n,) values; numbers stay numbers, all else becomes text.
             unnamed: Features whose values must not be shown.
 
         Raises:
-            BadInput: No `prediction` column, lengths that differ, or values that are no numbers in a regression.
+            BadInput: No `prediction` column, lengths that differ, a ranking without groups, or values that are no numbers in a
+                regression or a ranking.
         """
         for who, columns in (("champion", baseline), ("candidate", candidate)):
             if "prediction" not in columns:
@@ -131,21 +149,25 @@ class PairedRows:
             "slices": {name: _slice_texts(column) for name, column in (slices or {}).items()},
             "features": {name: _numbers_or_texts(column) for name, column in (features or {}).items()},
             "unnamed": frozenset(unnamed),
+            "baseline_own": _own(baseline),
+            "candidate_own": _own(candidate),
         }
-        if task == "regression":
+        if task == "ranking" and group is None:
+            raise BadInput("a ranking's rows need groups", thing="data.group", remedy="name their column in data.group")
+        if task != "classification":
             return cls(
                 task=task,
-                y=_numbers(y, "label"),
+                y=_numbers(y, "label" if task == "regression" else "relevance"),
                 baseline_prediction=_numbers(baseline["prediction"], "champion's prediction"),
                 candidate_prediction=_numbers(candidate["prediction"], "candidate's prediction"),
+                query=query_codes(group) if task == "ranking" else None,
                 **more,
             )
         texts = [_texts(y), _texts(baseline["prediction"]), _texts(candidate["prediction"])]
-        named = {label_text(name[len(PROBA) :]) for scores in (baseline, candidate) for name in _proba_names(scores)}
-        classes = tuple(
-            sorted({text for column in texts for text in set(column.tolist())} | named - {""}, key=_by_value)
-        )
-        classes = tuple(name for name in classes if name)
+        labels, theirs, ours = (set(column.tolist()) - {""} for column in texts)
+        theirs |= {label_text(name[len(PROBA) :]) for name in _proba_names(baseline)}
+        ours |= {label_text(name[len(PROBA) :]) for name in _proba_names(candidate)}
+        classes = tuple(sorted((labels | theirs | ours) - {""}, key=_by_value))
         codes = {name: float(code) for code, name in enumerate(classes)} | {"": float("nan")}
         coded = [np.array([codes[text] for text in column.tolist()], dtype=np.float64) for column in texts]
         return cls(
@@ -156,6 +178,10 @@ class PairedRows:
             baseline_proba=_proba(baseline, classes, coded[0].shape[0]),
             candidate_proba=_proba(candidate, classes, coded[0].shape[0]),
             classes=classes,
+            strange={
+                "champion": tuple(sorted(theirs - labels - ours, key=_by_value)),
+                "candidate": tuple(sorted(ours - labels - theirs, key=_by_value)),
+            },
             **more,
         )
 
@@ -173,7 +199,17 @@ class PairedRows:
             proba=self.candidate_proba if mine else self.baseline_proba,
             classes=len(self.classes),
             positive=positive,
+            own=self.candidate_own if mine else self.baseline_own,
+            query=self.query,
         )
+
+    def counted(self, metric: Metric) -> tuple[int, int]:
+        """(what the metric is a mean over and is resampled by, what is left out): rows, or a ranking's groups."""
+        if self.query is None:
+            return self.n, 0
+        sample = self.sample("baseline", None)
+        count = units(metric, sample)
+        return count, sample.ranked.groups - count
 
     def positive_code(self, positive_label: str | None) -> int | None:
         """Code of the positive class: the label given, else "1" of two classes; None where there is none."""
@@ -218,6 +254,12 @@ class PairedRows:
         labels = int((~np.isfinite(self.y)).sum())
         if labels:
             return f"{labels} of {self.n} labels are missing"
+        if self.query is not None:
+            below, lone = int((self.y < 0).sum()), int((self.query < 0).sum())
+            if below:
+                return f"{below} of {self.n} relevances are below 0"
+            if lone:
+                return f"{lone} of {self.n} rows belong to no group"
         for which in models:
             name = "champion" if which == "baseline" else which
             side = self.sample(which, None)
@@ -232,8 +274,22 @@ class PairedRows:
                     return f"the {name}'s probabilities are missing or outside 0 to 1 in {broken} of {self.n} rows"
         return None
 
+    def missing_own(self, name: str, models: tuple[str, ...]) -> str | None:
+        """What is missing of a user's own metric, as half a sentence; None where all is there."""
+        for which in models:
+            who = "champion" if which == "baseline" else which
+            values = self.sample(which, None).own.get(name)
+            if values is None:
+                return f"it was not measured on the {who}'s predictions"
+            absent = int((~np.isfinite(values)).sum())
+            if absent:
+                return f"{absent} of its {self.n} values for the {who} are missing or not finite"
+        return None
+
     def parts(self, column: str, min_rows: int, most: int) -> Iterator[tuple[str, "PairedRows"]]:
         """(value, its rows) for the values of a slice column with at least `min_rows`, largest first, at most `most`.
+
+        Where the rows of a ranking's group have several values, those of one value are that slice's part of the group.
 
         Raises:
             BadInput: No such slice column.
@@ -263,11 +319,27 @@ class PairedRows:
             baseline_proba=cut(self.baseline_proba),
             candidate_proba=cut(self.candidate_proba),
             classes=self.classes,
+            baseline_own={name: column[rows] for name, column in self.baseline_own.items()},
+            candidate_own={name: column[rows] for name, column in self.candidate_own.items()},
+            unmeasured=self.unmeasured,
+            query=None if self.query is None else self.query[rows],
         )
 
     @cached_property
     def _codes(self) -> dict[str, int]:
         return {name: code for code, name in enumerate(self.classes)}
+
+
+def query_codes(values: Any) -> IntArray:
+    """(n,) 0, 1, … in the order in which the values first come; -1 for a null."""
+    column = np.asarray(values)
+    texts = column if column.dtype.kind in "iu" else _texts(column).astype(str)
+    distinct, first, where = np.unique(texts, return_index=True, return_inverse=True)
+    absent = np.array([value == "" for value in distinct.tolist()], dtype=np.bool_)
+    codes = np.empty(distinct.shape[0], dtype=np.int64)
+    codes[np.argsort(np.where(absent, column.shape[0], first))] = np.arange(distinct.shape[0])
+    codes[absent] = -1
+    return codes[where]
 
 
 def _by_value(text: str) -> tuple[int, float, str]:
@@ -298,6 +370,10 @@ def _numbers(values: Any, what: str) -> FloatArray:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise BadInput(f"the {what} is not a number everywhere: {error}", thing=what) from error
+
+
+def _own(columns: Mapping[str, Any]) -> dict[str, FloatArray]:
+    return {name[len(OWN) :]: _numbers(columns[name], f"column {name}") for name in columns if name.startswith(OWN)}
 
 
 def _proba_names(columns: Mapping[str, Any]) -> list[str]:

@@ -16,7 +16,7 @@ that was 0 before, the one with the least squares.
 from datetime import UTC, datetime
 from itertools import pairwise
 from math import hypot, sqrt
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from pydantic import model_validator
@@ -26,6 +26,7 @@ from tools.contracts.base import Contract, UtcDatetime
 from tools.contracts.comparison import Criteria
 from tools.contracts.evidence import Outcome, Signal
 from tools.contracts.request import Direction
+from tools.metrics import metric_named, noun
 from tools.scored_rows import ScoredRows
 from tools.value_interval import ValueInterval, value_interval
 
@@ -55,7 +56,9 @@ class PerformanceEvidence(Contract):
     since: UtcDatetime | None = None
     """Start of the first block from which the loss stays."""
     n: int
-    """Recent rows with a mature label that the champion was not trained on."""
+    """Recent rows with a mature label that the champion was not trained on; of a ranking, groups of them that count."""
+    counted: Literal["rows", "groups"] = "rows"
+    """What `n` and `baseline_n` count."""
     left_out: int = 0
     """Recent labelled rows that it was trained on: they say nothing."""
 
@@ -101,7 +104,7 @@ def performance_evidence(
     now = value_interval(rows=recent, criteria=criteria)
     if now is None:
         return None
-    error, degrees = _baseline_error(now, recent.n, baseline_n, baseline_rows, criteria)
+    error, degrees = _baseline_error(now, recent.counted(criteria), baseline_n, baseline_rows, criteria)
     se = hypot(now.se, error)
     loss = loss_of(criteria.primary.direction, baseline, now.value)
     reach = float(stats.t.ppf((1 + criteria.confidence) / 2, degrees)) * se  # pyright: ignore
@@ -116,7 +119,8 @@ def performance_evidence(
         loss_high=loss + reach,
         p_value=p_value,
         since=_since(recent, criteria, baseline),
-        n=recent.n,
+        n=recent.counted(criteria),
+        counted=noun(metric_named(criteria.primary.metric, criteria.primary.direction)),
         left_out=left_out,
     )
 
@@ -135,7 +139,8 @@ def performance_signal(evidence: PerformanceEvidence, max_loss: float, checks_a_
             n_reference=evidence.baseline_n,
             unit=evidence.metric,
             statement=(
-                f"{evidence.metric}: {evidence.n:,} recent rows have a mature label{trained}, too few to measure its loss."
+                f"{evidence.metric}: {evidence.n:,} recent {evidence.counted} have a mature label{trained}, too few to measure "
+                "its loss."
             ),
         )
     outcome: Outcome = "could_not_tell"
@@ -144,6 +149,8 @@ def performance_signal(evidence: PerformanceEvidence, max_loss: float, checks_a_
     elif high < max_loss:
         outcome = "ok"
     said = {"bad": "has lost", "ok": "holds", "could_not_tell": "may have lost, could not tell"}[outcome]
+    grouped = evidence.counted == "groups" and evidence.baseline_n is not None
+    then = f" on {evidence.baseline_n:,} groups" if grouped else ""
     since = evidence.since if outcome == "bad" else None
     dated = f", since {since:%Y-%m-%d}" if since is not None else ""
     return Signal(
@@ -161,8 +168,8 @@ def performance_signal(evidence: PerformanceEvidence, max_loss: float, checks_a_
         since=since,
         unit=evidence.metric,
         statement=(
-            f"{evidence.metric} {said}: {evidence.recent:.4g} on {evidence.n:,} recent rows{trained}, "
-            f"{evidence.baseline:.4g} at registration, a loss of {loss:.4g} ({low:.4g} to {high:.4g}; accepted below "
+            f"{evidence.metric} {said}: {evidence.recent:.4g} on {evidence.n:,} recent {evidence.counted}{trained}, "
+            f"{evidence.baseline:.4g} at registration{then}, a loss of {loss:.4g} ({low:.4g} to {high:.4g}; accepted below "
             f"{max_loss:g}; p {p_value:.2g}, asked for below {ALPHA / checks_a_year:.2g}){dated}."
         ),
     )
@@ -178,19 +185,22 @@ def _baseline_error(
     if rows is None or then is None:
         return now.se * sqrt(n / baseline_n), now.degrees
     # The value was recorded on all rows of the holdout; a sample of them errs by more than it did.
-    return then.se * sqrt(min(1.0, rows.n / baseline_n)), min(now.degrees, then.degrees)
+    return then.se * sqrt(min(1.0, rows.counted(criteria) / baseline_n)), min(now.degrees, then.degrees)
 
 
 def _since(recent: ScoredRows, criteria: Criteria, baseline: float) -> datetime | None:
-    blocks = min(DATED_BLOCKS, recent.n // MIN_DATED)
+    units = recent.units
+    count = int(units.max()) + 1 if recent.n else 0
+    blocks = min(DATED_BLOCKS, count // MIN_DATED)
     if blocks < 2:
         return None
-    edges = np.linspace(0, recent.n, blocks + 1).astype(int)
-    values = [recent.at(slice(a, b)).value(criteria) for a, b in pairwise(edges.tolist())]
+    edges = np.linspace(0, count, blocks + 1).astype(int)
+    values = [recent.at((units >= a) & (units < b)).value(criteria) for a, b in pairwise(edges.tolist())]
     losses = np.array([loss_of(criteria.primary.direction, baseline, value) for value in values])
     if not np.isfinite(losses).all():
         return None
     gains = [(blocks - k) * max(float(losses[k:].mean()), 0.0) ** 2 for k in range(blocks)]
     if max(gains) <= 0:
         return None
-    return datetime.fromtimestamp(float(recent.time[edges[int(np.argmax(gains))]]), UTC)
+    first = edges[int(np.argmax(gains))]
+    return datetime.fromtimestamp(float(recent.time[units == first].min()), UTC)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from tools.contracts.comparison import Look
 from tools.contracts.decision import PolicyResult, Rationale
 from tools.contracts.evidence import DatasetRef, Effort, EvidenceItem
+from tools.contracts.measuring import MetricJob, MetricResult, TimingJob, TimingResult
 from tools.contracts.peers import (
     DeploymentReply,
     DeploymentRequest,
@@ -18,7 +19,7 @@ from tools.contracts.peers import (
     EvaluationReply,
     EvaluationRequest,
 )
-from tools.contracts.profile import DataSpec
+from tools.contracts.profile import DataSpec, PredictionTable
 from tools.contracts.profiling import DataProfile, Overlap, RuleCount, SchemaRule, WindowSummary
 from tools.contracts.run import ChampionEvent, EffectRecord, Lease, Review, RunRecord
 from tools.contracts.training import (
@@ -157,7 +158,8 @@ class DataSource(Protocol):
         """Rows in [start, end) by event time whose non-null label was mature at `known_by`, in time order.
 
         Columns written: event time, key columns, features, `extra_columns`, target, and `__row_hash` (text).
-        With `limit`, an evenly spread, deterministic sample. A missing feature column raises `BadInput`.
+        Of a ranking also the group. With `limit`, an evenly spread, deterministic sample; where `spec.group` is given, of whole
+        groups (one that alone exceeds the limit is cut). A missing feature column raises `BadInput`.
         """
         ...
 
@@ -172,7 +174,7 @@ class DataSource(Protocol):
         known_by: datetime | None = None,
         extra_columns: Sequence[str] = (),
     ) -> DatasetRef:
-        """All rows in [start, end), labelled or not, at most `limit`, spread evenly.
+        """All rows in [start, end), labelled or not, at most `limit`, spread evenly; of a ranking, whole groups.
 
         Writes whichever of the declared columns exist: a vanished column is the validator's to find. With `known_by` also
         `__mature` (boolean): whether the row has a label that was final then.
@@ -195,6 +197,14 @@ class DataSource(Protocol):
         """Rows in [start, end) that break each rule, in the order of the rules, counted over all of them by queries.
 
         A rule that cannot be counted says why; it never raises for that.
+        """
+        ...
+
+    def write_predictions(self, spec: DataSpec, table: PredictionTable, versions: Sequence[str], path: Path) -> int:
+        """The predictions of these versions, as they stand in the table; returns how many.
+
+        Columns written: `__row_hash` (of `spec.key`, as `write_labelled` writes it), `__version` (text), `prediction`, and
+        `proba:<class>` where there are. NaN is null. A missing column raises `BadInput`.
         """
         ...
 
@@ -230,6 +240,14 @@ class Scorer(Protocol):
 
     def digest(self, model_uri: str) -> str | None:
         """sha256 over the model's files; None where they cannot be fetched."""
+        ...
+
+    def measure(self, job: MetricJob) -> MetricResult:
+        """A user's own metric on a model's scored rows."""
+        ...
+
+    def time(self, job: TimingJob) -> TimingResult:
+        """Single-row predictions of two models, timed in turn. Callers see to it that nothing else of ours runs."""
         ...
 
 

@@ -106,9 +106,9 @@ def wilson(count: int, n: int) -> tuple[float, float]:
 
 
 def error_over_time(rows: PairedRows, seconds: FloatArray) -> ErrorOverTime | None:
-    """Mean error a stretch; both models on the same rows of it. None where no row is dated."""
+    """Mean error a stretch; both models on the same rows of it. None where no row is dated, and for a ranking."""
     dated = np.isfinite(seconds)
-    if not dated.any():
+    if rows.task == "ranking" or not dated.any():
         return None
     first, last = float(seconds[dated].min()), float(seconds[dated].max())
     most = min(MAX_STRETCHES, max(4, int(dated.sum()) // ROWS_A_STRETCH))

@@ -65,7 +65,7 @@ def page(sheet: Sheet) -> str:
         _first(sheet),
         section(
             "Metrics",
-            "" if result is None else parts.metrics(result),
+            "" if result is None else parts.metrics(result, sheet.counted),
             "Dot: the change on the same rows, positive when the candidate is better. Thick line: its interval. Dashed: no "
             "change. Solid line: where the verdict turns; the shaded side is good enough.",
         ),
@@ -190,9 +190,13 @@ def _next(sheet: Sheet) -> str:
         said.append(stays)
     primary = None if sheet.comparison is None else sheet.comparison.primary
     reasons = " ".join(reason.sentence for reason in (sheet.policy.reasons if sheet.policy else ()))
-    if primary is not None and primary.rows_needed is not None and f"{primary.rows_needed:,} rows" not in reasons:
+    if (
+        primary is not None
+        and primary.rows_needed is not None
+        and f"{primary.rows_needed:,} {sheet.counted}" not in reasons
+    ):
         by = "" if primary.tells_by is None else f", there by {primary.tells_by:%Y-%m-%d} at the current rate"
-        said.append(f"About {primary.rows_needed:,} rows would tell about {primary.criterion.metric}{by}.")
+        said.append(f"About {primary.rows_needed:,} {sheet.counted} would tell about {primary.criterion.metric}{by}.")
     return "".join(f"<p>{safe(one)}</p>" for one in said) + "".join(f"<pre>{safe(one)}</pre>" for one in typed)
 
 
@@ -201,7 +205,9 @@ def _slices(sheet: Sheet) -> str:
     if result is None or (not worst_first(result) and result.groups_searched is None):
         return ""
     return section(
-        "Slices, worst first", parts.slices(result), "On one scale, the primary metric within each group of rows."
+        "Slices, worst first",
+        parts.slices(result, sheet.counted),
+        "On one scale, the primary metric within each group of rows.",
     )
 
 

@@ -40,6 +40,8 @@ class Sheet:
     made_at: datetime
     tracking_run_id: str
     profile_digest: str
+    counted: str = "rows"
+    """What a metric's `n` counts: `rows`, or `groups` of a ranking."""
     champion: str | None = None
     candidate: str | None = None
     decision: str | None = None
@@ -104,12 +106,12 @@ def both(draw: Iterable[tuple[float, float, str, str]]) -> str:
 # --- metrics and slices --------------------------------------------------------------------------------------------
 
 
-def metrics(result: ComparisonResult) -> str:
+def metrics(result: ComparisonResult, counted: str) -> str:
     """Primary and guardrails, each on its own scale."""
-    return "".join(_metric(item, None) for item in whole(result))
+    return "".join(_metric(item, None, counted) for item in whole(result))
 
 
-def slices(result: ComparisonResult) -> str:
+def slices(result: ComparisonResult, counted: str) -> str:
     """Declared and found slices on one scale, worst first; how many were searched."""
     items = worst_first(result)
     shown, searched = items[:MOST_SLICES], result.groups_searched
@@ -122,7 +124,7 @@ def slices(result: ComparisonResult) -> str:
             f"<p>{searched:,} groups that nobody declared were searched for harm: "
             f"{found if found else 'none'} {'is' if found <= 1 else 'are'} surely worse off.</p>"
         )
-    return "".join(_metric(item, scale) for item in shown) + tail
+    return "".join(_metric(item, scale, counted) for item in shown) + tail
 
 
 _ROLES: Final = {
@@ -133,7 +135,7 @@ _ROLES: Final = {
 }
 
 
-def _metric(item: MetricComparison, scale: tuple[float, float] | None) -> str:
+def _metric(item: MetricComparison, scale: tuple[float, float] | None, counted: str) -> str:
     rule = item.criterion
     if item.change is None or item.low is None or item.high is None:
         drawn, change = f'<p class="said">{safe(item.statement)}</p>', "–"
@@ -146,12 +148,12 @@ def _metric(item: MetricComparison, scale: tuple[float, float] | None) -> str:
     more = ""
     if item.rows_needed is not None:
         by = "" if item.tells_by is None else f", there by {item.tells_by:%Y-%m-%d} at this rate"
-        more = f'<p class="said">About {item.rows_needed:,} rows would tell{by}.</p>'
+        more = f'<p class="said">About {item.rows_needed:,} {counted} would tell{by}.</p>'
     direction = "higher is better" if rule.direction == "higher" else "lower is better"
     return (
         f'<div class="metric"><div><b title="{safe(rule.about)}">{safe(plots.shortened(rule.about, 160))}</b><br>'
         f"<small>{_ROLES[rule.role]}, {direction}, "
-        f"{item.n:,} rows</small><br>{badge(VERDICT_WORDS[item.verdict], item.verdict)}</div>"
+        f"{item.n:,} {counted}</small><br>{badge(VERDICT_WORDS[item.verdict], item.verdict)}</div>"
         f'<div class="drawn">{drawn}</div>'
         f'<div class="numbers">{values}<span>change {safe(change)}</span><span>{safe(plots.bar_words(rule))}</span>'
         f"{more}</div></div>"

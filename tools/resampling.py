@@ -12,6 +12,8 @@ The method, fixed and deterministic so that a recorded decision replays:
   the bootstrap's standard deviation; `WEIGHT_RESAMPLES` resamples.
 - Interval for roc_auc: change ± Student's t (blocks - 1) × the standard error from block sums of DeLong's components, which
   is DeLong's own test where rows are independent.
+- Of a ranking everything said of rows holds for the groups that count, in the order of their first rows: a block is a run of
+  consecutive groups, and no group is ever cut.
 - Where both models give the same output in all but a few stretches, resampling sees too few differences to know their
   spread: the interval is then stretched to reach no change.
 """
@@ -23,7 +25,7 @@ from typing import Final
 import numpy as np
 from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
-from tools.metrics import FloatArray, IntArray, Metric, Sample, SumMetric, WeightMetric, measure
+from tools.metrics import FloatArray, IntArray, Metric, Sample, SumMetric, WeightMetric, measure, units
 
 RESAMPLES: Final = 2000
 WEIGHT_RESAMPLES: Final = 400
@@ -39,6 +41,8 @@ MAX_BLOCKS: Final = 4000
 LENGTHEN: Final = 1.5
 """Politis-White's length is best for a variance; the tails of an interval want longer blocks."""
 WIDEST: Final = 1.5
+ROUNDING: Final = 1e-12
+"""Two sums of the same terms may be that far apart."""
 _GATHER: Final = 2_000_000
 """Block sums held at once while resampling; bounds memory whatever n is."""
 
@@ -102,7 +106,7 @@ def paired_change(
     tail = (1 - confidence) / 2
     tails = (tail if low_tail is None else low_tail, tail)
     low, high, se, length = _spread(metric, pair, worth, change, tails)
-    n = baseline.y.shape[0]
+    n = units(metric, baseline)
     if _stretches_that_differ(metric, baseline, candidate, length) < FEW_STRETCHES:
         low, high = min(low, 0.0), max(high, 0.0)
     return Change(*worth, change, low, high, se, length, _block_count(n, length))
@@ -188,8 +192,13 @@ def _block_count(n: int, length: int) -> int:
 
 
 def _stretches_that_differ(metric: Metric, baseline: Sample, candidate: Sample, length: int) -> int:
-    """Blocks holding a row where the two models' outputs, as the metric sees them, differ."""
-    if metric.needs == "probabilities" and baseline.proba is not None and candidate.proba is not None:
+    """Blocks holding a row where the two models' outputs, as the metric sees them, differ; or a group of another value."""
+    if metric.needs == "own":
+        differs = baseline.own[metric.name] != candidate.own[metric.name]
+    elif isinstance(metric, SumMetric) and metric.counts is not None:
+        sides = zip(metric.columns(baseline), metric.columns(candidate), strict=True)
+        differs = np.any([np.abs(before - after) > ROUNDING for before, after in sides], axis=0)
+    elif metric.needs == "probabilities" and baseline.proba is not None and candidate.proba is not None:
         differs = (baseline.proba != candidate.proba).any(axis=1)
     else:
         differs = baseline.prediction != candidate.prediction
@@ -228,7 +237,7 @@ def _sum_spread(
     metric: SumMetric, pair: _Pair, change: float, tails: tuple[float, float]
 ) -> tuple[float, float, float, int]:
     """(low, high, standard error, block length) by bootstrap-t on the sums of each block."""
-    n = pair.baseline.y.shape[0]
+    n = units(metric, pair.baseline)
     moments = np.array([(column.mean(), np.sqrt(np.mean(column**2))) for column in _pair_columns(metric, pair)])
     means, scales = moments[:, 0], moments[:, 1]
     half = means.shape[0] // 2

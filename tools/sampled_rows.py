@@ -29,7 +29,7 @@ class SampledRows:
     features: Mapping[str, FloatArray]
     categorical: frozenset[str]
     labels: FloatArray
-    """Numbers of a regression; codes of the classes otherwise."""
+    """Numbers of a regression or a ranking; codes of the classes otherwise."""
     task: Task
 
     @classmethod
@@ -40,8 +40,8 @@ class SampledRows:
         known = frame[frame[target].notna()].sort_values(event_time, kind="stable").tail(newest)
         there = [name for name in features if name in known.columns]
         coded = {name: numbers(known[name]) for name in there}
-        labels = numbers(known[target])[0] if task == "regression" else _codes(known[target].map(label_text))
-        if task == "regression":
+        labels = numbers(known[target])[0] if task != "classification" else _codes(known[target].map(label_text))
+        if task != "classification":
             finite = np.isfinite(labels)
             known, labels = known[finite], labels[finite]
             coded = {name: (values[finite], is_code) for name, (values, is_code) in coded.items()}
@@ -55,9 +55,16 @@ class SampledRows:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def graded(self) -> bool:
+        """Whether the labels are a ranking's few grades: classes in an order."""
+        return self.task == "ranking" and len(np.unique(self.labels)) <= MOST_CLASSES
+
     def events(self) -> list[BoolArray]:
-        """The yes-or-no questions that the target answers: one class against the rest, or above a quantile."""
-        if self.task == "regression":
+        """The yes-or-no questions that the target answers: one class against the rest, above a grade, or above a quantile."""
+        if self.graded:
+            found = [self.labels > grade for grade in np.unique(self.labels)[:-1]]
+        elif self.task != "classification":
             found = [self.labels > np.quantile(self.labels, cut) for cut in CUTS] if len(self) else []
         else:
             classes, counts = np.unique(self.labels, return_counts=True)

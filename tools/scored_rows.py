@@ -6,6 +6,7 @@ rows, so parts of them can be compared.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from tools.contracts.comparison import Criteria
 from tools.contracts.profile import Task
 from tools.errors import BadInput
-from tools.metrics import METRICS, FloatArray, Sample, measure
+from tools.metrics import FloatArray, IntArray, Sample, measure, metric_named, units
 from tools.paired_rows import PairedRows
 
 Mask = npt.NDArray[np.bool_]
@@ -46,15 +47,16 @@ class ScoredRows:
         time: FloatArray,
         features: FloatArray | None = None,
         positive_label: str | None = None,
+        group: Any = None,
         costs: Mapping[str, Mapping[str, float]] | None = None,
     ) -> "ScoredRows":
         """From columns as scored: `prediction`, and `proba:<class>` a class where there are. Missing labels are null; rows
-        are in time order.
+        are in time order. Of a ranking, equal values of `group` make a group.
 
         Raises:
-            BadInput: No predictions, values that are no numbers in a regression, or costs of an unknown class.
+            BadInput: No predictions, values that are no numbers in a regression or a ranking, or costs of an unknown class.
         """
-        rows = PairedRows.from_columns(task=task, y=y, baseline=outputs, candidate=outputs)
+        rows = PairedRows.from_columns(task=task, y=y, baseline=outputs, candidate=outputs, group=group)
         sample = rows.sample("candidate", rows.positive_code(positive_label))
         if costs:
             sample = replace(sample, costs=rows.costs(costs))
@@ -64,6 +66,23 @@ class ScoredRows:
     def n(self) -> int:
         """Rows."""
         return int(self.time.shape[0])
+
+    @cached_property
+    def units(self) -> IntArray:
+        """(n,) number of the unit that a row belongs to, from 0 and ascending in time: itself, or its group of a ranking."""
+        if self.sample.query is None:
+            return np.arange(self.n)
+        return np.unique(self.sample.query, return_inverse=True)[1].astype(np.int64)
+
+    def whole(self, rows: Mask) -> Mask:
+        """These rows; of a ranking, those whose whole group is among them."""
+        if self.sample.query is None:
+            return rows
+        return ~np.isin(self.units, self.units[~rows])
+
+    def counted(self, criteria: Criteria) -> int:
+        """What the primary metric is a mean over, of labelled rows: rows, or the groups of a ranking that count."""
+        return units(metric_named(criteria.primary.metric, criteria.primary.direction), self.sample) if self.n else 0
 
     @property
     def labelled(self) -> Mask:
@@ -75,7 +94,13 @@ class ScoredRows:
         s = self.sample
         return ScoredRows(
             self.task,
-            replace(s, y=s.y[rows], prediction=s.prediction[rows], proba=None if s.proba is None else s.proba[rows]),
+            replace(
+                s,
+                y=s.y[rows],
+                prediction=s.prediction[rows],
+                proba=None if s.proba is None else s.proba[rows],
+                query=None if s.query is None else s.query[rows],
+            ),
             self.time[rows],
             None if self.features is None else self.features[rows],
         )
@@ -89,12 +114,15 @@ class ScoredRows:
             features = np.concatenate([self.features, other.features])
         time = np.concatenate([self.time, other.time])
         prediction = np.concatenate([a.prediction, b.prediction])
-        sample = replace(a, y=np.concatenate([a.y, b.y]), prediction=prediction, proba=proba)
+        query = None if a.query is None or b.query is None else np.concatenate([a.query, b.query])
+        sample = replace(a, y=np.concatenate([a.y, b.y]), prediction=prediction, proba=proba, query=query)
         return ScoredRows(self.task, sample, time, features).at(np.argsort(time, kind="stable"))
 
     def unusable(self, criteria: Criteria) -> str | None:
         """Why the outputs do not serve the primary metric, as half a sentence; None where they do."""
-        metric = METRICS[criteria.primary.metric]
+        metric = metric_named(criteria.primary.metric, criteria.primary.direction)
+        if metric.needs == "own":
+            return f"{metric.name} is a function of the user's own, which is called in a comparison only"
         absent = int((~np.isfinite(self.sample.prediction)).sum())
         if absent:
             return f"{absent:,} of {self.n:,} predictions are missing or not finite"
@@ -112,4 +140,4 @@ class ScoredRows:
             return float("nan")
         if not self.labelled.all():
             raise BadInput("a metric was asked for on rows without labels", thing="rows", value=self.n)
-        return float(measure(METRICS[criteria.primary.metric], self.sample))
+        return float(measure(metric_named(criteria.primary.metric, criteria.primary.direction), self.sample))

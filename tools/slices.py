@@ -2,7 +2,8 @@
 
 Declared slices: every value with at least `min_rows` rows (and classes enough) is a guardrail on the primary metric. "All
 slices hold" needs no correction; `regressed` does, since many are looked at: Holm's procedure over all slices on the
-one-sided test of change < -margin.
+one-sided test of change < -margin. A ranking's group belongs to a slice with those of its rows that have its value: with all of
+them where the column is the query's, and as the order among them where it is the item's.
 """
 
 from typing import Final
@@ -12,7 +13,7 @@ import numpy as np
 from tools.contracts.comparison import Criteria, Criterion, MetricComparison
 from tools.paired_rows import PairedRows
 from tools.resampling import Change, t_share
-from tools.verdicts import change_of, verdict, why_not
+from tools.verdicts import change_of, metric_of, verdict, why_not
 
 MAX_SLICES_SHOWN: Final = 50
 MAX_VALUES_A_COLUMN: Final = 200
@@ -35,7 +36,8 @@ def slices(rows: PairedRows, criteria: Criteria) -> list[MetricComparison]:
             if why_not(part, criterion, criteria, models=("baseline", "candidate")) is not None:
                 continue  # too few of a class to be a slice; anything else shows in the primary as well
             change = change_of(part, criterion, criteria)
-            judged.append((verdict(criterion, change, part.n), _share_of_harm(change, criteria.slice_margin)))
+            counted = part.counted(metric_of(criterion))
+            judged.append((verdict(criterion, change, *counted), _share_of_harm(change, criteria.slice_margin)))
     return sorted(_holm(judged, (1 - criteria.confidence) / 2), key=_harm)[:MAX_SLICES_SHOWN]
 
 

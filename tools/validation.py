@@ -143,7 +143,7 @@ def report(checks: tuple[Check, ...]) -> ValidationReport:
 
 
 def _schema(data: DataSpec, columns: Mapping[str, str], signature: ModelSignature | None) -> Iterator[Check]:
-    for name in (*data.features, data.target, data.event_time):
+    for name in (*data.features, data.target, data.event_time, *([] if data.group is None else [data.group])):
         there = name in columns
         yield Check(
             name="schema",

@@ -25,6 +25,8 @@ CONVERSIONS: Final[dict[str, Callable[[float], float]]] = {
 }
 """Changes of unit that shift as well as scale, by how they are undone. They only warn: a summer that follows a winter looks the
 same."""
+MOST_GRADES: Final = 20
+"""Relevances of a ranking with more values than this are compared as numbers, else by the share of each grade."""
 LABEL_SHIFT: Final = 0.25
 """Share of the labels that may move from one class to another: beyond it, and its error, something coded them anew."""
 SIGMAS: Final = 4.0
@@ -67,7 +69,7 @@ def label_change(
         return
     if then.family != now.family:
         yield _another_type(name, then, now, n, where)
-    elif task == "regression":
+    elif task == "regression" or (task == "ranking" and now.distinct > MOST_GRADES):
         yield from _numeric(name, then, now, n, spec, where)
     else:
         before, after = _class_shares(then), _class_shares(now)
@@ -80,7 +82,8 @@ def label_change(
             value=moved,
             threshold=bound,
             n=n,
-            statement=f"{moved:.0%} of the labels in the {where} are of another class than in the champion's training rows"
+            statement=f"{moved:.0%} of the labels in the {where} are of another {'grade' if task == 'ranking' else 'class'} "
+            f"than in the champion's training rows"
             f" (up to {bound:.0%} is accepted).",
         )
 

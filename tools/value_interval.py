@@ -5,7 +5,8 @@ cut into consecutive blocks, the metric is computed with each block left out in 
 
     se² = (b - 1) / b · Σ (value without block i - mean of those)²
 
-gives value ± t(b - 1) · se. Blocks keep neighbours together, so dependence within a block counts.
+gives value ± t(b - 1) · se. Blocks keep neighbours together, so dependence within a block counts. Of a ranking, blocks are made
+of whole groups.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 
 from tools.contracts.comparison import Criteria
-from tools.metrics import METRICS
+from tools.metrics import metric_named
 from tools.scored_rows import ScoredRows
 
 BLOCKS: Final = 30
@@ -41,11 +42,14 @@ def value_interval(*, rows: ScoredRows, criteria: Criteria) -> ValueInterval | N
         rows: Labelled, in time order.
         criteria: Names the metric and the confidence.
     """
-    blocks = min(BLOCKS, rows.n // 10)
-    if blocks < MIN_BLOCKS or METRICS[criteria.primary.metric].task != rows.task or rows.unusable(criteria) is not None:
+    units = rows.units
+    count = int(units.max()) + 1 if rows.n else 0
+    blocks = min(BLOCKS, count // 10)
+    metric = metric_named(criteria.primary.metric, criteria.primary.direction)
+    if blocks < MIN_BLOCKS or metric.task not in (None, rows.task) or rows.unusable(criteria) is not None:
         return None
     value = rows.value(criteria)
-    number = np.arange(rows.n) * blocks // rows.n
+    number = units * blocks // count
     without = np.array([rows.at(number != block).value(criteria) for block in range(blocks)])
     if not np.isfinite(value) or not np.isfinite(without).all():
         return None

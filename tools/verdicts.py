@@ -12,8 +12,9 @@ holds gives the verdict; `d` is the least gain, `m` the margin, changes are posi
     not lose                non_inferior   low >= -m
                             inconclusive   else
 
-`no_data`: fewer than `min_rows` rows; fewer than `min_rows / 5` of a class the metric depends on; a missing prediction
-or probability; an undefined value; a relative change of a zero baseline. The point estimate never decides.
+`no_data`: fewer than `min_rows` rows (of a ranking: groups that count, as every `n` is then); fewer than `min_rows / 5` of a
+class the metric depends on; a missing prediction or probability; an undefined value; a relative change of a zero baseline. The
+point estimate never decides.
 """
 
 from dataclasses import replace
@@ -25,7 +26,7 @@ from tools.contracts.comparison import Criteria, Criterion, MetricComparison, Ve
 from tools.contracts.request import Unit
 from tools.errors import BadInput
 from tools.fairness import gap_metric, group_codes
-from tools.metrics import METRICS, IntArray, Metric, Sample, about_one_class
+from tools.metrics import IntArray, Metric, Sample, about_one_class, metric_named, noun
 from tools.paired_rows import PairedRows
 from tools.resampling import Change, paired_change
 
@@ -53,14 +54,17 @@ def verdict_of(criterion: Criterion, low: float, high: float) -> Verdict:
 def judge(rows: PairedRows, criterion: Criterion, criteria: Criteria) -> MetricComparison:
     """One metric on these rows."""
     reason = why_not(rows, criterion, criteria, models=("baseline", "candidate"))
+    n, left_out = rows.counted(metric_of(criterion))
     if reason is not None:
-        return no_data(criterion, rows.n, f"{criterion.about}: {reason}")
-    return verdict(criterion, change_of(rows, criterion, criteria), rows.n)
+        return no_data(criterion, n, f"{criterion.about}: {reason}")
+    return verdict(criterion, change_of(rows, criterion, criteria), n, left_out)
 
 
 def metric_of(criterion: Criterion) -> Metric:
     """How the criterion's metric is measured."""
-    return METRICS[criterion.metric] if criterion.group is None else gap_metric(criterion.metric)
+    if criterion.group is not None:
+        return gap_metric(criterion.metric)
+    return metric_named(criterion.metric, criterion.direction)
 
 
 def change_of(rows: PairedRows, criterion: Criterion, criteria: Criteria) -> Change:
@@ -75,7 +79,16 @@ def change_of(rows: PairedRows, criterion: Criterion, criteria: Criteria) -> Cha
     )
 
 
-def verdict(criterion: Criterion, change: Change, n: int) -> MetricComparison:
+def verdict(criterion: Criterion, change: Change, n: int, left_out: int = 0, on: str | None = None) -> MetricComparison:
+    """What the change says.
+
+    Args:
+        criterion: What was asked.
+        change: With its interval.
+        n: Rows or groups, or whatever was counted.
+        left_out: Groups of a ranking that do not count.
+        on: What it rests on, in words, where that is not `n` rows; more rows would tell nothing then.
+    """
     if not np.isfinite(change.change):
         reason = (
             "a relative change of a champion's value of 0 does not exist"
@@ -86,7 +99,8 @@ def verdict(criterion: Criterion, change: Change, n: int) -> MetricComparison:
     if not (np.isfinite(change.low) and np.isfinite(change.high)):
         return no_data(criterion, n, f"{criterion.about}: too often undefined when rows are resampled", change)
     verdict = verdict_of(criterion, change.low, change.high)
-    needed = _rows_needed(criterion, change, n) if verdict == "inconclusive" else None
+    needed = _rows_needed(criterion, change, n) if verdict == "inconclusive" and on is None else None
+    rows = "" if on is not None else noun(metric_of(criterion))
     return MetricComparison(
         criterion=criterion,
         verdict=verdict,
@@ -97,7 +111,8 @@ def verdict(criterion: Criterion, change: Change, n: int) -> MetricComparison:
         high=change.high,
         n=n,
         rows_needed=needed,
-        statement=_statement(criterion, verdict, change, n, needed),
+        left_out=left_out,
+        statement=_statement(criterion, verdict, change, on or _counted(criterion, n, left_out), rows, needed),
     )
 
 
@@ -118,9 +133,15 @@ def no_data(criterion: Criterion, n: int, statement: str, change: Change | None 
 def why_not(rows: PairedRows, criterion: Criterion, criteria: Criteria, models: tuple[str, ...]) -> str | None:
     """Why the metric cannot be measured on these rows, as half a sentence."""
     metric = metric_of(criterion)
-    if rows.n < criteria.min_rows:
-        return f"{rows.n} rows, at least {criteria.min_rows} are needed"
-    missing = rows.missing(metric.needs, models)
+    missing = rows.unmeasured.get(metric.name) or rows.missing(metric.needs, models)
+    if missing is None and metric.needs == "own":
+        missing = rows.missing_own(metric.name, models)
+    if metric.task == "ranking" and missing is not None:
+        return missing  # which groups count cannot be told then
+    n, left_out = rows.counted(metric)
+    if n < criteria.min_rows:
+        others = f" ({_no_order(left_out)})" if left_out else ""
+        return f"{n} {noun(metric)}{others}, at least {criteria.min_rows} are needed"
     if missing is not None:
         return missing
     if metric.task != "classification":
@@ -203,7 +224,18 @@ def _amount(value: float, unit: Unit) -> str:
     return f"{value:+.2%}" if unit == "relative" else f"{value:+.4g}"
 
 
-def _statement(criterion: Criterion, verdict: Verdict, change: Change, n: int, needed: int | None) -> str:
+def _no_order(left_out: int) -> str:
+    return f"{left_out:,} more are left out: every order of their rows is worth the same"
+
+
+def _counted(criterion: Criterion, n: int, left_out: int) -> str:
+    others = f" ({_no_order(left_out)})" if left_out else ""
+    return f"on {n:,} {noun(metric_of(criterion))}{others}"
+
+
+def _statement(
+    criterion: Criterion, verdict: Verdict, change: Change, on: str, counted: str, needed: int | None
+) -> str:
     unit = criterion.unit
     gains = criterion.must_gain
     bar = (
@@ -215,12 +247,12 @@ def _statement(criterion: Criterion, verdict: Verdict, change: Change, n: int, n
         "improved": "improved",
         "regressed": "regressed",
         "non_inferior": "no such gain is to be had, and no loss is shown" if gains else "holds",
-        "inconclusive": "these rows cannot tell",
+        "inconclusive": f"these {counted} cannot tell" if counted else "that cannot tell",
         "no_data": "not measured",
     }[verdict]
-    more = "" if needed is None else f"; about {needed:,} rows would tell"
+    more = "" if needed is None else f"; about {needed:,} {counted} would tell"
     amounts = [_amount(value, unit) for value in (change.change, change.low, change.high)]
     return (
         f"{criterion.about}: {change.baseline:.4g} (champion) against {change.candidate:.4g} (candidate) "
-        f"on {n:,} rows, change for the better {amounts[0]} [{amounts[1]}, {amounts[2]}], {bar}: {meaning}{more}."
+        f"{on}, change for the better {amounts[0]} [{amounts[1]}, {amounts[2]}], {bar}: {meaning}{more}."
     )

@@ -104,10 +104,10 @@ def _baseline(
     scored = deps.scorer.score(job)
     if scored.output is None:
         return
-    metrics = measured(profile, rows.path, scored.output, folder / "first-weeks-rows.parquet")
+    metrics, counted = measured(profile, rows.path, scored.output, folder / "first-weeks-rows.parquet")
     if metrics:
         lineage.record_baseline(
-            deps, version, lineage.Baseline(metrics=metrics, rows=rows.rows, holdout_digest=rows.digest)
+            deps, version, lineage.Baseline(metrics=metrics, rows=counted, holdout_digest=rows.digest)
         )
         baselines.record_rows(deps, profile, version, [(rows.path, scored.output, set())], folder)
 

@@ -26,6 +26,7 @@ from tools.errors import RetrainingError
 from tools.estimated_loss import estimated_signal, not_estimated
 from tools.estimation import Estimate, NotEstimated, estimate
 from tools.label_delay import expected_delay, label_delay_signal
+from tools.metrics import metric_named, noun
 from tools.performance_loss import PerformanceEvidence, performance_evidence, performance_signal
 
 
@@ -192,13 +193,14 @@ def _performance(run: Run, seen: Recent | None, unseen: str | None) -> tuple[Per
     rows = seen.labelled
     if rows is None and seen.window.rows:
         return None, seen.failure
-    if rows is None or rows.n < profile.metrics.min_rows:
+    if rows is None or rows.counted(criteria) < profile.metrics.min_rows:
         return PerformanceEvidence(
             metric=criteria.primary.metric,
             direction=criteria.primary.direction,
             baseline=baseline,
             baseline_n=known.rows,
-            n=0 if rows is None else rows.n,
+            n=0 if rows is None else rows.counted(criteria),
+            counted=noun(metric_named(criteria.primary.metric, criteria.primary.direction)),
             left_out=seen.trained_on,
         ), None
     try:

@@ -1,22 +1,21 @@
 """Is the candidate better than the champion on the same rows, and what puts the answer in doubt?"""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from agent.deps import Deps
-from agent.services import lineage, report, second_opinion
+from agent.services import apart, claimed_baseline, lineage, own_values, report, scores, second_opinion
 from agent.services.measure import criteria_of
 from agent.state import Findings, Run
 from tools import comparison, error_budget
-from tools.contracts.comparison import ComparisonResult, Contamination, Criteria, ErrorBudget, Look, Span
-from tools.contracts.evidence import Fold, PreparedData
-from tools.contracts.training import ModelVersion, ScoringResult
-from tools.errors import BadInput, BrokenInvariant, RetrainingError
-from tools.metrics import in_our_terms
+from tools.contracts.comparison import ComparisonResult, Contamination, ErrorBudget, Look, Span
+from tools.contracts.evidence import PreparedData
+from tools.contracts.training import ModelVersion
+from tools.errors import BrokenInvariant, RetrainingError
+from tools.metrics import metric_named, noun
 
 
 def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
@@ -26,9 +25,8 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         raise BrokenInvariant("the comparison was reached without data or candidate", thing="candidate")
     criteria = criteria_of(run.profile, run.order.request.deployment_criteria)
     models = findings.fold_models or tuple(uri for _ in data.folds)
-    champion_uri = models[-1] if run.champion is None else run.champion.model_uri
-    scores = _score_all(deps, run, data, models, champion_uri)
-    failed = [f"{s.side}: {s.result.statement}" for s in scores if s.result.status != "scored"]
+    scored = scores.score_all(deps, run, findings, data, models)
+    failed = scores.doubts_of(scored)
     overlap = _contamination(deps, run, findings, data)
     doubts = _doubts(run)
     digest = data.folds[-1].holdout.digest
@@ -38,91 +36,78 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
             holdout_rows=sum(fold.holdout.rows for fold in data.folds),
             contamination=overlap.report,
             holdout_digest=digest,
-            reason="a model could not be scored",
-            doubts=(*doubts, ("scoring_failed", " ".join(failed))),
-            failures=tuple(failed),
+            reason="there are no predictions to compare"
+            if run.profile.scoring.predictions
+            else "a model could not be scored",
+            doubts=(*doubts, *failed),
+            failures=tuple(told for _, told in failed),
         )
         return {"comparison": result.to_state()}
     from tools.adapters import frames
 
     spec = run.profile.data
     scored_path = deps.run_dir(run.run_id) / "scored.parquet"
+    triples = _triples(data, scored)
+    own = own_values.add(deps, run.profile, criteria, [(rows, side) for rows, *both in triples for side in both])
     rows = frames.paired_rows(
-        _triples(data, scores),
+        triples,
         target=run.profile.data.target,
         task=run.profile.task,
         slices=run.profile.metrics.columns,
         drop=overlap.hashes,
         scored_out=scored_path,
+        group=run.profile.data.group,
         features=tuple(name for name in spec.features if name not in spec.text) if criteria.search_slices else (),
         # A declared slice's values are shown anyway; of other columns only those that the profile calls public.
         unnamed=set(spec.features) - set(spec.public) - set(run.profile.metrics.columns),
         duel_out=deps.run_dir(run.run_id) / report.DUEL,
         event_time=spec.event_time,
     )
+    rows = replace(rows, unmeasured=own.faults)
     spent = _budget(deps, run, data)
     deps.progress(f"comparing on {rows.n:,} rows" + (f", look {spent.look} at this holdout" if spent.look > 1 else ""))
+    duel = _duel(run, data, scored, models[-1], overlap)
     result = comparison.compare(
-        rows=rows, criteria=criteria, contamination=overlap.report, holdout_digest=digest, doubts=doubts, budget=spent
+        rows=rows,
+        criteria=criteria,
+        contamination=overlap.report,
+        holdout_digest=digest,
+        doubts=doubts,
+        budget=spent,
+        apart=() if run.champion is None else apart.judge(deps, run, comparison.at_look(criteria, spent), duel),
+        sources=own.digests,
     )
     result = _next_look(result, data)
     metrics, peer_doubt = second_opinion.ask(deps, run, criteria, result, scored_path, uri)
-    if peer_doubt is not None:
-        result = result.model_copy(
-            update={
-                "doubts": (*result.doubts, peer_doubt[0]),
-                "doubt_statements": (*result.doubt_statements, peer_doubt[1]),
-            }
-        )
+    for found in (claimed_baseline.doubt(run, result), peer_doubt):
+        if found is not None:
+            result = result.model_copy(
+                update={
+                    "doubts": (*result.doubts, found[0]),
+                    "doubt_statements": (*result.doubt_statements, found[1]),
+                }
+            )
     ours = comparison.measure_all(rows=rows, criteria=criteria)
     changes: dict[str, Any] = {
         "validation_metrics": metrics | ours,
-        "notes": _baseline_notes(run, criteria, result, findings),
+        "notes": claimed_baseline.notes(run, criteria, result, findings),
     }
     if run.champion is not None:
         deps.tracking.log_metrics(
             run.tracking_run_id,
             {
-                f"candidate.{m.criterion.metric}": m.candidate
+                # MLflow takes no @ in a name.
+                f"candidate.{m.criterion.metric.replace('@', '_at_')}": m.candidate
                 for m in result.metrics
-                if m.criterion.slice_column is None and m.criterion.group is None and m.candidate is not None
+                if m.criterion.plain and m.candidate is not None
             },
         )
         changes["comparison"] = result.to_state()
     return changes
 
 
-@dataclass(frozen=True)
-class _Score:
-    side: Literal["champion", "candidate"]
-    fold: int
-    result: ScoringResult
-
-
-def _score_all(deps: Deps, run: Run, data: PreparedData, models: tuple[str, ...], champion_uri: str) -> list[_Score]:
-    """Both models on every fold's holdout, two subprocesses at a time."""
-    folder = deps.run_dir(run.run_id)
-    digests = {
-        "champion": None if run.champion is None else lineage.read(run.champion).artifact_digest,
-        "candidate": None,
-    }
-
-    def one(task: tuple[Literal["champion", "candidate"], int, Fold]) -> _Score:
-        side, number, fold = task
-        uri = champion_uri if side == "champion" else models[number]
-        out = folder / f"{side}-{number}.parquet"
-        deps.progress(f"scoring {fold.holdout.rows:,} holdout rows with the {side}")
-        job = lineage.scoring_job(run.profile, uri, fold.holdout.path, out, digests[side])
-        return _Score(side, number, deps.scorer.score(job))
-
-    sides: tuple[Literal["champion", "candidate"], ...] = ("champion", "candidate")
-    tasks = [(side, number, fold) for number, fold in enumerate(data.folds) for side in sides]
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        return list(pool.map(one, tasks))
-
-
-def _triples(data: PreparedData, scores: list[_Score]) -> list[tuple[str, str, str]]:
-    outputs = {(s.side, s.fold): s.result.output or "" for s in scores}
+def _triples(data: PreparedData, scored: list[scores.Score]) -> list[tuple[str, str, str]]:
+    outputs = {(s.side, s.fold): s.result.output or "" for s in scored}
     return [
         (fold.holdout.path, outputs["champion", number], outputs["candidate", number])
         for number, fold in enumerate(data.folds)
@@ -134,6 +119,24 @@ class _Overlap:
     report: Contamination
     hashes: tuple[set[str], ...]
     """A set a fold: what its two models were trained on."""
+
+
+def _duel(
+    run: Run, data: PreparedData, scored: list[scores.Score], candidate_uri: str, overlap: _Overlap
+) -> apart.Duel | str:
+    if run.profile.scoring.predictions is not None:
+        return scores.FROM_TABLE
+    newest = len(data.folds) - 1
+    results = {score.side: score.result for score in scored if score.fold == newest}
+    return apart.Duel(
+        champion_uri=candidate_uri if run.champion is None else run.champion.model_uri,
+        candidate_uri=candidate_uri,
+        champion_digest=None if run.champion is None else lineage.read(run.champion).artifact_digest,
+        holdout=data.folds[-1].holdout,
+        trained_on=overlap.hashes[-1],
+        champion=results["champion"],
+        candidate=results["candidate"],
+    )
 
 
 def _contamination(deps: Deps, run: Run, findings: Findings, data: PreparedData) -> _Overlap:
@@ -150,6 +153,9 @@ def _contamination(deps: Deps, run: Run, findings: Findings, data: PreparedData)
     champion = known(run.champion)
     judged = known(findings.candidate) if run.order.kind == "judge" else None
     candidates = [judged if run.order.kind == "judge" else frames.row_hashes(fold.training.path) for fold in data.folds]
+    if run.profile.scoring.predictions is not None:
+        # One version's predictions are looked up for all folds: the one that the last fold made.
+        candidates = [candidates[-1]] * len(data.folds)
 
     def rows(models: Sequence[set[str] | None]) -> int | None:
         """Holdout rows that stand in the training rows of the model that is judged on them."""
@@ -217,30 +223,12 @@ def _budget(deps: Deps, run: Run, data: PreparedData) -> ErrorBudget:
 
 
 def _next_look(result: ComparisonResult, data: PreparedData) -> ComparisonResult:
-    """By when enough rows will have come, where the holdout's own rate can be told."""
+    """By when enough rows (groups, of a ranking) will have come, where the holdout's own rate can be told."""
     first = min((f.holdout.start for f in data.folds if f.holdout.start is not None), default=None)
     last = max((f.holdout.end for f in data.folds if f.holdout.end is not None), default=None)
     if first is None or last is None or last <= first:
         return result
     rows = sum(f.holdout.sampled_from or f.holdout.rows for f in data.folds)
+    if noun(metric_named(result.primary.criterion.metric, result.primary.criterion.direction)) == "groups":
+        rows = result.primary.n
     return comparison.with_next_look(result, rows / ((last - first) / timedelta(days=1)), last)
-
-
-def _baseline_notes(run: Run, criteria: Criteria, result: ComparisonResult, findings: Findings) -> list[str]:
-    """The caller's baseline metrics are only checked against ours, which were measured on these rows."""
-    claimed = run.order.request.baseline_model.metrics if run.order.request.baseline_model else None
-    notes = [*findings.notes, *criteria.overruled]
-    measured = {m.criterion.about: m.baseline for m in result.metrics if m.criterion.slice_column is None}
-    for given, amount in (claimed or {}).items():
-        try:
-            name, value = in_our_terms(given, amount)
-        except BadInput:
-            name, value = given, amount
-        ours = measured.get(name)
-        if ours is None:
-            notes.append(f"baselineModel.metrics.{name} = {value:g} was given but is not among the metrics compared")
-        elif abs(ours - value) > max(0.01, 0.05 * abs(ours)):
-            notes.append(
-                f"baselineModel.metrics.{name} = {value:g} was given; on these rows the champion has {ours:.4g}"
-            )
-    return notes

@@ -121,6 +121,7 @@ def _columns(profile: Profile, columns: Mapping[str, str], about: str) -> Iterat
         "data.event_time": (data.event_time,),
         "data.target": (data.target,),
         "data.label_time": () if data.label_time is None else (data.label_time,),
+        "data.group": () if data.group is None else (data.group,),
         "data.key": data.key,
         "data.features": data.features,
         "metrics.slices": profile.metrics.slices,

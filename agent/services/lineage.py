@@ -22,6 +22,7 @@ class Baseline(Contract):
 
     metrics: dict[str, float]
     rows: int
+    """Of a ranking: groups in which one order is worth more than another."""
     holdout_digest: str
 
 

@@ -8,6 +8,7 @@ from tools.contracts.comparison import Criteria
 from tools.contracts.profile import Profile
 from tools.contracts.request import DeploymentCriteria
 from tools.paired_rows import PairedRows
+from tools.verdicts import metric_of
 
 
 def rows_of(profile: Profile, rows: str, scored: str, out: Path) -> PairedRows:
@@ -19,6 +20,7 @@ def rows_of(profile: Profile, rows: str, scored: str, out: Path) -> PairedRows:
         slices=(),
         drop=[set()],
         scored_out=out,
+        group=profile.data.group,
     )
 
 
@@ -29,6 +31,7 @@ def criteria_of(profile: Profile, request: DeploymentCriteria | None = None) -> 
     )
 
 
-def measured(profile: Profile, rows: str, scored: str, out: Path) -> dict[str, float]:
-    """The profile's metrics, those that are defined on these rows."""
-    return comparison.measure_all(rows=rows_of(profile, rows, scored, out), criteria=criteria_of(profile))
+def measured(profile: Profile, rows: str, scored: str, out: Path) -> tuple[dict[str, float], int]:
+    """The profile's metrics, those that are defined on these rows; and what the primary one is a mean over: rows or groups."""
+    paired, wanted = rows_of(profile, rows, scored, out), criteria_of(profile)
+    return comparison.measure_all(rows=paired, criteria=wanted), paired.counted(metric_of(wanted.primary))[0]

@@ -157,7 +157,7 @@ def _read(
         # A baseline that cannot be read costs what rests on it, nothing else.
         files, baseline, no_baseline = read(None), None, f"the baseline rows could not be read: {said(failure)}"
     last = float("-inf") if trained_until is None else trained_until.timestamp()
-    new = files.recent.time > last
+    new = files.recent.whole(files.recent.time > last)
     path = scored_frames.window_with_outputs(
         scored, made.window.rows, profile, trained_until, folder / "current-for-drift.parquet"
     )

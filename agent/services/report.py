@@ -104,6 +104,7 @@ def sheet(deps: Deps, run: Run, findings: Findings, rollout: RolloutStatus | Non
         run_id=run.run_id,
         kind=run.order.kind,
         mode=run.profile.mode,
+        counted="groups" if run.profile.task == "ranking" else "rows",
         made_at=deps.clock(),
         tracking_run_id=run.tracking_run_id,
         profile_digest=digest(run.profile.to_state()),
@@ -135,6 +136,8 @@ def _figures(deps: Deps, run: Run, findings: Findings) -> tuple[ReportFigures | 
     result = findings.comparison
     if result is None or result.failures:
         return None, None
+    if run.profile.task == "ranking":
+        return None, "Calibration and error over time are not drawn: a ranking's rows have neither."
     kept: Path | None = deps.run_dir(run.run_id) / FOLDER / FIGURES
     rows = deps.run_dir(run.run_id) / DUEL
     if not kept.exists() and not rows.exists():

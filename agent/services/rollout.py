@@ -135,7 +135,8 @@ def _promote(deps: Deps, run: Run, findings: Findings, candidate: ModelVersion) 
     )
     if findings.validation_metrics and findings.data is not None:
         holdout = findings.data.folds[-1].holdout
-        rows = sum(fold.holdout.rows for fold in findings.data.folds)
+        holdouts = [fold.holdout for fold in findings.data.folds]
+        rows = sum(each.rows if each.groups is None else each.groups.telling for each in holdouts)
         baseline = lineage.Baseline(metrics=findings.validation_metrics, rows=rows, holdout_digest=holdout.digest)
         lineage.record_baseline(deps, candidate, baseline)
         version = deps.registry.get_version(candidate.name, candidate.version)

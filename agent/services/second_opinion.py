@@ -31,6 +31,8 @@ def ask(
         scored: Holdout rows with label, slices and the candidate's outputs.
         uri: The candidate.
     """
+    from tools.adapters import frames
+
     request = Envelope[EvaluationRequest](
         schema_version=SCHEMA_VERSION,
         run_id=run.run_id,
@@ -44,6 +46,7 @@ def ask(
             target_column=run.profile.data.target,
             prediction_column="prediction",
             task_type=run.profile.task,
+            group_column=None if run.profile.data.group is None else frames.GROUP,
             evaluation_config=_config(run, criteria, result),
             business_context=_business(criteria, result) or None,
         ),

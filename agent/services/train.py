@@ -84,6 +84,7 @@ def _order(deps: Deps, run: Run, data: PreparedData, number: int, fold: Fold) ->
         features=profile.data.features,
         event_time=profile.data.event_time,
         task=profile.task,
+        group=profile.data.group,
         window_start=fold.training.start,
         window_end=fold.training.end,
         training_digest=fold.training.digest,

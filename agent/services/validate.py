@@ -1,5 +1,6 @@
 """Which rows does this run look at, and may they train and judge a model?"""
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from tools.errors import BadInput
 
 RECENT_ROWS = 200_000
 """Rows of the window that validation looks at; a larger window is sampled evenly."""
+ALL_ROWS = 10**12
+"""No sample: whether a group reaches beyond a cut is known from all its rows."""
 
 
 def validate(deps: Deps, run: Run) -> dict[str, Any]:
@@ -63,6 +66,9 @@ def prepare(deps: Deps, run: Run) -> PreparedData:
         holdout = fixed or deps.data.write_labelled(
             spec, start, span.holdout_end, as_of, folder / f"holdout-{number}.parquet", columns
         )
+        if spec.group is not None and holdout.rows:
+            outside = _outside(deps, spec, span, as_of, folder / f"outside-{number}")
+            holdout = _whole_groups(holdout, outside, spec, spec.group)
         if training.rows == 0 or holdout.rows == 0:
             empty = "training set" if training.rows == 0 else "holdout"
             raise BadInput(
@@ -91,6 +97,37 @@ def examine(deps: Deps, order: RunOrder) -> ValidationReport:
     profile = deps.load_profile(order.request.model_id)
     run = Run(f"validation-{deps.new_id()}", order, profile, "", find_champion(deps, profile))
     return ValidationReport.model_validate(validate(deps, run)["validation"])
+
+
+def _outside(deps: Deps, spec: DataSpec, span: windows.FoldSpan, as_of: datetime, folder: Path) -> list[str]:
+    """Every row before a holdout, and behind it up to as-of, labelled or not: files of the group column and little else."""
+    slim = spec.model_copy(update={"features": (), "key": (), "label_time": None})
+    reach = [("before", span.train_start, span.holdout_start), ("behind", span.holdout_end, as_of)]
+    return [
+        deps.data.write_window(slim, start, end, folder / f"{name}.parquet", ALL_ROWS).path
+        for name, start, end in (reach[:1] if span.fixed_path is not None else reach)
+    ]
+
+
+def _whole_groups(holdout: DatasetRef, outside: Sequence[str], spec: DataSpec, group: str) -> DatasetRef:
+    """A ranking's holdout without the groups that the cut tore.
+
+    Raises:
+        BadInput: nothing is left, since every group has rows outside of the holdout, or no row names one.
+    """
+    from tools.adapters import group_rows
+
+    whole = group_rows.keep_whole(holdout, outside, group=group, target=spec.target, event_time=spec.event_time)
+    if whole.rows == 0 and whole.groups is not None:
+        left_out = whole.groups
+        raise BadInput(
+            f"no whole group is left in the holdout: {left_out.torn:,} groups have rows outside of it too, and "
+            f"{left_out.rows_without_group:,} rows have no {group}",
+            thing="data.group",
+            value=group,
+            remedy="name a column whose values stand for one query or session each, not for a user or a text that comes again",
+        )
+    return whole
 
 
 def _extra(deps: Deps, run: Run) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from tools.contracts.profile import DataSpec
 from tools.contracts.profiling import DataProfile, SchemaRule
 from tools.contracts.training import ModelSignature, ModelVersion
 from tools.errors import RetrainingError
+from tools.group_checks import group_checks
 from tools.validation_counts import count_checks
 
 LEAK_ROWS: Final = 3_000
@@ -41,6 +42,7 @@ def check(deps: Deps, run: Run, data: PreparedData) -> ValidationReport:
     sections: list[tuple[str, Literal["block", "warn"], Section]] = [
         ("values", "block", look.values),
         ("counted", "block", look.counts),
+        ("groups", "block", look.groups),
         ("pandera", "block", look.schema_file),
         ("duplicates", "warn", look.duplicates),
         ("time_leakage", "block", look.folds_in_time),
@@ -118,6 +120,21 @@ class _Look:
             max_lag=self.profile.triggers.max_data_lag,
             sampled=self.data.recent.rows,
         )
+
+    def groups(self) -> Iterator[Check]:
+        """The groups of a ranking's holdouts."""
+        several = len(self.data.folds) > 1
+        for number, fold in enumerate(self.data.folds, start=1):
+            found, group = fold.holdout.groups, self.spec.group
+            if found is not None and group is not None:
+                yield from group_checks(
+                    fold=f"holdout {number}" if several else "holdout",
+                    groups=found,
+                    rows=fold.holdout.rows,
+                    group=group,
+                    target=self.spec.target,
+                    spec=self.profile.validation,
+                )
 
     def schema_file(self) -> Iterable[Check]:
         """The profile's Pandera schema over the whole window."""
@@ -287,8 +304,10 @@ class _Look:
             why = f"The prediction log has no column {', '.join(gone)}, which data.key names."
             return (validation.could_not_check("skew", why, "warn", subject="prediction log"),)
         paths = [self.folder.parent / f"{side}.parquet" for side in ("served", "stored")]
-        refs = [
-            self.deps.data.write_window(spec, self.window.start, self.window.end, path, SKEW_ROWS)
+        refs = [  # samples of the same keys, not of groups
+            self.deps.data.write_window(
+                spec.model_copy(update={"group": None}), self.window.start, self.window.end, path, SKEW_ROWS
+            )
             for spec, path in zip((served, self.spec), paths, strict=True)
         ]
         sampled = any(ref.sampled_from is not None for ref in refs)
@@ -315,8 +334,8 @@ class _Look:
 
 
 def _by_content(spec: DataSpec) -> DataSpec:
-    """Rows known by features and target, whatever their time or key."""
-    return spec.model_copy(update={"key": (*spec.features, spec.target)})
+    """Rows known by features and target, whatever their time, key or group; samples hold the smallest hashes of these."""
+    return spec.model_copy(update={"key": (*spec.features, spec.target), "group": None})
 
 
 def _lineage_file(deps: Deps, version: ModelVersion | None, name: str, folder: Path) -> Path | None:

@@ -769,3 +769,21 @@ def test_overlap_counts_rows_that_a_model_was_trained_on(over: Over):
     found = here.data.overlap(paths[0], paths[1])
     assert (found.rows, found.trained_on, found.overlapping, len(found.examples)) == (40, 23, 3, 3)
     assert here.data.overlap(paths[0], paths[2]).overlapping == 0
+
+
+def test_a_sample_of_a_ranking_is_of_whole_groups(over: Over):
+    frame = rows(400).sort_values("id")
+    frame["query"] = [f"q{number // 8}" if number % 50 else None for number in range(400)]
+    given = over(frame).meaning(group="query", key=("id",))
+    sizes = frame["query"].value_counts()
+
+    made = given.labelled(limit=100)
+
+    assert 80 < made.ref.rows <= 100
+    assert made.ref.sampled_from == 400
+    assert "__group_hash" not in made.frame
+    counted = made.frame["query"].value_counts()
+    assert counted.to_dict() == {name: sizes[name] for name in counted.index}
+    assert made.ids == sorted(made.ids)
+    assert given.labelled(limit=100).ref.digest == made.ref.digest
+    assert set(given.window(limit=100).frame["query"].dropna()) == set(counted.index)

@@ -53,6 +53,19 @@ def values(n: int = 300) -> pd.DataFrame:
     return pd.DataFrame({"late": y, "prediction": y + g.standard_normal(n)})
 
 
+def ranked(n: int = 900, *, ties: bool = False) -> pd.DataFrame:
+    """Queries of 1 to 9 items, some with nothing relevant."""
+    g = np.random.default_rng(3)
+    score = g.integers(0, 4, n).astype(float) if ties else g.normal(size=n)
+    query = g.permutation(np.repeat(np.arange(n), g.integers(1, 10, n))[:n])
+    return pd.DataFrame({"late": g.integers(0, 3, n), "prediction": score, "query": query})
+
+
+def asked_of_a_ranking(path: Path, *metrics: str) -> Envelope[EvaluationRequest]:
+    request = a_request(path, "ranking", metrics=metrics)
+    return request.model_copy(update={"payload": request.payload.model_copy(update={"group_column": "query"})})
+
+
 def a_request(path: Path | str, task: Task = "classification", **config) -> Envelope[EvaluationRequest]:
     return Envelope[EvaluationRequest](
         schema_version=SCHEMA_VERSION,
@@ -123,6 +136,35 @@ def test_every_metric_agrees_with_the_comparisons_own_arithmetic(table: pd.DataF
     theirs = local().evaluate(request.model_copy(update={"payload": payload})).payload
     assert set(ours) == set(theirs.overall_metrics) == set(names)
     assert theirs.overall_metrics == pytest.approx(ours, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("ties", "measured"), [(False, {"ndcg", "ndcg@3", "mean_average_precision"}), (True, {"ndcg", "ndcg@3"})]
+)
+def test_a_ranking_is_measured_by_scikit_learn_where_it_has_the_metric(ties: bool, measured: set[str], write):
+    table = ranked(ties=ties)
+    names = ("ndcg", "ndcg@3", "mean_average_precision", "mean_reciprocal_rank", "precision@2")
+    sides = {"prediction": table["prediction"]}
+    rows = PairedRows.from_columns(
+        task="ranking", y=table["late"], baseline=sides, candidate=sides, group=table["query"]
+    )
+    spec = MetricsSpec(
+        primary=PrimaryMetric(name="ndcg"), guardrails=tuple(ProfileGuardrail(name=name) for name in names[1:])
+    )
+    wanted = resolve_criteria(metrics=spec, request=None, task="ranking", positive_label=None)
+    ours = measure_all(rows=rows, criteria=wanted)
+    reply = local().evaluate(asked_of_a_ranking(write(table), *names)).payload
+    assert set(reply.overall_metrics) == measured
+    assert reply.overall_metrics == pytest.approx({name: ours[name] for name in measured}, rel=1e-9)
+    assert reply.error_analysis is not None
+    assert reply.error_analysis["groups"] == table["query"].nunique()
+    assert "mean_reciprocal_rank was not measured: scikit-learn has no such metric" in reply.recommendations
+
+
+def test_a_ranking_without_its_groups_is_no_success(write):
+    reply = local().evaluate(a_request(write(ranked()), "ranking", metrics=("ndcg",))).payload
+    assert not reply.success
+    assert reply.recommendations == ("a ranking needs a groupColumn",)
 
 
 def test_slices_are_measured_with_their_counts_and_nulls_are_one(write):

@@ -152,6 +152,7 @@ def make_world(
     trains: str = BETTER,
     target: MemoryTarget | None = None,
     rationale: RationaleWriter | None = None,
+    rows: pd.DataFrame = ROWS,
     **profile: Any,
 ) -> World:
     """A champion (version 1) from before the change, adopted; a pipeline that gives `trains`."""
@@ -162,7 +163,7 @@ def make_world(
     registry = _Registry(clock)
     registry.scorer = scorer = ScriptedScorer({BETTER: by("b"), WORSE: by("b", sign=-1), TWIN: by("a")})
     served = target or MemoryTarget(can_split=False, can_prove=False)
-    trainer, data = ScriptedTrainer(trained(trains)), MemoryData({"rows": ROWS})
+    trainer, data = ScriptedTrainer(trained(trains)), MemoryData({"rows": rows})
     numbers = iter(range(1, 1000))
 
     def load(model_id: str) -> Profile:

@@ -30,6 +30,9 @@ MAX_SLICE_VALUES = 100
 class LocalModelEvaluator:
     """Reads predictions from a file and measures them; satisfies `ModelEvaluator`.
 
+    A ranking is measured group by group, over the groups that `tools.ranked` counts: `ndcg` (with a cut too) by `ndcg_score`,
+    `mean_average_precision` by `average_precision_score` where no scores of a group tie; scikit-learn has no other.
+
     The file is Parquet (or CSV) with the target column, the prediction column and, for metrics of probabilities, one
     `proba:<class>` column a class. The positive class is `businessContext.positiveLabel`, else 1 of two classes.
     """
@@ -91,7 +94,9 @@ def _read(path: str) -> Table:
 
 
 def _check_columns(table: Table, asked: EvaluationRequest) -> None:
-    for name in (asked.target_column, asked.prediction_column):
+    if asked.task_type == "ranking" and asked.group_column is None:
+        raise BadInput("a ranking needs a groupColumn", thing="groupColumn")
+    for name in filter(None, (asked.target_column, asked.prediction_column, asked.group_column)):
         if name not in table.columns:
             known = ", ".join(map(str, table.columns))
             raise BadInput(f"column {name!r} is not in the test data; there are: {known}", thing="column", value=name)
@@ -154,6 +159,8 @@ def _measure(rows: Table, asked: EvaluationRequest, names: tuple[str, ...], note
 def _value(rows: Table, asked: EvaluationRequest, metric: Metric) -> float:
     if not len(rows):
         raise BadInput("there are no rows")
+    if metric.task == "ranking":
+        return _ranking(metric, rows, asked)
     if "@" in metric.name and not metric.name.startswith("mean_pinball_loss"):
         raise BadInput("scikit-learn has no such metric")
     if metric.task == "regression":
@@ -200,6 +207,34 @@ def _regression(name: str, truth: Column, told: Column) -> float:
             sk.mean_pinball_loss(truth.to_numpy(dtype=float), told.to_numpy(dtype=float), alpha=float(quantile))
         )
     return float(functions[name](truth.to_numpy(dtype=float), told.to_numpy(dtype=float)))
+
+
+def _ranking(metric: Metric, rows: Table, asked: EvaluationRequest) -> float:
+    """Mean over the groups in which one order is worth more than another; groups of a size are measured at once."""
+    import numpy as np
+    from sklearn import metrics as sk
+
+    base, _, cut = metric.name.partition("@")
+    if base != "ndcg" and metric.name != "mean_average_precision":
+        raise BadInput("scikit-learn has no such metric")
+    truth = rows[asked.target_column].to_numpy(dtype=float)
+    told = rows[asked.prediction_column].to_numpy(dtype=float)
+    by_size: dict[int, list[Any]] = {}
+    for places in rows.reset_index(drop=True).groupby(asked.group_column, sort=False).indices.values():
+        relevance = truth[places] if base == "ndcg" else truth[places] > 0
+        if len(np.unique(relevance)) > 1:
+            by_size.setdefault(len(places), []).append(places)
+    total, count = 0.0, 0
+    for groups in by_size.values():
+        y, score = truth[np.array(groups)], told[np.array(groups)]
+        if base == "ndcg":
+            total += float(sk.ndcg_score(y, score, k=int(cut) if cut else None)) * len(groups)
+        elif any(len(np.unique(one)) < len(one) for one in score):
+            raise BadInput("scores of a group tie, and scikit-learn takes no mean over the orders of tied rows")
+        else:
+            total += sum(float(sk.average_precision_score(a > 0, b)) for a, b in zip(y, score, strict=True))
+        count += len(groups)
+    return total / count if count else math.nan
 
 
 def _cost(
@@ -314,7 +349,7 @@ def _slice(
 
 
 def _errors(rows: Table, asked: EvaluationRequest) -> dict[str, Any]:
-    """Confusion matrix (rows are true classes), or quantiles of the absolute error."""
+    """Confusion matrix (rows are true classes), or quantiles of the absolute error; of a ranking, of the groups' sizes."""
     import numpy as np
     from sklearn.metrics import confusion_matrix
 
@@ -322,6 +357,12 @@ def _errors(rows: Table, asked: EvaluationRequest) -> dict[str, Any]:
         truth, told = _texts(rows[asked.target_column]), _texts(rows[asked.prediction_column])
         labels = sorted({*truth, *told})
         return {"labels": labels, "confusionMatrix": confusion_matrix(truth, told, labels=labels).tolist()}
-    gaps = np.abs(rows[asked.target_column].to_numpy(dtype=float) - rows[asked.prediction_column].to_numpy(dtype=float))
     shares = (0.5, 0.9, 0.99, 1.0)
+    if asked.task_type == "ranking":
+        sizes = rows.groupby(asked.group_column).size().to_numpy(dtype=float)
+        return {
+            "groups": len(sizes),
+            "groupSizeQuantiles": {f"{share:g}": float(np.quantile(sizes, share)) for share in shares},
+        }
+    gaps = np.abs(rows[asked.target_column].to_numpy(dtype=float) - rows[asked.prediction_column].to_numpy(dtype=float))
     return {"absoluteErrorQuantiles": {f"{share:g}": float(np.quantile(gaps, share)) for share in shares}}

@@ -139,6 +139,7 @@ def _told(order: TrainingOrder, order_file: Path) -> dict[str, str]:
         "RETRAINING_FEATURES": ",".join(order.features),
         "RETRAINING_EVENT_TIME": order.event_time,
         "RETRAINING_TASK": order.task,
+        **({} if order.group is None else {"RETRAINING_GROUP": order.group}),
     } | {name: value.isoformat() for name, value in window.items() if value is not None}
 
 

@@ -137,6 +137,7 @@ def _parameters(order: TrainingOrder, how: ProjectTraining, declared: Mapping[st
         "features": ",".join(order.features),
         "event_time": order.event_time,
         "task": order.task,
+        "group": order.group or "",
         "window_start": "" if order.window_start is None else order.window_start.isoformat(),
         "window_end": "" if order.window_end is None else order.window_end.isoformat(),
     }

@@ -13,6 +13,7 @@ from tools.adapters.row_digest import ROW_HASH
 from tools.contracts.comparison import Criteria
 from tools.contracts.profile import Profile
 from tools.errors import BadInput
+from tools.paired_rows import query_codes
 from tools.scored_rows import Mask, ScoredRows
 
 PREDICTION = "__prediction"
@@ -30,7 +31,8 @@ class ScoredFiles:
 
 
 def baseline_rows(parts: Sequence[tuple[str, str, set[str]]], profile: Profile, limit: int, out: Path) -> int:
-    """Holdout rows with the outputs of the model judged on them, at most `limit`, evenly in time; returns how many.
+    """Holdout rows with the outputs of the model judged on them, at most `limit`, evenly in time; returns how many. Of a ranking,
+    whole groups, and none that a row was trained on of.
 
     Args:
         parts: (holdout rows, its scores, row hashes to leave out because the model was trained on them) a fold.
@@ -45,14 +47,38 @@ def baseline_rows(parts: Sequence[tuple[str, str, set[str]]], profile: Profile, 
     frames: list[Any] = []
     for rows, scored, trained_on in parts:
         frame = _joined(pd.read_parquet(rows), pd.read_parquet(scored))
-        frames.append(frame[~frame[ROW_HASH].isin(list(trained_on))] if trained_on else frame)
+        known = frame[ROW_HASH].isin(list(trained_on))
+        if spec.group is not None:
+            known = frame[spec.group].isna() | frame[spec.group].isin(frame.loc[known, spec.group].unique())
+        frames.append(frame[~known])
     whole = pd.concat(frames, ignore_index=True).sort_values([spec.event_time, ROW_HASH], kind="stable")
-    if len(whole) > limit:
+    if len(whole) > limit and spec.group is not None:
+        whole = _some_groups(whole, spec.group, limit)
+    elif len(whole) > limit:
         whole = whole.iloc[np.linspace(0, len(whole) - 1, limit).astype(int)]
     outputs = [name for name in whole.columns if _is_output(name)]
-    kept = whole[[*dict.fromkeys((spec.event_time, *spec.features, spec.target)), ROW_HASH, *outputs]]
+    named = (spec.event_time, *([] if spec.group is None else [spec.group]), *spec.features, spec.target)
+    kept = whole[[*dict.fromkeys(named), ROW_HASH, *outputs]]
     _write(kept.assign(**{MATURE: True}), out)
     return len(kept)
+
+
+def _some_groups(rows: Any, group: str, limit: int) -> Any:
+    """Whole groups, evenly in the order in which they come, with about `limit` rows and never more."""
+    import numpy as np
+    import pandas as pd
+
+    number, names = pd.factorize(rows[group])
+    sizes = np.bincount(number)
+    keep = max(1, int(len(names) * limit / len(rows)))
+    while keep > 1:
+        chosen = np.unique(np.linspace(0, len(names) - 1, keep).astype(int))
+        if sizes[chosen].sum() <= limit:
+            break
+        keep = min(keep - 1, int(keep * 0.95))
+    else:
+        chosen = np.arange(1)
+    return rows[np.isin(number, chosen)]
 
 
 def shuffled_copies(rows: str | Path, features: Sequence[str], limit: int, out: Path) -> int:
@@ -161,9 +187,12 @@ def read(
     spec = profile.data
     frames: list[Any] = [pd.read_parquet(path) for path in (baseline, recent) if path is not None]
     for frame, path in zip(frames, [p for p in (baseline, recent) if p is not None], strict=True):
-        gone = [name for name in (spec.event_time, PREDICTION, MATURE, ROW_HASH) if name not in frame]
+        needed = (spec.event_time, PREDICTION, MATURE, ROW_HASH, *([] if spec.group is None else [spec.group]))
+        gone = [name for name in needed if name not in frame]
         if gone:
             raise BadInput(f"{Path(path).name} has no column {gone[0]!r}", thing="file", value=gone[0])
+    if spec.group is not None:
+        frames = [frame[frame[spec.group].notna()] for frame in frames]
     frames = [frame.sort_values([spec.event_time, ROW_HASH], kind="stable") for frame in frames]
     whole = pd.concat(frames, ignore_index=True)
     labels = whole[spec.target] if spec.target in whole else pd.Series([None] * len(whole), dtype=object)
@@ -173,6 +202,7 @@ def read(
         outputs={str(n).removeprefix("__"): whole[n] for n in whole.columns if _is_output(n)},
         time=_seconds(whole[spec.event_time]),
         features=_numbers(whole, spec.features) if with_features else None,
+        group=None if spec.group is None else _groups(frames, spec.group),
         positive_label=criteria.positive_label,
         costs=criteria.costs,
     )
@@ -184,6 +214,17 @@ def read(
         recent=rows.at(slice(first, None)),
         repeated=repeated,
     )
+
+
+def _groups(frames: list[Any], group: str) -> Any:
+    """Codes of the rows of all frames; a group of one frame is none of another's."""
+    import numpy as np
+
+    codes: list[Any] = []
+    for frame in frames:
+        own = query_codes(frame[group])
+        codes.append(own + (int(codes[-1].max(initial=-1)) + 1 if codes else 0))
+    return np.concatenate(codes)
 
 
 def _joined(rows: Any, scored: Any) -> Any:

@@ -11,6 +11,28 @@ Outcome = Literal["ok", "bad", "could_not_tell", "could_not_measure"]
 """Measured good · measured bad · measured but undecided · not measured. Never merged."""
 
 
+class HoldoutGroups(Contract):
+    """The groups of a ranking's holdout, counted when it was cut."""
+
+    groups: int
+    """Groups kept, each whole."""
+    telling: int
+    """Those of them whose rows differ in relevance: in them one order is worth more than another."""
+    single: int = 0
+    """Those of one row."""
+    irrelevant: int = 0
+    """Those of several rows, none of them relevant."""
+    torn: int = 0
+    """Left out: groups with rows before the holdout or behind it."""
+    torn_rows: int = 0
+    rows_without_group: int = 0
+    """Left out: rows that name no group."""
+    negative_rows: int = 0
+    """Relevances below 0."""
+    not_numbers: int = 0
+    """Relevances that are no finite numbers."""
+
+
 class DatasetRef(Contract):
     """A bounded set of rows on disk. State carries this, never the rows."""
 
@@ -26,6 +48,8 @@ class DatasetRef(Contract):
     """Latest event time; absent when empty."""
     sampled_from: int | None = None
     """Rows the file was sampled from, where it is a sample."""
+    groups: HoldoutGroups | None = None
+    """Of a ranking's holdout."""
 
 
 class Effort(Contract):

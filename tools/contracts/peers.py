@@ -8,6 +8,7 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import Field
 
 from tools.contracts.base import Contract, PublicContract, UtcDatetime
+from tools.contracts.profile import Task
 
 # --- drift-detective -------------------------------------------------------------------------------------------
 
@@ -25,7 +26,7 @@ class MonitoringConfig(PublicContract):
     """Added: time column of all files; absent: changes are not dated."""
     target: str | None = None
     """Added: label column of `currentDataWindow` and `baselineData`."""
-    task: Literal["classification", "regression"] | None = None
+    task: Task | None = None
     """Added."""
     text: tuple[str, ...] = ()
     """Added: features that hold free text."""
@@ -164,7 +165,9 @@ class EvaluationRequest(PublicContract):
     """Parquet with target and prediction columns."""
     target_column: str
     prediction_column: str
-    task_type: Literal["classification", "regression"]
+    task_type: Task
+    group_column: str | None = None
+    """Added: rankings only, the column whose equal values make a group."""
     evaluation_config: EvaluationConfig
     business_context: dict[str, Any] | None = None
 

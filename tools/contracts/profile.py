@@ -4,16 +4,24 @@ import re
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from tools.contracts.base import Contract
 from tools.contracts.request import Direction, GuardrailSpec, Unit
 from tools.masking import masked
 
 Mode = Literal["observe", "recommend", "act"]
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "ranking"]
+"""Of a ranking, rows are (query, item) pairs, the label is a relevance (a number from 0, not at all, upwards) and the model answers
+one score a row."""
 Positive = Annotated[timedelta, Field(gt=timedelta(0))]
 NotNegative = Annotated[timedelta, Field(ge=timedelta(0))]
+
+
+def _refused(what: str, remedy: str) -> PydanticCustomError:
+    """A fault with a remedy of its own; `agent.problems` shows both."""
+    return PydanticCustomError("refused", "{what}: {remedy}", {"what": what, "remedy": remedy})
 
 
 class ChampionRule(Contract):
@@ -74,6 +82,8 @@ class DataSpec(Contract):
     """Column with the time of the event; naive times are UTC."""
     target: str
     """Label column."""
+    group: str | None = None
+    """Ranking: column that names the query or session that a row belongs to. It reaches training beside the features."""
     features: tuple[str, ...] = Field(min_length=1)
     """Columns the model may see. Nothing else reaches training."""
     label_time: str | None = None
@@ -99,6 +109,8 @@ class DataSpec(Contract):
             raise ValueError(f"the target {self.target!r} is listed as a feature")
         if self.label_time is not None and self.label_time in self.features:
             raise ValueError(f"label_time {self.label_time!r} is listed as a feature: it is known only with the label")
+        if self.group is not None and self.group in (self.target, self.event_time):
+            raise ValueError(f"group {self.group!r} is the target or the event time: it must name the query or session")
         if len(set(self.features)) != len(self.features):
             raise ValueError("a feature is listed twice")
         return self
@@ -160,8 +172,10 @@ class MetricsSpec(Contract):
     """Gaps between groups that must not widen."""
     costs: dict[Label, dict[Label, float]] = {}
     """For the metric `mean_cost`: true class, then predicted class, to what that costs; what is not named costs 0."""
+    null_margin: Annotated[float, Field(ge=0)] | None = None
+    """Largest accepted loss of the primary metric, absolute, on rows in which values are missing; not looked at where absent."""
     min_rows: Annotated[int, Field(ge=2)] = 50
-    """Fewer holdout rows (or fewer of the rarer class) give the verdict `no_data`."""
+    """Fewer holdout rows (or fewer of the rarer class; of a ranking, fewer groups that count) give the verdict `no_data`."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     """Of the two-sided intervals at the first look at a holdout; later looks at its rows must be surer."""
     max_looks: Annotated[int, Field(ge=1)] = 20
@@ -194,7 +208,7 @@ class ProjectTraining(Contract):
     """Folder (relative to the workspace) with an MLproject file."""
     entry_point: str = "main"
     parameters: dict[str, str | int | float] = {}
-    """Passed on beside `training_data`, `target`, `features`, `task`, `window_start`, `window_end`."""
+    """Passed on beside `training_data`, `target`, `features`, `group`, `task`, `window_start`, `window_end`."""
     time_limit: Positive = timedelta(minutes=30)
     memory_limit_mb: Annotated[int, Field(gt=0)] = 8192
 
@@ -217,6 +231,19 @@ class ExternalTraining(Contract):
         return self
 
 
+class PredictionTable(Contract):
+    """Where the predictions of each version are kept, a row a row key and version. No model is run then."""
+
+    source: Source
+    """As `data.source`. It has the columns of `data.key`, under the same names."""
+    version: str
+    """Column with the registry version that predicted."""
+    prediction: str = "prediction"
+    """Column with the predicted class or value."""
+    probabilities: dict[Label, str] = {}
+    """Classification: class to the column with its probability; the columns named `proba:<class>` where empty."""
+
+
 class ScoringSpec(Contract):
     """Limits of the scoring subprocess, and which environment it may use."""
 
@@ -226,6 +253,8 @@ class ScoringSpec(Contract):
     """`build`: where the model's logged requirements do not fit ours, build a virtual environment from them."""
     golden_rows: Annotated[int, Field(ge=1, le=1000)] = 20
     """Rows whose predictions are recorded at registration and checked at every proof."""
+    predictions: PredictionTable | None = None
+    """Compare by predictions that were kept, instead of running the models."""
 
 
 class ScheduledTrigger(Contract):
@@ -371,5 +400,38 @@ class Profile(Contract):
     target: Annotated[AliasTarget | CommandTarget, Field(discriminator="kind")] = AliasTarget()
     rollout: RolloutSpec = RolloutSpec()
     review: ReviewSpec = ReviewSpec()
+
+    @model_validator(mode="after")
+    def _key_where_predictions_are_looked_up(self) -> "Profile":
+        if self.scoring.predictions is not None and not self.data.key:
+            raise ValueError("scoring.predictions needs data.key: the columns that identify a row in both")
+        return self
+
     mode: Mode = "observe"
     """`observe` decides and records; `recommend` asks a person for every effect; `act` acts."""
+
+    @field_validator("task", mode="before")
+    @classmethod
+    def _a_task_that_is_judged(cls, task: object) -> object:
+        if isinstance(task, str) and task.lower().replace("-", "_") in _FORECASTING:
+            raise _refused(
+                "forecasting by series is not judged yet",
+                "write task: regression with one row a series and time, whose features are known when the forecast is made "
+                "(lags, calendar); event_time is then the time that is forecast",
+            )
+        return task
+
+    @field_validator("data")
+    @classmethod
+    def _a_group_for_a_ranking_only(cls, data: DataSpec, info: ValidationInfo) -> DataSpec:
+        task = info.data.get("task")
+        if task == "ranking" and data.group is None:
+            raise _refused("a ranking needs `group`", "add data.group, the column that names the query or session")
+        if task in ("classification", "regression") and data.group is not None:
+            raise _refused(
+                f"`group` is for rankings, and the task is {task}", "take data.group away, or write task: ranking"
+            )
+        return data
+
+
+_FORECASTING = frozenset({"forecasting", "forecast", "time_series", "timeseries", "time_series_forecasting"})

@@ -23,6 +23,8 @@ class TrainingOrder(Contract):
     features: tuple[str, ...]
     event_time: str
     task: Task
+    group: str | None = None
+    """Rankings only: the column that names a row's query; the rows are in time order, not by group."""
     window_start: UtcDatetime | None = None
     window_end: UtcDatetime | None = None
     training_digest: str
@@ -75,6 +77,10 @@ class ScoringResult(Contract):
     """Which interpreter scored: `ours` or the built environment's requirement hash."""
     artifact_digest: str | None = None
     """sha256 over the downloaded model's files."""
+    model_bytes: int | None = None
+    """Size of the downloaded model's files."""
+    by_model: bool = False
+    """Of a failure: whether the model itself raised, left, or gave no usable answer, and nothing around it."""
     statement: str
 
 
