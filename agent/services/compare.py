@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agent.deps import Deps
-from agent.services import apart, claimed_baseline, lineage, own_values, scores, second_opinion
+from agent.services import apart, claimed_baseline, lineage, own_values, report, scores, second_opinion
 from agent.services.measure import criteria_of
 from agent.state import Findings, Run
 from tools import comparison, error_budget
@@ -60,6 +60,8 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         features=tuple(name for name in spec.features if name not in spec.text) if criteria.search_slices else (),
         # A declared slice's values are shown anyway; of other columns only those that the profile calls public.
         unnamed=set(spec.features) - set(spec.public) - set(run.profile.metrics.columns),
+        duel_out=deps.run_dir(run.run_id) / report.DUEL,
+        event_time=spec.event_time,
     )
     rows = replace(rows, unmeasured=own.faults)
     spent = _budget(deps, run, data)

@@ -1,8 +1,10 @@
 """How is the decision explained? The writer words it; only a borderline decision can still become `manual_review`."""
 
+from dataclasses import replace
 from typing import Any
 
 from agent.deps import Deps
+from agent.services import report
 from agent.services.decide import plan_for, policy_input
 from agent.state import Findings, Run
 from tools import policy
@@ -12,7 +14,7 @@ from tools.evidence import digest
 
 
 def explain(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
-    """Writes the rationale, settles the decision, makes the plan, stores the decision record."""
+    """Writes the rationale, settles the decision, makes the plan, stores the decision record and the page to judge it from."""
     if findings.policy is None:
         raise BrokenInvariant("a rationale was asked for without a decision", thing="policy")
     rationale = deps.rationale.write(findings.policy, findings.evidence, run.profile.id)
@@ -39,4 +41,7 @@ def explain(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     )
     deps.store.update_run(run.run_id, decision_record=record.to_state())
     deps.tracking.log_json(run.tracking_run_id, "decision.json", record.to_json_dict())
-    return changes
+    settled = replace(
+        findings, rationale=rationale, decision=decision, decided_by=decided_by, plan=plan or findings.plan
+    )
+    return changes | report.noted(findings, report.note_of(deps, run, settled))

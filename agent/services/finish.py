@@ -1,9 +1,10 @@
 """What is left to record when the run ends?"""
 
+from dataclasses import replace
 from typing import Any
 
 from agent.deps import Deps
-from agent.services import outputs
+from agent.services import outputs, report
 from agent.state import Findings, Run
 from tools.contracts.rollout import RolloutStatus
 
@@ -26,20 +27,22 @@ def finish(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
                 "retraining.run_id": run.run_id,
             },
         )
-    for name, report in (
+    for name, found in (
         ("staleness", findings.staleness),
         ("validation", findings.validation),
         ("comparison", findings.comparison),
         ("rollback", findings.rollback),
     ):
-        if report is not None:
-            deps.tracking.log_json(run.tracking_run_id, f"{name}.json", report.to_json_dict())
+        if found is not None:
+            deps.tracking.log_json(run.tracking_run_id, f"{name}.json", found.to_json_dict())
+    noted = report.noted(findings, report.note_of(deps, run, findings, rollout))
+    findings = replace(findings, notes=tuple(noted.get("notes", findings.notes)))
     output = outputs.response(deps, run, findings, status="finished", rollout=rollout)
     deps.tracking.log_json(run.tracking_run_id, "output.json", output)
     tags = {"retraining.decision": str(findings.decision), "retraining.phase": rollout.phase}
     deps.tracking.set_tags(run.tracking_run_id, tags)
     deps.tracking.close_run(run.tracking_run_id)
-    return {"rollout": rollout.to_state()}
+    return {"rollout": rollout.to_state(), **noted}
 
 
 def _not_moved(run: Run, findings: Findings) -> str:

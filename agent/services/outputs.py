@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from agent.deps import Deps
 from agent.schemas import validate_output
+from agent.services import report
 from agent.services.champion import find_champion
 from agent.services.decide import training_status
 from agent.services.measure import criteria_of
@@ -58,6 +59,7 @@ def response(
             staleness=None if findings.staleness is None else findings.staleness.to_json_dict(),
             validation=None if findings.validation is None else findings.validation.to_json_dict(),
             evidence=findings.evidence,
+            report=str(page) if (page := report.path_of(deps, run.run_id)).exists() else None,
             warnings=(*run.order.warnings, *findings.notes),
         )
     )

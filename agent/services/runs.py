@@ -4,6 +4,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -11,7 +12,7 @@ from langgraph.types import Command
 
 from agent.deps import Deps
 from agent.graph import build_graph
-from agent.services import outputs, reviews
+from agent.services import outputs, report, reviews
 from agent.services.champion import find_champion
 from agent.services.leases import LeaseKeeper
 from agent.services.preflight import require_sound
@@ -119,6 +120,31 @@ class Runs:
             )
         return record.output
 
+    def report(self, run_id: str, out: Path | None = None) -> Path:
+        """Make the decision report again, from the run's stored state; into `out` alone where that is given.
+
+        Raises:
+            NotFound: unknown run, or no folder to write to. Conflict: the run has decided nothing, or was left by another
+            version of the state. BadInput: the file cannot be written.
+        """
+        record = self._deps.store.get_run(run_id)
+        values = self._app.get_state(self._config(run_id)).values
+        version = values.get("state_version")
+        if values and version != STATE_VERSION:
+            raise _unknown_state(run_id, version)
+        if values.get("policy") is None:
+            raise Conflict(
+                f"run {run_id} ({record.kind}, {record.status}) has decided nothing: there is nothing to report",
+                thing="run",
+                value=run_id,
+                remedy=f"`retrain runs show {run_id}` tells how far it came",
+            )
+        state: RunState = values  # type: ignore[assignment]
+        run, findings = run_of(state), findings_of(state)
+        if out is None:
+            return report.publish(self._deps, run, findings)
+        return report.export(self._deps, run, findings, out)
+
     @contextmanager
     def _holding(self, record: RunRecord, *, new: bool = False, preempt: bool = False) -> Iterator[Deps]:
         """The lease for one drive. A fault inside marks the run failed, unless somebody ended it meanwhile."""
@@ -165,12 +191,7 @@ class Runs:
         if not snapshot.values and record.order is not None:
             return _FROM_THE_START
         if version != STATE_VERSION:
-            raise Conflict(
-                f"run {record.run_id} was left by state version {version}; this program knows {STATE_VERSION}",
-                thing="state_version",
-                value=version,
-                remedy="finish it with the program that started it, or start a new run; the champion is where it was",
-            )
+            raise _unknown_state(record.run_id, version)
         if not snapshot.interrupts:
             return None
         asked = snapshot.interrupts[0].value
@@ -217,6 +238,9 @@ class Runs:
             review = reviews.open_review(
                 deps, run, reviews.Question.model_validate({k: asked[k] for k in ("offered", "payload", "digest")})
             )
+            # The page now names the question and what can be typed.
+            noted = report.noted(findings, report.note_of(deps, run, findings))
+            findings = replace(findings, notes=tuple(noted.get("notes", findings.notes)))
             output = outputs.response(deps, run, findings, status="parked", review_id=review.id)
             wake, why = review.expires_at, "review"
         else:
@@ -227,3 +251,12 @@ class Runs:
             run_id, status="parked", parked_for=why, wake_at=wake, decision=findings.decision, output=output, error=None
         )
         return output
+
+
+def _unknown_state(run_id: str, version: Any) -> Conflict:
+    return Conflict(
+        f"run {run_id} was left by state version {version}; this program knows {STATE_VERSION}",
+        thing="state_version",
+        value=version,
+        remedy="finish it with the program that started it, or start a new run; the champion is where it was",
+    )

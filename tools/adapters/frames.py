@@ -106,6 +106,8 @@ def paired_rows(
     group: str | None = None,
     features: Sequence[str] = (),
     unnamed: Iterable[str] = (),
+    duel_out: Path | None = None,
+    event_time: str | None = None,
 ) -> PairedRows:
     """Rows of one or more holdouts with both models' predictions, in time order.
 
@@ -119,6 +121,8 @@ def paired_rows(
         scored_out: where the rows kept are written with target, slices and the candidate's predictions, for the
             model-evaluator; of a ranking, with a column `__group` too.
         group: ranking: the column that names a row's group.
+        duel_out: where the same rows are written with label, time and both models' outputs, and no feature; see `duel`.
+        event_time: column of the rows' times, for `duel_out`.
 
     Raises:
         BadInput: a predictions file has another length than its holdout.
@@ -150,6 +154,8 @@ def paired_rows(
         prefix = f"__{name}:"
         return {str(c).removeprefix(prefix): kept[c] for c in kept.columns if str(c).startswith(prefix)}
 
+    if duel_out is not None:
+        _write_duel(kept, target, event_time, duel_out)
     candidate_side = side_of("candidate")
     plain: Any = kept[[target, *(name for name in slices if name != target), *([] if group is None else [GROUP])]]
     plain.assign(**candidate_side).to_parquet(scored_out, index=False)
@@ -163,3 +169,41 @@ def paired_rows(
         features={name: kept[name] for name in features if name in kept.columns},
         unnamed=unnamed,
     )
+
+
+def _write_duel(kept: Any, target: str, event_time: str | None, out: Path) -> None:
+    outputs = {str(c): str(c)[2:] for c in kept.columns if str(c).startswith(("__champion:", "__candidate:"))}
+    frame = kept[list(outputs)].rename(columns=outputs)
+    frame.insert(0, "label", kept[target])
+    if event_time is not None and event_time in kept.columns:
+        frame.insert(0, "at", kept[event_time])
+    frame.to_parquet(out, index=False)
+
+
+def duel(path: str | Path, task: Task) -> tuple[PairedRows, Any]:
+    """The rows of a `duel_out` file, and their times in seconds since 1970 UTC, (n,), NaN where unknown.
+
+    Raises:
+        BadInput: It is not such a file.
+    """
+    import numpy as np
+    import pandas as pd
+
+    try:
+        frame = _read(path)
+        label = frame["label"]
+    except (OSError, ValueError, KeyError) as error:
+        raise BadInput(
+            f"the judged rows cannot be read from {path}: {error}", thing="duel.parquet", value=path
+        ) from error
+    seconds = np.full(len(frame), np.nan)
+    if "at" in frame.columns:
+        times = pd.to_datetime(frame["at"], utc=True, errors="coerce")
+        since = (times - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
+        seconds = since.to_numpy(dtype=np.float64, na_value=np.nan)
+
+    def side_of(name: str) -> dict[str, Any]:
+        return {str(c).removeprefix(f"{name}:"): frame[c] for c in frame.columns if str(c).startswith(f"{name}:")}
+
+    rows = PairedRows.from_columns(task=task, y=label, baseline=side_of("champion"), candidate=side_of("candidate"))
+    return rows, seconds

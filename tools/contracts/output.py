@@ -98,5 +98,7 @@ class RetrainingResponse(PublicContract):
     staleness: dict[str, Any] | None = None
     validation: dict[str, Any] | None = None
     evidence: tuple[EvidenceItem, ...] = ()
+    report: str | None = None
+    """Added: the decision report, an HTML page on the orchestrator's disk; also `decision/report.html` of the tracking run."""
     warnings: tuple[str, ...] = ()
     schema_version: str = Field(default=SCHEMA_VERSION)

@@ -165,6 +165,8 @@ def run_lines(output: dict[str, Any], *, ask: bool = True, status: str | None = 
     )
     if rollout.get("statement") and not rolled_back:
         lines += wrapped(rollout["statement"], indent=13)
+    if output.get("report"):
+        lines.append(f"  report     {output['report']}")
     for warning in output.get("warnings", []):
         lines += labelled("  note       ", warning)
     review = decision.get("reviewId")

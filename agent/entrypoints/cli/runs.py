@@ -1,4 +1,4 @@
-"""`retrain run`, `judge`, `rollback` and `runs list|show`."""
+"""`retrain run`, `judge`, `rollback` and `runs list|show|report`."""
 
 import json as json_module
 import sys
@@ -179,6 +179,21 @@ def show(run_id: Annotated[str, typer.Argument()], json: Json = False, workspace
         content = json_module.dumps(effect.result or effect.intent, ensure_ascii=False)
         lines += labelled("  effect     ", f"{effect.name}: {effect.status} {content}")
     SCREEN.result({"run": record.to_json_dict(), "effects": [e.to_json_dict() for e in effects]}, lines)
+
+
+@app.command("report")
+def report(
+    run_id: Annotated[str, typer.Argument()],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Write the page there only; default: the run's folder and MLflow."),
+    ] = None,
+    json: Json = False,
+    workspace: Workspace = None,
+) -> None:
+    """Make a run's decision report again: one HTML page to judge the decision from."""
+    page = open_app(workspace).runs.report(run_id, out)
+    SCREEN.result({"runId": run_id, "report": str(page)}, [str(page)])
 
 
 def _record_lines(opened: "App", record: "RunRecord") -> list[str]:
