@@ -102,9 +102,7 @@ def _judged(world: Few, repeats: int) -> Iterator[Row]:
     criteria = demands(world.metric)
     held, measured, widths = 0, 0, 0.0
     for seed in range(repeats):
-        found = compare(
-            rows=draw(world, seed), criteria=criteria, contamination=CLEAN, holdout_digest="eval"
-        ).primary
+        found = compare(rows=draw(world, seed), criteria=criteria, contamination=CLEAN, holdout_digest="eval").primary
         if found.low is None or found.high is None:
             continue
         measured += 1
