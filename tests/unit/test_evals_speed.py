@@ -8,7 +8,7 @@ import pytest
 from evals.speed import compare
 from evals.speed._measured import Cost, run
 from evals.speed._tables import FIFTY, GROUP, TWENTY, write
-from evals.speed.drift import _against, ratio_of, _slope
+from evals.speed.drift import _against, _slope, ratio_of
 
 
 def cost(cpu: float, peak: float) -> Cost:
