@@ -14,6 +14,7 @@ from tools.contracts.request import Direction
 from tools.errors import BadInput
 from tools.metric_costs import calibration, calibration_error, cost
 from tools.metric_values import (
+    LINEAR_FROM,
     FloatArray,
     IntArray,
     Metric,
@@ -24,6 +25,7 @@ from tools.metric_values import (
     all_classes,
     at_budget,
     average_precision,
+    average_precision_influence,
     averaged,
     balanced_accuracy,
     brier,
@@ -120,6 +122,8 @@ _ALL: Final[tuple[Metric, ...]] = (
         over_classes(average_precision),
         rank_score,
         per_class=True,
+        influence=average_precision_influence,
+        influence_from=LINEAR_FROM,
     ),
     _values("mean_absolute_error", absolute),
     _values("mean_squared_error", squared),

@@ -11,7 +11,8 @@ The method, fixed and deterministic so that a recorded decision replays:
   sums of the linearised change; `RESAMPLES` resamples. For whole-sample metrics: change ± Student's t (blocks - 1) ×
   the bootstrap's standard deviation; `WEIGHT_RESAMPLES` resamples.
 - Interval for roc_auc: change ± Student's t (blocks - 1) × the standard error from block sums of DeLong's components, which
-  is DeLong's own test where rows are independent.
+  is DeLong's own test where rows are independent. For average_precision likewise from its first-order influence, where there
+  are `LINEAR_FROM` positive rows; with fewer it is resampled as the other whole-sample metrics are.
 - Where both models give the same output in all but a few stretches, resampling sees too few differences to know their
   spread: the interval is then stretched to reach no change.
 """
@@ -113,9 +114,15 @@ def _spread(
 ) -> tuple[float, float, float, int]:
     if isinstance(metric, SumMetric):
         return _sum_spread(metric, pair, change, tails)
-    if metric.influence is not None:
+    if metric.influence is not None and _positives(pair.baseline) >= metric.influence_from:
         return _influence_spread(metric.influence, pair, worth, change, tails)
     return _weight_spread(metric, pair, change, tails)
+
+
+def _positives(sample: Sample) -> int:
+    """Rows of the positive class, or of the rarest one where none is positive."""
+    codes = range(sample.classes) if sample.positive is None else (sample.positive,)
+    return min((int(np.count_nonzero(sample.y == code)) for code in codes), default=0)
 
 
 def t_quantile(share: float, freedom: int) -> float:

@@ -36,9 +36,9 @@ METRICS = ("accuracy", "log_loss", "f1", "roc_auc", "average_precision")
 SLICES = 20
 TIMES = 10
 MOST_MB = 1024.0
-TIMED = {"accuracy": (RESAMPLES, RESAMPLES), "log_loss": (RESAMPLES, RESAMPLES), "f1": (200, 1000)}
+TIMED = {"accuracy": (400, RESAMPLES), "log_loss": (400, RESAMPLES), "f1": (100, 1000)}
 """scipy's resamples that are really drawn, over all rows and on a slice; the others' time is scaled."""
-TIMED_SKLEARN = (15, 200)
+TIMED_SKLEARN = (8, 100)
 
 Grid = Mapping[str, Sequence[Cost]]
 
