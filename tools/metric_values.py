@@ -59,6 +59,8 @@ class SumMetric:
     """From (columns, …) sums or means to (…) values: scale-free in the sums."""
     per_class: bool = False
     """Meaningless when a class is nearly absent."""
+    counts: bool = False
+    """The value is the share of rows whose second column is 1; the others' is 0."""
 
 
 @dataclass(frozen=True)

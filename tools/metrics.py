@@ -70,8 +70,9 @@ def _labels(
     value: Callable[[FloatArray], FloatArray],
     columns: Callable[[Sample], Iterator[FloatArray]] = all_classes,
     per_class: bool = True,
+    counts: bool = False,
 ) -> SumMetric:
-    return SumMetric(name, "higher", "classification", "labels", columns, value, per_class)
+    return SumMetric(name, "higher", "classification", "labels", columns, value, per_class, counts)
 
 
 def _values(
@@ -88,7 +89,7 @@ def _root_mean(sums: FloatArray) -> FloatArray:
 
 
 _ALL: Final[tuple[Metric, ...]] = (
-    _labels("accuracy", mean, correct, per_class=False),
+    _labels("accuracy", mean, correct, per_class=False, counts=True),
     _labels("balanced_accuracy", balanced_accuracy),
     _labels("matthews_corrcoef", matthews),
     _labels("precision", averaged(precision, weighted=False), confusion),

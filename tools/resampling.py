@@ -14,7 +14,7 @@ The method, fixed and deterministic so that a recorded decision replays:
   is DeLong's own test where rows are independent. For average_precision likewise from its first-order influence, where there
   are `LINEAR_FROM` positive rows; with fewer it is resampled as the other whole-sample metrics are.
 - Where both models give the same output in all but a few stretches, resampling sees too few differences to know their
-  spread: the interval is then stretched to reach no change.
+  spread: the interval is then stretched to reach no change; accuracy's also to the exact bounds of `tools.exact_counts`.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,6 +24,7 @@ from typing import Final
 import numpy as np
 from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
+from tools.exact_counts import FEW, exact_change
 from tools.metrics import FloatArray, IntArray, Metric, Sample, SumMetric, WeightMetric, measure
 
 RESAMPLES: Final = 2000
@@ -106,7 +107,31 @@ def paired_change(
     n = baseline.y.shape[0]
     if _stretches_that_differ(metric, baseline, candidate, length) < FEW_STRETCHES:
         low, high = min(low, 0.0), max(high, 0.0)
+    if isinstance(metric, SumMetric) and metric.counts:
+        least, most = _exact(metric, pair, worth[0], tails)
+        low, high = min(low, least), max(high, most)
     return Change(*worth, change, low, high, se, length, _block_count(n, length))
+
+
+def _exact(metric: SumMetric, pair: _Pair, worth: float, tails: tuple[float, float]) -> tuple[float, float]:
+    """(low, high) that the interval must reach: (inf, -inf) where enough rows differ, or none of the outputs does."""
+    theirs, ours = (list(metric.columns(side))[1] for side in (pair.baseline, pair.candidate))
+    gains = ours - theirs
+    wins, losses = int(np.count_nonzero(gains > 0)), int(np.count_nonzero(gains < 0))
+    if wins + losses >= FEW or _same(pair.baseline, pair.candidate):
+        return np.inf, -np.inf
+    low, high = exact_change(wins, losses, gains.shape[0], tails)
+    scale = abs(worth) if pair.relative else 1.0
+    return low / scale, high / scale
+
+
+def _same(baseline: Sample, candidate: Sample) -> bool:
+    """Whether no output tells the two models apart: then they are taken for one, which changes nothing."""
+    if not np.array_equal(baseline.prediction, candidate.prediction):
+        return False
+    if baseline.proba is None or candidate.proba is None:
+        return baseline.proba is candidate.proba
+    return np.array_equal(baseline.proba, candidate.proba)
 
 
 def _spread(

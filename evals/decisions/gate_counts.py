@@ -84,11 +84,15 @@ def draw(world: Few, seed: int) -> PairedRows:
     ours, theirs = which < world.only_candidate, which >= 1 - world.only_champion
     right = {"champion": theirs | (~ours & agreed), "candidate": ours | (~theirs & agreed)}
     told = {who: np.where(hit, y, 1 - y) for who, hit in right.items()}
+    # Two different models never give the same probabilities, even where they say the same.
+    proba = {who: 0.5 + (label - 0.5) * (0.2 + 0.7 * g.random(world.n)) for who, label in told.items()}
     return PairedRows(
         task="classification",
         y=y,
         baseline_prediction=told["champion"],
         candidate_prediction=told["candidate"],
+        baseline_proba=np.column_stack((1 - proba["champion"], proba["champion"])),
+        candidate_proba=np.column_stack((1 - proba["candidate"], proba["candidate"])),
         classes=("0", "1"),
     )
 
