@@ -12,7 +12,7 @@ Both give scikit-learn's value to rounding. Undefined values (no positive row, n
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +80,8 @@ class SumMetric:
     """Meaningless when a class is nearly absent."""
     counts: Callable[[Ranked], BoolArray] | None = None
     """Ranking: which groups count; every order of the others' rows is worth the same."""
+    is_share: bool = False
+    """The value is the share of rows whose second column is 1; the others' is 0."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ class WeightMetric:
     per_class: bool = False
     influence: Callable[[Sample], FloatArray] | None = None
     """(n,) each row's first-order influence on the value, with mean 0, where that is known in closed form."""
+    influence_from: int = 0
+    """Positive rows (of the rarest class, where none is) below which first order is not enough."""
 
 
 Metric = SumMetric | WeightMetric
@@ -334,6 +338,40 @@ def average_precision(y: FloatArray, score: FloatArray) -> Callable[[FloatArray]
         return float(np.nansum(np.diff(positives, prepend=0.0) * precision) / positives[-1])
 
     return value
+
+
+LINEAR_FROM: Final = 500
+"""Positive rows from which the average precision's first-order influence gives honest intervals: with 600, where neighbours are
+correlated by 0.9, 95 % intervals held the truth in 94 to 96 % of 400 holdouts; with 90 in 86 to 92 %."""
+
+
+def average_precision_influence(sample: Sample) -> FloatArray:
+    """First-order influence of each row on the average precision, averaged over classes where none is positive.
+
+    With A(s) and B(s) the shares of rows that are positive with a score of at least s, and that have such a score, and p the
+    share of positives, AP = E[y A(S) / B(S)] / p. Its derivative in the direction of one row (y, s) is
+    (y (A(s)/B(s) − AP + C(s)) − D(s)) / p with C(s) = E[Y 1(S ≤ s) / B(S)] and D(s) = E[Y 1(S ≤ s) A(S) / B(S)²]: the
+    row's own precision, and what its being there does to the precision at every positive row below it.
+    """
+    proba = _probabilities(sample)
+    codes = range(sample.classes) if sample.positive is None else (sample.positive,)
+    return np.mean([_precision_pull((sample.y == code).astype(np.float64), proba[:, code]) for code in codes], axis=0)
+
+
+def _precision_pull(y: FloatArray, score: FloatArray) -> FloatArray:
+    order, sorted_y, ends = _by_score(y, score)
+    flagged, found = (ends + 1).astype(np.float64), np.cumsum(sorted_y)[ends]
+    positives = float(found[-1])
+    if positives <= 0:
+        return np.full_like(score, np.nan)
+    step, rate = np.diff(found, prepend=0.0), found / flagged
+    value = float(step @ rate) / positives
+    below: FloatArray = np.cumsum((step / flagged)[::-1])[::-1]
+    lost: FloatArray = np.cumsum((step * rate / flagged)[::-1])[::-1]
+    sizes = np.diff(ends, prepend=-1)
+    pull = np.empty_like(score)
+    pull[order] = sorted_y * np.repeat(rate - value + below, sizes) - np.repeat(lost, sizes)
+    return pull * (y.shape[0] / positives)
 
 
 def at_budget(share: float, *, of_flagged: bool) -> Callable[[FloatArray, FloatArray], Callable[[FloatArray], float]]:

@@ -18,6 +18,7 @@ from tools.contracts.request import Direction
 from tools.errors import BadInput
 from tools.metric_costs import calibration, calibration_error, cost
 from tools.metric_values import (
+    LINEAR_FROM,
     FloatArray,
     IntArray,
     Metric,
@@ -28,6 +29,7 @@ from tools.metric_values import (
     all_classes,
     at_budget,
     average_precision,
+    average_precision_influence,
     averaged,
     balanced_accuracy,
     brier,
@@ -78,8 +80,9 @@ def _labels(
     value: Callable[[FloatArray], FloatArray],
     columns: Callable[[Sample], Iterator[FloatArray]] = all_classes,
     per_class: bool = True,
+    is_share: bool = False,
 ) -> SumMetric:
-    return SumMetric(name, "higher", "classification", "labels", columns, value, per_class)
+    return SumMetric(name, "higher", "classification", "labels", columns, value, per_class, is_share=is_share)
 
 
 def _values(
@@ -118,7 +121,7 @@ _RANKINGS: Final[Mapping[str, tuple[ranked.Values, Callable[[ranked.Ranked], ran
 """Of the whole group, or of its first rows with a place behind `@`."""
 
 _ALL: Final[tuple[Metric, ...]] = (
-    _labels("accuracy", mean, correct, per_class=False),
+    _labels("accuracy", mean, correct, per_class=False, is_share=True),
     _labels("balanced_accuracy", balanced_accuracy),
     _labels("matthews_corrcoef", matthews),
     _labels("precision", averaged(precision, weighted=False), confusion),
@@ -152,6 +155,8 @@ _ALL: Final[tuple[Metric, ...]] = (
         over_classes(average_precision),
         rank_score,
         per_class=True,
+        influence=average_precision_influence,
+        influence_from=LINEAR_FROM,
     ),
     _values("mean_absolute_error", absolute),
     _values("mean_squared_error", squared),

@@ -4,7 +4,7 @@ Labels are compared as text in one form: 1, 1.0, True and "1" are the same label
 be judged on integer labels.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -35,19 +35,28 @@ def label_text(value: Any) -> str:
     return {"True": "1", "False": "0", "1.0": "1", "0.0": "0"}.get(text, text)
 
 
-def _texts(values: Any) -> AnyArray:
-    """Label texts of a column; each distinct value is converted once."""
+class _Numbered(dict[Any, int]):
+    """Each key's place in the order of first sight."""
+
+    def __missing__(self, key: Any) -> int:
+        self[key] = len(self)
+        return self[key]
+
+
+def coded(values: Any, text: Callable[[Any], str] = label_text) -> tuple[list[str], IntArray]:
+    """(distinct texts, each row's place among them): `text` is asked once a distinct value, not once a row."""
     column = np.asarray(values)
-    if column.dtype.kind in "iub":
-        distinct, where = np.unique(column, return_inverse=True)
-        return np.array([label_text(item.item()) for item in distinct], dtype=object)[where]
-    known: dict[Any, str] = {}
-    out = np.empty(column.shape[0], dtype=object)
-    for row, item in enumerate(column.tolist()):
-        if item not in known:
-            known[item] = label_text(item)
-        out[row] = known[item]
-    return out
+    if column.dtype.kind in "iubf":
+        found, where = np.unique(column, return_inverse=True)
+        distinct: list[Any] = found.tolist()
+    else:
+        seen = _Numbered()
+        where = np.fromiter(map(seen.__getitem__, column.tolist()), dtype=np.int64, count=column.shape[0])
+        distinct = list(seen)
+    # Two values can have one text: 1 and True.
+    texts = _Numbered()
+    merged = np.array([texts[text(value)] for value in distinct], dtype=np.int64)
+    return list(texts), merged[where]
 
 
 @dataclass(frozen=True)
@@ -163,20 +172,20 @@ class PairedRows:
                 query=query_codes(group) if task == "ranking" else None,
                 **more,
             )
-        texts = [_texts(y), _texts(baseline["prediction"]), _texts(candidate["prediction"])]
-        labels, theirs, ours = (set(column.tolist()) - {""} for column in texts)
+        columns = [coded(column) for column in (y, baseline["prediction"], candidate["prediction"])]
+        labels, theirs, ours = (set(texts) - {""} for texts, _ in columns)
         theirs |= {label_text(name[len(PROBA) :]) for name in _proba_names(baseline)}
         ours |= {label_text(name[len(PROBA) :]) for name in _proba_names(candidate)}
         classes = tuple(sorted((labels | theirs | ours) - {""}, key=_by_value))
         codes = {name: float(code) for code, name in enumerate(classes)} | {"": float("nan")}
-        coded = [np.array([codes[text] for text in column.tolist()], dtype=np.float64) for column in texts]
+        sides = [np.array([codes[text] for text in texts], dtype=np.float64)[where] for texts, where in columns]
         return cls(
             task=task,
-            y=coded[0],
-            baseline_prediction=coded[1],
-            candidate_prediction=coded[2],
-            baseline_proba=_proba(baseline, classes, coded[0].shape[0]),
-            candidate_proba=_proba(candidate, classes, coded[0].shape[0]),
+            y=sides[0],
+            baseline_prediction=sides[1],
+            candidate_prediction=sides[2],
+            baseline_proba=_proba(baseline, classes, sides[0].shape[0]),
+            candidate_proba=_proba(candidate, classes, sides[0].shape[0]),
             classes=classes,
             strange={
                 "champion": tuple(sorted(theirs - labels - ours, key=_by_value)),
@@ -301,11 +310,11 @@ class PairedRows:
                 value=column,
                 remedy=f"use one of: {', '.join(sorted(self.slices)) or 'none was given'}",
             )
-        texts = self.slices[column]
-        values, where, counts = np.unique(texts.astype(str), return_inverse=True, return_counts=True)
-        for index in sorted(range(values.shape[0]), key=lambda i: (-int(counts[i]), str(values[i])))[:most]:
+        values, where = coded(self.slices[column], str)
+        counts: list[int] = np.bincount(where, minlength=len(values)).tolist()
+        for index in sorted(range(len(values)), key=lambda i: (-counts[i], values[i]))[:most]:
             if counts[index] >= min_rows:
-                yield str(values[index]), self._at(np.flatnonzero(where == index))
+                yield values[index], self._at(np.flatnonzero(where == index))
 
     def _at(self, rows: AnyArray) -> "PairedRows":
         def cut(proba: FloatArray | None) -> FloatArray | None:
@@ -332,12 +341,11 @@ class PairedRows:
 
 def query_codes(values: Any) -> IntArray:
     """(n,) 0, 1, … in the order in which the values first come; -1 for a null."""
-    column = np.asarray(values)
-    texts = column if column.dtype.kind in "iu" else _texts(column).astype(str)
-    distinct, first, where = np.unique(texts, return_index=True, return_inverse=True)
-    absent = np.array([value == "" for value in distinct.tolist()], dtype=np.bool_)
-    codes = np.empty(distinct.shape[0], dtype=np.int64)
-    codes[np.argsort(np.where(absent, column.shape[0], first))] = np.arange(distinct.shape[0])
+    texts, places = coded(values)
+    present, first, where = np.unique(places, return_index=True, return_inverse=True)
+    absent = np.array([texts[place] == "" for place in present.tolist()], dtype=np.bool_)
+    codes = np.empty(present.shape[0], dtype=np.int64)
+    codes[np.argsort(np.where(absent, places.shape[0], first))] = np.arange(present.shape[0])
     codes[absent] = -1
     return codes[where]
 
@@ -351,8 +359,8 @@ def _by_value(text: str) -> tuple[int, float, str]:
 
 
 def _slice_texts(values: Any) -> AnyArray:
-    texts = _texts(values)
-    return np.array([text or MISSING for text in texts.tolist()], dtype=object)
+    texts, where = coded(values)
+    return np.array([text or MISSING for text in texts], dtype=object)[where]
 
 
 def _numbers_or_texts(values: Any) -> AnyArray:

@@ -11,11 +11,12 @@ The method, fixed and deterministic so that a recorded decision replays:
   sums of the linearised change; `RESAMPLES` resamples. For whole-sample metrics: change ± Student's t (blocks - 1) ×
   the bootstrap's standard deviation; `WEIGHT_RESAMPLES` resamples.
 - Interval for roc_auc: change ± Student's t (blocks - 1) × the standard error from block sums of DeLong's components, which
-  is DeLong's own test where rows are independent.
+  is DeLong's own test where rows are independent. For average_precision likewise from its first-order influence, where there
+  are `LINEAR_FROM` positive rows; with fewer it is resampled as the other whole-sample metrics are.
 - Of a ranking everything said of rows holds for the groups that count, in the order of their first rows: a block is a run of
   consecutive groups, and no group is ever cut.
 - Where both models give the same output in all but a few stretches, resampling sees too few differences to know their
-  spread: the interval is then stretched to reach no change.
+  spread: the interval is then stretched to reach no change; accuracy's also to the exact bounds of `tools.exact_counts`.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from typing import Final
 import numpy as np
 from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
+from tools.exact_counts import FEW, exact_change
 from tools.metrics import FloatArray, IntArray, Metric, Sample, SumMetric, WeightMetric, measure, units
 
 RESAMPLES: Final = 2000
@@ -109,7 +111,31 @@ def paired_change(
     n = units(metric, baseline)
     if _stretches_that_differ(metric, baseline, candidate, length) < FEW_STRETCHES:
         low, high = min(low, 0.0), max(high, 0.0)
+    if isinstance(metric, SumMetric) and metric.is_share:
+        least, most = _exact(metric, pair, worth[0], tails)
+        low, high = min(low, least), max(high, most)
     return Change(*worth, change, low, high, se, length, _block_count(n, length))
+
+
+def _exact(metric: SumMetric, pair: _Pair, worth: float, tails: tuple[float, float]) -> tuple[float, float]:
+    """(low, high) that the interval must reach: (inf, -inf) where enough rows differ, or none of the outputs does."""
+    theirs, ours = (list(metric.columns(side))[1] for side in (pair.baseline, pair.candidate))
+    gains = ours - theirs
+    wins, losses = int(np.count_nonzero(gains > 0)), int(np.count_nonzero(gains < 0))
+    if wins + losses >= FEW or _same(pair.baseline, pair.candidate):
+        return np.inf, -np.inf
+    low, high = exact_change(wins, losses, gains.shape[0], tails)
+    scale = abs(worth) if pair.relative else 1.0
+    return low / scale, high / scale
+
+
+def _same(baseline: Sample, candidate: Sample) -> bool:
+    """Whether no output tells the two models apart: then they are taken for one, which changes nothing."""
+    if not np.array_equal(baseline.prediction, candidate.prediction):
+        return False
+    if baseline.proba is None or candidate.proba is None:
+        return baseline.proba is candidate.proba
+    return np.array_equal(baseline.proba, candidate.proba)
 
 
 def _spread(
@@ -117,9 +143,15 @@ def _spread(
 ) -> tuple[float, float, float, int]:
     if isinstance(metric, SumMetric):
         return _sum_spread(metric, pair, change, tails)
-    if metric.influence is not None:
+    if metric.influence is not None and _positives(pair.baseline) >= metric.influence_from:
         return _influence_spread(metric.influence, pair, worth, change, tails)
     return _weight_spread(metric, pair, change, tails)
+
+
+def _positives(sample: Sample) -> int:
+    """Rows of the positive class, or of the rarest one where none is positive."""
+    codes = range(sample.classes) if sample.positive is None else (sample.positive,)
+    return min((int(np.count_nonzero(sample.y == code)) for code in codes), default=0)
 
 
 def t_quantile(share: float, freedom: int) -> float:

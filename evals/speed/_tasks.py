@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from evals.speed import _duels
 from evals.speed._measured import Cost, measured
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -134,6 +135,7 @@ TASKS: dict[str, Callable[[dict[str, Any]], Cost]] = {
     "evidently": evidently,
     "prepare": prepare,
     "judge": judge,
+    **_duels.TASKS,
 }
 
 if __name__ == "__main__":

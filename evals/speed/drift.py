@@ -67,18 +67,18 @@ def _runs(n: int, task: str, **given: Any) -> list[Cost]:
 
 def _against(what: str, ours: Sequence[Cost], theirs: Sequence[Cost], bare: float) -> list[Row]:
     def ratio(name: str, a: Sequence[float], b: Sequence[float], most: float) -> Row:
-        value, low, high = _ratio(a, b)
+        value, low, high = ratio_of(a, b)
         met = None if high is None or low is None else True if high <= most else False if low > most else None
         return Row(f"{what}: {name}, ours / Evidently's", value, low, high, len(a) + len(b), f"at most {most:g}", met)
 
     return [
         ratio("CPU time", [c.cpu for c in ours], [c.cpu for c in theirs], CPU_SHARE),
         ratio("memory added", [c.peak - bare for c in ours], [c.peak - bare for c in theirs], MEMORY_SHARE),
-        _mean(f"{what}: ours, CPU s", [c.cpu for c in ours]),
-        _mean(f"{what}: Evidently, CPU s", [c.cpu for c in theirs]),
-        _mean(f"{what}: ours, MB added to a bare interpreter", [c.peak - bare for c in ours]),
-        _mean(f"{what}: Evidently, MB added to a bare interpreter", [c.peak - bare for c in theirs]),
-        _mean(f"{what}: Evidently, MB added to the frames as read", [c.peak - c.before for c in theirs]),
+        mean_of(f"{what}: ours, CPU s", [c.cpu for c in ours]),
+        mean_of(f"{what}: Evidently, CPU s", [c.cpu for c in theirs]),
+        mean_of(f"{what}: ours, MB added to a bare interpreter", [c.peak - bare for c in ours]),
+        mean_of(f"{what}: Evidently, MB added to a bare interpreter", [c.peak - bare for c in theirs]),
+        mean_of(f"{what}: Evidently, MB added to the frames as read", [c.peak - c.before for c in theirs]),
     ]
 
 
@@ -114,14 +114,14 @@ def large(asked: Namespace, folder: Path) -> list[Row]:
             row
             for rows in plan
             for row in (
-                _mean(f"{rows:,} × 50: staleness and validation, s", [c.seconds for r, c in points if r == rows]),
-                _mean(
+                mean_of(f"{rows:,} × 50: staleness and validation, s", [c.seconds for r, c in points if r == rows]),
+                mean_of(
                     f"{rows:,} × 50: of that, staleness, s",
                     [c.told["staleness_seconds"] for r, c in points if r == rows],
                 ),
-                _mean(f"{rows:,} × 50: CPU s", [c.task_cpu for r, c in points if r == rows]),
-                _mean(f"{rows:,} × 50: peak of the process, MB", [c.peak for r, c in points if r == rows]),
-                _mean(
+                mean_of(f"{rows:,} × 50: CPU s", [c.task_cpu for r, c in points if r == rows]),
+                mean_of(f"{rows:,} × 50: peak of the process, MB", [c.peak for r, c in points if r == rows]),
+                mean_of(
                     f"{rows:,} × 50: peak with the scoring process, MB", [c.tree_peak for r, c in points if r == rows]
                 ),
             )
@@ -151,7 +151,7 @@ def sweep(asked: Namespace, folder: Path) -> list[Row]:
     own = [model["seconds"] / parallel for model in swept["models"]]
     return [
         Row(f"{what}: profiles a minute, start-up in it", 60 * profiles / seconds, n=profiles),
-        _mean(f"{what}: one more, s", own),
+        mean_of(f"{what}: one more, s", own),
         Row(f"{what}: whole sweep, s", seconds, n=1),
     ]
 
@@ -162,7 +162,7 @@ PARTS: dict[str, Callable[[Namespace, Path], list[Row]]] = {"evidently": evident
 # --- intervals
 
 
-def _mean(name: str, values: Sequence[float]) -> Row:
+def mean_of(name: str, values: Sequence[float]) -> Row:
     """Mean with its t interval; none from a single run."""
     mean, n = statistics.fmean(values), len(values)
     if n < 2:
@@ -171,7 +171,7 @@ def _mean(name: str, values: Sequence[float]) -> Row:
     return Row(name, mean, mean - reach, mean + reach, n)
 
 
-def _ratio(a: Sequence[float], b: Sequence[float]) -> tuple[float, float | None, float | None]:
+def ratio_of(a: Sequence[float], b: Sequence[float]) -> tuple[float, float | None, float | None]:
     """Ratio of the geometric means, with a t interval of its logarithm; both sides are taken to vary alike."""
     x, y = [math.log(v) for v in a], [math.log(v) for v in b]
     middle, free = statistics.fmean(x) - statistics.fmean(y), len(x) + len(y) - 2

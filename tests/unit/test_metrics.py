@@ -11,7 +11,7 @@ from sklearn import metrics as sk
 
 from tools.errors import BadInput
 from tools.metrics import METRICS, Sample, SumMetric, WeightMetric, find_metric, in_our_terms, measure
-from tools.paired_rows import PairedRows, label_text
+from tools.paired_rows import PairedRows, coded, label_text
 
 COSTS = np.array([[0.0, 1.0], [5.0, -2.0]])
 
@@ -284,3 +284,23 @@ def test_budget_metrics_of_weights_are_those_of_repeated_rows(seed: int, share: 
         assert isinstance(metric, WeightMetric)
         weighted = metric.prepare(Sample(y, y, proba, 2, 1))(times.astype(float))
         assert weighted == pytest.approx(measure(metric, again), nan_ok=True)
+
+
+def test_influence_on_average_precision_is_its_derivative_by_a_rows_weight():
+    g = np.random.default_rng(3)
+    y = (g.random(60) < 0.4).astype(float)
+    score = np.round(g.random(60) * 0.7 + 0.3 * y, 1)  # ties
+    sample = Sample(y=y, prediction=y, proba=np.column_stack((1 - score, score)), classes=2, positive=1)
+    metric = METRICS["average_precision"]
+    assert isinstance(metric, WeightMetric)
+    assert metric.influence is not None
+    value, step = metric.prepare(sample), 1e-6
+
+    slopes = [(value(1 - step + 60 * step * (np.arange(60) == row)) - value(np.ones(60))) / step for row in range(60)]
+
+    assert metric.influence(sample) == pytest.approx(np.array(slopes), abs=1e-4)
+
+
+def test_values_with_one_text_are_one_code_and_missing_ones_are_one_too():
+    assert coded(np.array([1, "1", True, None, float("nan"), float("nan"), "b"], dtype=object))[0] == ["1", "", "b"]
+    assert coded(np.array([1.0, np.nan, np.nan, 0.0]))[1].tolist() == [1, 2, 2, 0]
