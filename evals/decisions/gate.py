@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"  · {part}", file=sys.stderr, flush=True)
             rows += _part(part, streams, asked)
     except BadInput as error:
-        parser.error(str(error))
+        parser.error(error.message if error.remedy is None else f"{error.message}; {error.remedy}")
     publish(rows, asked.json, quick=asked.quick)
     return 0 if asked.quick or all(row.met is not False for row in rows) else 1
 

@@ -143,9 +143,10 @@ def test_predictions_are_found_again_and_another_recipe_is_another_model(tmp_pat
 def test_broken_slice_is_broken_nowhere_else_and_calibration_keeps_the_ranking(tmp_path: Path):
     here = a_world()
     broken = case(here, Job(0, "bad", BAD[0], 2, 0), tmp_path)
-    alone, _ = predictions(here, Recipe(rows_seed=2_100, seed=2_100), tmp_path)  # the same kind of model, unbroken
-    assert alone.shape == broken.candidate.shape
+    whole, _ = predictions(here, Recipe(rows_seed=2_100, seed=2_100), tmp_path)  # the candidate before it was broken
     assert 0 < broken.harmed.mean() < 1
+    assert (broken.candidate == whole)[~broken.harmed].all()
+    assert (broken.candidate != whole)[broken.harmed].any()
     moved = case(here, Job(0, "bad", BAD[3], 2, 0), tmp_path)
     told = truth("roc_auc", here.truth_y, moved.champion, moved.candidate, here.stretch)
     loss = truth("log_loss", here.truth_y, moved.champion, moved.candidate, here.stretch)
