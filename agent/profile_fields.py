@@ -16,7 +16,7 @@ from agent.problems import Path_, Problem, dotted, nearest
 from tools.contracts.profile import ProfileGuardrail, Task
 from tools.contracts.request import Direction
 from tools.errors import BadInput
-from tools.metrics import find_metric
+from tools.metric_names import find_named
 from tools.windows import parse_duration, parse_strategy, parse_window
 
 _ZERO = re.compile(r"P?T?0+\s?[A-Za-z]+")
@@ -153,7 +153,8 @@ def _bad_metrics(metrics: Mapping[str, Any], task: Any) -> Iterator[tuple[Path_,
         if not isinstance(name, str) or name == PLACEHOLDER:
             continue
         try:
-            found = find_metric(name, known_task, direction if direction in get_args(Direction) else None)
+            way = direction if direction in get_args(Direction) else None
+            found = find_named(name, known_task, way, primary=path[-1] == "primary")
         except BadInput as error:
             yield _metric_problem(path, name, error)
             continue

@@ -3,7 +3,7 @@
 `tools.criteria` says what must be shown, `tools.verdicts` what an interval says, `tools.slices` what groups of rows say.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -29,6 +29,8 @@ def compare(
     doubts: Sequence[tuple[str, str]] = (),
     failures: Sequence[str] = (),
     budget: ErrorBudget | None = None,
+    apart: Sequence[MetricComparison] = (),
+    sources: Mapping[str, str] | None = None,
 ) -> ComparisonResult:
     """All verdicts on the rows that are left after contaminated ones were dropped.
 
@@ -40,12 +42,17 @@ def compare(
         doubts: (code, sentence) pairs found before the duel.
         failures: Why something could not be scored.
         budget: What this look at the holdout may spend; exhausted, it is a doubt, and the intervals are a first look's.
+        apart: Verdicts on `criteria.apart`; one that is missing here is `no_data`.
+        sources: Users' own metrics to the sha256 of their files.
     """
     if budget is not None and budget.exhausted:
         doubts = (*doubts, ("needs_fresh_labels", budget.statement))
-    elif budget is not None:
-        criteria = criteria.model_copy(update={"alpha": min(budget.alpha, (1 - criteria.confidence) / 2)})
+    criteria = at_look(criteria, budget)
+    doubts = (*doubts, *_strange_classes(rows))
     judged = [judge(rows, criterion, criteria) for criterion in (criteria.primary, *criteria.guardrails)]
+    given = {item.criterion: item for item in apart}
+    judged += [given.get(c) or no_data(c, 0, f"{c.about}: it was not measured") for c in criteria.apart]
+    judged = [_from_source(item, sources or {}) for item in judged]
     found, searched = found_slices(rows, criteria) if criteria.search_slices else ([], 0)
     result = _result(
         rows.n, criteria, (*judged, *slices(rows, criteria), *found), contamination, holdout_digest, doubts, failures
@@ -53,6 +60,31 @@ def compare(
     return result.model_copy(
         update={"budget": budget, "agreement": agreement(rows), "groups_searched": searched or None}
     )
+
+
+def _strange_classes(rows: PairedRows) -> list[tuple[str, str]]:
+    """`classes_differ`: one model answers in classes that neither the labels nor the other model know, such as yes for 1."""
+    return [
+        (
+            "classes_differ",
+            f"The {who} answers {', '.join(map(repr, names[:5]))}{' and more' if len(names) > 5 else ''}, which no label of these "
+            "rows and no answer of the other model is.",
+        )
+        for who, names in rows.strange.items()
+        if names
+    ]
+
+
+def at_look(criteria: Criteria, budget: ErrorBudget | None) -> Criteria:
+    """The criteria with the error that this look at the holdout may spend; a first look's where it is exhausted."""
+    if budget is None or budget.exhausted:
+        return criteria
+    return criteria.model_copy(update={"alpha": min(budget.alpha, (1 - criteria.confidence) / 2)})
+
+
+def _from_source(item: MetricComparison, sources: Mapping[str, str]) -> MetricComparison:
+    digest = sources.get(item.criterion.metric)
+    return item if digest is None else item.model_copy(update={"source_digest": digest})
 
 
 def unmeasured(
@@ -66,9 +98,8 @@ def unmeasured(
     failures: Sequence[str] = (),
 ) -> ComparisonResult:
     """The result of a duel that could not take place: `no_data` for every metric, with the reason."""
-    metrics = tuple(
-        no_data(criterion, 0, f"{criterion.metric}: {reason}") for criterion in (criteria.primary, *criteria.guardrails)
-    )
+    every = (criteria.primary, *criteria.guardrails, *criteria.apart)
+    metrics = tuple(no_data(criterion, 0, f"{criterion.about}: {reason}") for criterion in every)
     return _result(holdout_rows, criteria, metrics, contamination, holdout_digest, doubts, failures)
 
 

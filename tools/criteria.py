@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from tools.contracts.comparison import Criteria, Criterion
 from tools.contracts.profile import MetricsSpec, ProfileGuardrail, Task
-from tools.contracts.request import DeploymentCriteria, GuardrailSpec
+from tools.contracts.request import DeploymentCriteria, Direction, GuardrailSpec
 from tools.errors import BadInput
-from tools.metrics import find_metric
+from tools.metric_names import OPERATIONAL, Named, find_named
+from tools.own_metrics import is_own
 from tools.paired_rows import label_text
 
 
@@ -24,7 +25,10 @@ def resolve_criteria(
         BadInput: Unknown metric, another task's, a contradicting direction, or a guardrail named twice.
     """
     wanted = metrics.primary
-    primary = find_metric(wanted.name, task, wanted.direction)
+    primary = find_named(wanted.name, task, wanted.direction, primary=True)
+    known: dict[str, Direction] = {
+        spec.name: spec.direction for spec in (wanted, *metrics.guardrails) if spec.direction is not None
+    }
     overruled: list[str] = []
     least = wanted.min_improvement
     if request is not None and request.min_improvement is not None:
@@ -34,14 +38,17 @@ def resolve_criteria(
             overruled.append(
                 f"minImprovement {request.min_improvement:g} is less than the {least:g} that the profile fixes"
             )
-    own = {find_metric(spec.name, task, spec.direction).name: spec for spec in metrics.guardrails}
+    own = {find_named(spec.name, task, spec.direction).name: spec for spec in metrics.guardrails}
     asked = metrics.guardrails
     if request is not None and request.guardrail_metrics is not None:
         asked = request.guardrail_metrics
-    guardrails = [_guardrail(spec, own, task) for spec in asked]
+        _refuse_code(asked, known)
+    guardrails = [_guardrail(spec, own, task, known) for spec in asked]
     guardrails, held = _hold_fixed(guardrails, own, task)
+    guardrails = [criterion for criterion in guardrails if criterion.metric != primary.name]
     overruled += held
     names = [criterion.metric for criterion in guardrails]
+    apart = [criterion for criterion in guardrails if criterion.metric in OPERATIONAL]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise BadInput(
@@ -58,9 +65,10 @@ def resolve_criteria(
             must="not_lose" if metrics.promote_on == "non_inferior" and least <= 0 else "improve",
         ),
         guardrails=(
-            *(criterion for criterion in guardrails if criterion.metric != primary.name),
+            *(criterion for criterion in guardrails if criterion not in apart),
             *_fairness(metrics, task),
         ),
+        apart=(*apart, *_with_nulls(metrics, primary)),
         slice_columns=metrics.slices,
         slice_margin=metrics.slice_margin,
         min_rows=metrics.min_rows,
@@ -70,6 +78,32 @@ def resolve_criteria(
         positive_label=None if positive_label is None else label_text(positive_label),
         overruled=tuple(overruled),
     )
+
+
+def _with_nulls(metrics: MetricsSpec, primary: Named) -> list[Criterion]:
+    if metrics.null_margin is None:
+        return []
+    return [
+        Criterion(
+            metric=primary.name,
+            role="guardrail",
+            direction=primary.direction,
+            margin=metrics.null_margin,
+            nulls=True,
+        )
+    ]
+
+
+def _refuse_code(asked: Sequence[GuardrailSpec], known: Mapping[str, Direction]) -> None:
+    """A request may come from anywhere: it names no file of the workspace to be run but what the profile declares."""
+    for spec in asked:
+        if is_own(spec.name) and spec.name not in known:
+            raise BadInput(
+                f"guardrail {spec.name!r} is a function that the profile does not declare",
+                thing="guardrailMetrics",
+                value=spec.name,
+                remedy="declare it under metrics.guardrails of the profile; a request can then name it",
+            )
 
 
 def _fairness(metrics: MetricsSpec, task: Task) -> list[Criterion]:
@@ -128,8 +162,13 @@ def _hold_fixed(
     return held, overruled
 
 
-def _guardrail(spec: GuardrailSpec, own: Mapping[str, ProfileGuardrail], task: Task) -> Criterion:
-    metric = find_metric(spec.name, task, spec.direction)
+def _guardrail(
+    spec: GuardrailSpec,
+    own: Mapping[str, ProfileGuardrail],
+    task: Task,
+    known: Mapping[str, Direction] | None = None,
+) -> Criterion:
+    metric = find_named(spec.name, task, spec.direction, known=known)
     margin, unit = spec.margin, spec.unit
     if margin is None and metric.name in own:
         margin, unit = own[metric.name].margin, own[metric.name].unit

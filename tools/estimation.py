@@ -25,7 +25,7 @@ import numpy as np
 from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 
 from tools.contracts.comparison import Criteria
-from tools.metrics import METRICS, FloatArray, Metric, Sample, SumMetric
+from tools.metrics import FloatArray, Metric, Sample, SumMetric, metric_named
 from tools.scored_rows import ScoredRows
 
 MIN_LABELLED: Final = 200
@@ -107,7 +107,7 @@ def estimate(
 
 
 def _estimate(history: ScoredRows, recent: ScoredRows, criteria: Criteria, delay: float) -> Estimate | NotEstimated:
-    metric = METRICS[criteria.primary.metric]
+    metric = metric_named(criteria.primary.metric, criteria.primary.direction)
     known = _thinned(history, MAX_ROWS)
     recent = _thinned(recent, MAX_CELLS // max(recent.sample.classes, 2) ** 2)
     fit = _by_loss(metric) if isinstance(metric, SumMetric) and history.task == "regression" else _by_confidence(metric)
@@ -209,7 +209,7 @@ def _better(change: FloatArray) -> bool:
 
 
 def _unfit(history: ScoredRows, recent: ScoredRows, criteria: Criteria) -> str | None:
-    metric = METRICS[criteria.primary.metric]
+    metric = metric_named(criteria.primary.metric, criteria.primary.direction)
     if recent.n == 0:
         return "no row waits for its label"
     if history.n < MIN_LABELLED:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from tools.contracts.comparison import Criteria, Criterion, MetricComparison
 from tools.metric_values import FloatArray, IntArray, SumMetric, mean
-from tools.metrics import METRICS
+from tools.metrics import metric_named
 from tools.paired_rows import MISSING, AnyArray, PairedRows
 from tools.resampling import block_length, t_quantile, t_share
 from tools.verdicts import sample_of, why_not
@@ -91,7 +91,7 @@ def found_slices(rows: PairedRows, criteria: Criteria) -> tuple[list[MetricCompa
 
 def _gains(rows: PairedRows, criteria: Criteria) -> tuple[FloatArray, str]:
     """(each row's gain, positive is better; what it is a gain of)."""
-    primary = METRICS[criteria.primary.metric]
+    primary = metric_named(criteria.primary.metric, criteria.primary.direction)
     sides = [sample_of(rows, criteria.primary, criteria, which) for which in ("baseline", "candidate")]
     if isinstance(primary, SumMetric) and primary.value is mean:
         theirs, ours = (list(primary.columns(side))[1] for side in sides)
@@ -198,7 +198,7 @@ def _told(group: _Group, name: str, counted: int, criteria: Criteria) -> MetricC
     criterion = Criterion(
         metric=name,
         role="found_slice",
-        direction=METRICS[name].direction,
+        direction=metric_named(name, criteria.primary.direction).direction,
         margin=criteria.slice_margin,
         slice_column=columns,
         slice_value=values,

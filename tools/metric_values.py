@@ -9,8 +9,8 @@ Two shapes exist, because an interval needs thousands of evaluations:
 Both give scikit-learn's value to rounding. Undefined values (no positive row, no spread in y) are NaN, never 0.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -22,7 +22,8 @@ from tools.errors import BadInput
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-Needs = Literal["labels", "probabilities", "values"]
+Needs = Literal["labels", "probabilities", "values", "own"]
+"""Of the model's outputs; `own`: the numbers of a user's function (`tools.own_metrics`)."""
 Average = Literal["binary", "macro", "weighted"]
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -44,6 +45,8 @@ class Sample:
     """(k, k): what it costs to predict the column's class where the row's is true."""
     group: IntArray | None = None
     """(n,) codes of the groups that the metric is about; -1 belongs to none."""
+    own: Mapping[str, FloatArray] = field(default_factory=dict[str, FloatArray])
+    """Name of a user's own metric to (n,) values."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ class SumMetric:
 
     name: str
     direction: Direction
-    task: Task
+    task: Task | None
+    """None: any."""
     needs: Needs
     columns: Callable[[Sample], Iterator[FloatArray]]
     value: Callable[[FloatArray], FloatArray]

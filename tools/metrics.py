@@ -1,7 +1,8 @@
 """What do the metric names mean, and which way is better?
 
 The names are scikit-learn's; `tools.metric_values` has the arithmetic. A name may carry a parameter behind `@`: `recall@0.01` and
-`precision@0.01` at an alert budget of one row in a hundred, `mean_pinball_loss@0.9` of a model of the 0.9 quantile.
+`precision@0.01` at an alert budget of one row in a hundred, `mean_pinball_loss@0.9` of a model of the 0.9 quantile. `FILE.py:FUNCTION`
+is a user's own (`tools.own_metrics`).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,6 +48,7 @@ from tools.metric_values import (
     spread,
     squared,
 )
+from tools.own_metrics import is_own, own_metric
 
 __all__ = [
     "METRICS",
@@ -60,6 +62,7 @@ __all__ = [
     "find_metric",
     "in_our_terms",
     "measure",
+    "metric_named",
 ]
 
 
@@ -208,6 +211,15 @@ def about_one_class(metric: Metric) -> bool:
     return metric.name.partition("@")[0] in TWO_CLASS
 
 
+def metric_named(name: str, direction: Direction) -> Metric:
+    """The metric of a criterion, by its canonical name; the direction makes a user's own metric whole.
+
+    Raises:
+        KeyError: No such metric.
+    """
+    return own_metric(name, direction) if is_own(name) else METRICS[name]
+
+
 def _canonical(name: str) -> str | None:
     base, at, given = name.partition("@")
     if at:
@@ -228,13 +240,16 @@ def find_metric(name: str, task: Task | None = None, direction: Direction | None
     """The metric behind a name, an alias or a scorer's name.
 
     Args:
-        name: As in scikit-learn; `neg_log_loss` is log_loss, whose values are shown positive and lower is better.
+        name: As in scikit-learn; `neg_log_loss` is log_loss, whose values are shown positive and lower is better. Or
+            `FILE.py:FUNCTION`, for which the direction must be given.
         task: Where given, the metric must be for it.
         direction: Where given, must not contradict the metric's own (for a `neg_` name, `higher` is the name's own).
 
     Raises:
         BadInput: Unknown name (lists the known ones), another task's metric, or a contradicting direction.
     """
+    if is_own(name):
+        return own_metric(name, direction)
     canonical = _canonical(name)
     if canonical is None:
         known = ", ".join(sorted(m.name for m in _ALL if task is None or m.task == task))

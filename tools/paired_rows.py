@@ -15,6 +15,7 @@ import numpy.typing as npt
 from tools.contracts.profile import Task
 from tools.errors import BadInput
 from tools.metric_values import FloatArray, Needs, Sample
+from tools.own_metrics import OWN
 
 AnyArray = npt.NDArray[Any]
 MISSING = "(missing)"
@@ -64,6 +65,10 @@ class PairedRows:
         slices: Slice column to (n,) texts.
         features: Feature to (n,) values, for the search of groups nobody declared; empty where there is none.
         unnamed: Features whose values must not be shown.
+        strange: `champion` and `candidate` to the classes that only that model answers, and no label of these rows is.
+        baseline_own: User's own metric to (n,) values of the champion's outputs.
+        candidate_own: The candidate's.
+        unmeasured: Metric to why it could not be measured, as half a sentence.
     """
 
     task: Task
@@ -76,6 +81,10 @@ class PairedRows:
     slices: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
     features: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
     unnamed: frozenset[str] = frozenset()
+    strange: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    baseline_own: Mapping[str, FloatArray] = field(default_factory=dict[str, FloatArray])
+    candidate_own: Mapping[str, FloatArray] = field(default_factory=dict[str, FloatArray])
+    unmeasured: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         lengths = {
@@ -83,6 +92,8 @@ class PairedRows:
             "candidate_prediction": self.candidate_prediction.shape[0],
             **{f"slice {name}": len(column) for name, column in self.slices.items()},
             **{f"feature {name}": len(column) for name, column in self.features.items()},
+            **{f"champion's {name}": len(column) for name, column in self.baseline_own.items()},
+            **{f"candidate's {name}": len(column) for name, column in self.candidate_own.items()},
         }
         for name, proba in (("baseline_proba", self.baseline_proba), ("candidate_proba", self.candidate_proba)):
             if proba is not None:
@@ -113,7 +124,7 @@ class PairedRows:
         Args:
             task: What kind of model.
             y: (n,) labels of any type.
-            baseline: `prediction`, and `proba:<class>` a class where the champion gives them.
+            baseline: `prediction`, `proba:<class>` a class where the champion gives them, `own:<metric>` where measured.
             candidate: The candidate's.
             slices: Column name to (n,) values of any type; nulls become "(missing)".
             features: Column name to (n,) values; numbers stay numbers, all else becomes text.
@@ -131,6 +142,8 @@ class PairedRows:
             "slices": {name: _slice_texts(column) for name, column in (slices or {}).items()},
             "features": {name: _numbers_or_texts(column) for name, column in (features or {}).items()},
             "unnamed": frozenset(unnamed),
+            "baseline_own": _own(baseline),
+            "candidate_own": _own(candidate),
         }
         if task == "regression":
             return cls(
@@ -141,11 +154,10 @@ class PairedRows:
                 **more,
             )
         texts = [_texts(y), _texts(baseline["prediction"]), _texts(candidate["prediction"])]
-        named = {label_text(name[len(PROBA) :]) for scores in (baseline, candidate) for name in _proba_names(scores)}
-        classes = tuple(
-            sorted({text for column in texts for text in set(column.tolist())} | named - {""}, key=_by_value)
-        )
-        classes = tuple(name for name in classes if name)
+        labels, theirs, ours = (set(column.tolist()) - {""} for column in texts)
+        theirs |= {label_text(name[len(PROBA) :]) for name in _proba_names(baseline)}
+        ours |= {label_text(name[len(PROBA) :]) for name in _proba_names(candidate)}
+        classes = tuple(sorted((labels | theirs | ours) - {""}, key=_by_value))
         codes = {name: float(code) for code, name in enumerate(classes)} | {"": float("nan")}
         coded = [np.array([codes[text] for text in column.tolist()], dtype=np.float64) for column in texts]
         return cls(
@@ -156,6 +168,10 @@ class PairedRows:
             baseline_proba=_proba(baseline, classes, coded[0].shape[0]),
             candidate_proba=_proba(candidate, classes, coded[0].shape[0]),
             classes=classes,
+            strange={
+                "champion": tuple(sorted(theirs - labels - ours, key=_by_value)),
+                "candidate": tuple(sorted(ours - labels - theirs, key=_by_value)),
+            },
             **more,
         )
 
@@ -173,6 +189,7 @@ class PairedRows:
             proba=self.candidate_proba if mine else self.baseline_proba,
             classes=len(self.classes),
             positive=positive,
+            own=self.candidate_own if mine else self.baseline_own,
         )
 
     def positive_code(self, positive_label: str | None) -> int | None:
@@ -232,6 +249,18 @@ class PairedRows:
                     return f"the {name}'s probabilities are missing or outside 0 to 1 in {broken} of {self.n} rows"
         return None
 
+    def missing_own(self, name: str, models: tuple[str, ...]) -> str | None:
+        """What is missing of a user's own metric, as half a sentence; None where all is there."""
+        for which in models:
+            who = "champion" if which == "baseline" else which
+            values = self.sample(which, None).own.get(name)
+            if values is None:
+                return f"it was not measured on the {who}'s predictions"
+            absent = int((~np.isfinite(values)).sum())
+            if absent:
+                return f"{absent} of its {self.n} values for the {who} are missing or not finite"
+        return None
+
     def parts(self, column: str, min_rows: int, most: int) -> Iterator[tuple[str, "PairedRows"]]:
         """(value, its rows) for the values of a slice column with at least `min_rows`, largest first, at most `most`.
 
@@ -263,6 +292,9 @@ class PairedRows:
             baseline_proba=cut(self.baseline_proba),
             candidate_proba=cut(self.candidate_proba),
             classes=self.classes,
+            baseline_own={name: column[rows] for name, column in self.baseline_own.items()},
+            candidate_own={name: column[rows] for name, column in self.candidate_own.items()},
+            unmeasured=self.unmeasured,
         )
 
     @cached_property
@@ -298,6 +330,10 @@ def _numbers(values: Any, what: str) -> FloatArray:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise BadInput(f"the {what} is not a number everywhere: {error}", thing=what) from error
+
+
+def _own(columns: Mapping[str, Any]) -> dict[str, FloatArray]:
+    return {name[len(OWN) :]: _numbers(columns[name], f"column {name}") for name in columns if name.startswith(OWN)}
 
 
 def _proba_names(columns: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from tools.contracts.comparison import Look
 from tools.contracts.decision import PolicyResult, Rationale
 from tools.contracts.evidence import DatasetRef, Effort, EvidenceItem
+from tools.contracts.measuring import MetricJob, MetricResult, TimingJob, TimingResult
 from tools.contracts.peers import (
     DeploymentReply,
     DeploymentRequest,
@@ -18,7 +19,7 @@ from tools.contracts.peers import (
     EvaluationReply,
     EvaluationRequest,
 )
-from tools.contracts.profile import DataSpec
+from tools.contracts.profile import DataSpec, PredictionTable
 from tools.contracts.profiling import DataProfile, Overlap, RuleCount, SchemaRule, WindowSummary
 from tools.contracts.run import ChampionEvent, EffectRecord, Lease, Review, RunRecord
 from tools.contracts.training import (
@@ -198,6 +199,14 @@ class DataSource(Protocol):
         """
         ...
 
+    def write_predictions(self, spec: DataSpec, table: PredictionTable, versions: Sequence[str], path: Path) -> int:
+        """The predictions of these versions, as they stand in the table; returns how many.
+
+        Columns written: `__row_hash` (of `spec.key`, as `write_labelled` writes it), `__version` (text), `prediction`, and
+        `proba:<class>` where there are. NaN is null. A missing column raises `BadInput`.
+        """
+        ...
+
     def effort(self) -> Effort:
         """Queries sent and rows brought into memory by this thread since it was last asked; asking starts anew."""
         ...
@@ -230,6 +239,14 @@ class Scorer(Protocol):
 
     def digest(self, model_uri: str) -> str | None:
         """sha256 over the model's files; None where they cannot be fetched."""
+        ...
+
+    def measure(self, job: MetricJob) -> MetricResult:
+        """A user's own metric on a model's scored rows."""
+        ...
+
+    def time(self, job: TimingJob) -> TimingResult:
+        """Single-row predictions of two models, timed in turn. Callers see to it that nothing else of ours runs."""
         ...
 
 

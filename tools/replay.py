@@ -14,9 +14,9 @@ from tools.contracts.base import Contract
 from tools.contracts.comparison import ComparisonResult, Criterion, MetricComparison
 from tools.contracts.decision import DecisionKind
 from tools.contracts.record import DecisionRecord, PolicyInput
-from tools.contracts.request import Unit
+from tools.contracts.request import Direction, Unit
 from tools.errors import BadInput
-from tools.metrics import find_metric
+from tools.metric_names import find_named
 from tools.policy import apply_model_vote, decide
 from tools.rationale import template_rationale
 from tools.verdicts import verdict_of
@@ -135,8 +135,11 @@ def changed(inputs: PolicyInput, change: PolicyChange) -> PolicyInput:
 
 
 def _rejudged(comparison: ComparisonResult, wanted: MetricsDemand) -> ComparisonResult:
-    margins = {find_metric(one.name).name: one for one in wanted.guardrails}
-    measured = {m.criterion.metric for m in comparison.metrics if m.criterion.role == "guardrail"}
+    known: dict[str, Direction] = {m.criterion.metric: m.criterion.direction for m in comparison.metrics}
+    margins = {find_named(one.name, known=known).name: one for one in wanted.guardrails}
+    measured = {
+        m.criterion.metric for m in comparison.metrics if m.criterion.role == "guardrail" and not m.criterion.nulls
+    }
     unknown = sorted(margins.keys() - measured)
     if unknown:
         raise BadInput(
@@ -153,7 +156,7 @@ def _criterion(old: Criterion, wanted: MetricsDemand, margins: dict[str, Guardra
     if old.role == "slice":
         return old if wanted.slice_margin is None else old.model_copy(update={"margin": wanted.slice_margin})
     if old.role == "guardrail":
-        new = margins.get(old.metric)
+        new = None if old.nulls else margins.get(old.metric)
         if new is None:
             return old
         if new.unit is not None and new.unit != old.unit:

@@ -189,7 +189,9 @@ def _block_count(n: int, length: int) -> int:
 
 def _stretches_that_differ(metric: Metric, baseline: Sample, candidate: Sample, length: int) -> int:
     """Blocks holding a row where the two models' outputs, as the metric sees them, differ."""
-    if metric.needs == "probabilities" and baseline.proba is not None and candidate.proba is not None:
+    if metric.needs == "own":
+        differs = baseline.own[metric.name] != candidate.own[metric.name]
+    elif metric.needs == "probabilities" and baseline.proba is not None and candidate.proba is not None:
         differs = (baseline.proba != candidate.proba).any(axis=1)
     else:
         differs = baseline.prediction != candidate.prediction

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tools.contracts.comparison import Criteria
 from tools.contracts.profile import Task
 from tools.errors import BadInput
-from tools.metrics import METRICS, FloatArray, Sample, measure
+from tools.metrics import FloatArray, Sample, measure, metric_named
 from tools.paired_rows import PairedRows
 
 Mask = npt.NDArray[np.bool_]
@@ -94,7 +94,9 @@ class ScoredRows:
 
     def unusable(self, criteria: Criteria) -> str | None:
         """Why the outputs do not serve the primary metric, as half a sentence; None where they do."""
-        metric = METRICS[criteria.primary.metric]
+        metric = metric_named(criteria.primary.metric, criteria.primary.direction)
+        if metric.needs == "own":
+            return f"{metric.name} is a function of the user's own, which is called in a comparison only"
         absent = int((~np.isfinite(self.sample.prediction)).sum())
         if absent:
             return f"{absent:,} of {self.n:,} predictions are missing or not finite"
@@ -112,4 +114,4 @@ class ScoredRows:
             return float("nan")
         if not self.labelled.all():
             raise BadInput("a metric was asked for on rows without labels", thing="rows", value=self.n)
-        return float(measure(METRICS[criteria.primary.metric], self.sample))
+        return float(measure(metric_named(criteria.primary.metric, criteria.primary.direction), self.sample))

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 
 from tools.contracts.comparison import Criteria
-from tools.metrics import METRICS
+from tools.metrics import metric_named
 from tools.scored_rows import ScoredRows
 
 BLOCKS: Final = 30
@@ -42,7 +42,8 @@ def value_interval(*, rows: ScoredRows, criteria: Criteria) -> ValueInterval | N
         criteria: Names the metric and the confidence.
     """
     blocks = min(BLOCKS, rows.n // 10)
-    if blocks < MIN_BLOCKS or METRICS[criteria.primary.metric].task != rows.task or rows.unusable(criteria) is not None:
+    metric = metric_named(criteria.primary.metric, criteria.primary.direction)
+    if blocks < MIN_BLOCKS or metric.task not in (None, rows.task) or rows.unusable(criteria) is not None:
         return None
     value = rows.value(criteria)
     number = np.arange(rows.n) * blocks // rows.n

@@ -25,7 +25,7 @@ from tools.contracts.comparison import Criteria, Criterion, MetricComparison, Ve
 from tools.contracts.request import Unit
 from tools.errors import BadInput
 from tools.fairness import gap_metric, group_codes
-from tools.metrics import METRICS, IntArray, Metric, Sample, about_one_class
+from tools.metrics import IntArray, Metric, Sample, about_one_class, metric_named
 from tools.paired_rows import PairedRows
 from tools.resampling import Change, paired_change
 
@@ -60,7 +60,9 @@ def judge(rows: PairedRows, criterion: Criterion, criteria: Criteria) -> MetricC
 
 def metric_of(criterion: Criterion) -> Metric:
     """How the criterion's metric is measured."""
-    return METRICS[criterion.metric] if criterion.group is None else gap_metric(criterion.metric)
+    if criterion.group is not None:
+        return gap_metric(criterion.metric)
+    return metric_named(criterion.metric, criterion.direction)
 
 
 def change_of(rows: PairedRows, criterion: Criterion, criteria: Criteria) -> Change:
@@ -75,7 +77,15 @@ def change_of(rows: PairedRows, criterion: Criterion, criteria: Criteria) -> Cha
     )
 
 
-def verdict(criterion: Criterion, change: Change, n: int) -> MetricComparison:
+def verdict(criterion: Criterion, change: Change, n: int, on: str | None = None) -> MetricComparison:
+    """What the change says.
+
+    Args:
+        criterion: What was asked.
+        change: With its interval.
+        n: Rows, or whatever was counted.
+        on: What it rests on, in words, where that is not `n` rows; more rows would tell nothing then.
+    """
     if not np.isfinite(change.change):
         reason = (
             "a relative change of a champion's value of 0 does not exist"
@@ -86,7 +96,7 @@ def verdict(criterion: Criterion, change: Change, n: int) -> MetricComparison:
     if not (np.isfinite(change.low) and np.isfinite(change.high)):
         return no_data(criterion, n, f"{criterion.about}: too often undefined when rows are resampled", change)
     verdict = verdict_of(criterion, change.low, change.high)
-    needed = _rows_needed(criterion, change, n) if verdict == "inconclusive" else None
+    needed = _rows_needed(criterion, change, n) if verdict == "inconclusive" and on is None else None
     return MetricComparison(
         criterion=criterion,
         verdict=verdict,
@@ -97,7 +107,7 @@ def verdict(criterion: Criterion, change: Change, n: int) -> MetricComparison:
         high=change.high,
         n=n,
         rows_needed=needed,
-        statement=_statement(criterion, verdict, change, n, needed),
+        statement=_statement(criterion, verdict, change, on or f"on {n:,} rows", needed),
     )
 
 
@@ -120,7 +130,9 @@ def why_not(rows: PairedRows, criterion: Criterion, criteria: Criteria, models: 
     metric = metric_of(criterion)
     if rows.n < criteria.min_rows:
         return f"{rows.n} rows, at least {criteria.min_rows} are needed"
-    missing = rows.missing(metric.needs, models)
+    missing = rows.unmeasured.get(metric.name) or rows.missing(metric.needs, models)
+    if missing is None and metric.needs == "own":
+        missing = rows.missing_own(metric.name, models)
     if missing is not None:
         return missing
     if metric.task != "classification":
@@ -203,7 +215,7 @@ def _amount(value: float, unit: Unit) -> str:
     return f"{value:+.2%}" if unit == "relative" else f"{value:+.4g}"
 
 
-def _statement(criterion: Criterion, verdict: Verdict, change: Change, n: int, needed: int | None) -> str:
+def _statement(criterion: Criterion, verdict: Verdict, change: Change, on: str, needed: int | None) -> str:
     unit = criterion.unit
     gains = criterion.must_gain
     bar = (
@@ -215,12 +227,12 @@ def _statement(criterion: Criterion, verdict: Verdict, change: Change, n: int, n
         "improved": "improved",
         "regressed": "regressed",
         "non_inferior": "no such gain is to be had, and no loss is shown" if gains else "holds",
-        "inconclusive": "these rows cannot tell",
+        "inconclusive": "these rows cannot tell" if on.endswith("rows") else "that cannot tell",
         "no_data": "not measured",
     }[verdict]
     more = "" if needed is None else f"; about {needed:,} rows would tell"
     amounts = [_amount(value, unit) for value in (change.change, change.low, change.high)]
     return (
         f"{criterion.about}: {change.baseline:.4g} (champion) against {change.candidate:.4g} (candidate) "
-        f"on {n:,} rows, change for the better {amounts[0]} [{amounts[1]}, {amounts[2]}], {bar}: {meaning}{more}."
+        f"{on}, change for the better {amounts[0]} [{amounts[1]}, {amounts[2]}], {bar}: {meaning}{more}."
     )

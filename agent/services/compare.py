@@ -1,27 +1,20 @@
 """Is the candidate better than the champion on the same rows, and what puts the answer in doubt?"""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from agent.deps import Deps
-from agent.services import lineage
+from agent.services import apart, claimed_baseline, lineage, own_values, scores, second_opinion
 from agent.services.measure import criteria_of
 from agent.state import Findings, Run
 from tools import comparison, error_budget
-from tools.contracts.base import SCHEMA_VERSION
-from tools.contracts.comparison import ComparisonResult, Contamination, Criteria, ErrorBudget, Look, Span
-from tools.contracts.evidence import Fold, PreparedData
-from tools.contracts.peers import Envelope, EvaluationConfig, EvaluationRequest, SliceSpec
-from tools.contracts.training import ModelVersion, ScoringResult
-from tools.errors import BadInput, BrokenInvariant, RetrainingError
-from tools.metrics import in_our_terms
-
-PEER_TOLERANCE = 1e-3
-"""How far the model-evaluator may be from our own value, relative to the larger of it and 1."""
+from tools.contracts.comparison import ComparisonResult, Contamination, ErrorBudget, Look, Span
+from tools.contracts.evidence import PreparedData
+from tools.contracts.training import ModelVersion
+from tools.errors import BrokenInvariant, RetrainingError
 
 
 def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
@@ -31,9 +24,8 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         raise BrokenInvariant("the comparison was reached without data or candidate", thing="candidate")
     criteria = criteria_of(run.profile, run.order.request.deployment_criteria)
     models = findings.fold_models or tuple(uri for _ in data.folds)
-    champion_uri = models[-1] if run.champion is None else run.champion.model_uri
-    scores = _score_all(deps, run, data, models, champion_uri)
-    failed = [f"{s.side}: {s.result.statement}" for s in scores if s.result.status != "scored"]
+    scored = scores.score_all(deps, run, findings, data, models)
+    failed = scores.doubts_of(scored)
     overlap = _contamination(deps, run, findings, data)
     doubts = _doubts(run)
     digest = data.folds[-1].holdout.digest
@@ -43,17 +35,21 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
             holdout_rows=sum(fold.holdout.rows for fold in data.folds),
             contamination=overlap.report,
             holdout_digest=digest,
-            reason="a model could not be scored",
-            doubts=(*doubts, ("scoring_failed", " ".join(failed))),
-            failures=tuple(failed),
+            reason="there are no predictions to compare"
+            if run.profile.scoring.predictions
+            else "a model could not be scored",
+            doubts=(*doubts, *failed),
+            failures=tuple(told for _, told in failed),
         )
         return {"comparison": result.to_state()}
     from tools.adapters import frames
 
     spec = run.profile.data
     scored_path = deps.run_dir(run.run_id) / "scored.parquet"
+    triples = _triples(data, scored)
+    own = own_values.add(deps, run.profile, criteria, [(rows, side) for rows, *both in triples for side in both])
     rows = frames.paired_rows(
-        _triples(data, scores),
+        triples,
         target=run.profile.data.target,
         task=run.profile.task,
         slices=run.profile.metrics.columns,
@@ -63,24 +59,34 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         # A declared slice's values are shown anyway; of other columns only those that the profile calls public.
         unnamed=set(spec.features) - set(spec.public) - set(run.profile.metrics.columns),
     )
+    rows = replace(rows, unmeasured=own.faults)
     spent = _budget(deps, run, data)
     deps.progress(f"comparing on {rows.n:,} rows" + (f", look {spent.look} at this holdout" if spent.look > 1 else ""))
+    duel = _duel(run, data, scored, models[-1], overlap)
     result = comparison.compare(
-        rows=rows, criteria=criteria, contamination=overlap.report, holdout_digest=digest, doubts=doubts, budget=spent
+        rows=rows,
+        criteria=criteria,
+        contamination=overlap.report,
+        holdout_digest=digest,
+        doubts=doubts,
+        budget=spent,
+        apart=() if run.champion is None else apart.judge(deps, run, comparison.at_look(criteria, spent), duel),
+        sources=own.digests,
     )
     result = _next_look(result, data)
-    metrics, peer_doubt = _ask_evaluator(deps, run, criteria, result, scored_path, uri)
-    if peer_doubt is not None:
-        result = result.model_copy(
-            update={
-                "doubts": (*result.doubts, peer_doubt[0]),
-                "doubt_statements": (*result.doubt_statements, peer_doubt[1]),
-            }
-        )
+    metrics, peer_doubt = second_opinion.ask(deps, run, criteria, result, scored_path, uri)
+    for found in (claimed_baseline.doubt(run, result), peer_doubt):
+        if found is not None:
+            result = result.model_copy(
+                update={
+                    "doubts": (*result.doubts, found[0]),
+                    "doubt_statements": (*result.doubt_statements, found[1]),
+                }
+            )
     ours = comparison.measure_all(rows=rows, criteria=criteria)
     changes: dict[str, Any] = {
         "validation_metrics": metrics | ours,
-        "notes": _baseline_notes(run, criteria, result, findings),
+        "notes": claimed_baseline.notes(run, criteria, result, findings),
     }
     if run.champion is not None:
         deps.tracking.log_metrics(
@@ -88,44 +94,15 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
             {
                 f"candidate.{m.criterion.metric}": m.candidate
                 for m in result.metrics
-                if m.criterion.slice_column is None and m.criterion.group is None and m.candidate is not None
+                if m.criterion.plain and m.candidate is not None
             },
         )
         changes["comparison"] = result.to_state()
     return changes
 
 
-@dataclass(frozen=True)
-class _Score:
-    side: Literal["champion", "candidate"]
-    fold: int
-    result: ScoringResult
-
-
-def _score_all(deps: Deps, run: Run, data: PreparedData, models: tuple[str, ...], champion_uri: str) -> list[_Score]:
-    """Both models on every fold's holdout, two subprocesses at a time."""
-    folder = deps.run_dir(run.run_id)
-    digests = {
-        "champion": None if run.champion is None else lineage.read(run.champion).artifact_digest,
-        "candidate": None,
-    }
-
-    def one(task: tuple[Literal["champion", "candidate"], int, Fold]) -> _Score:
-        side, number, fold = task
-        uri = champion_uri if side == "champion" else models[number]
-        out = folder / f"{side}-{number}.parquet"
-        deps.progress(f"scoring {fold.holdout.rows:,} holdout rows with the {side}")
-        job = lineage.scoring_job(run.profile, uri, fold.holdout.path, out, digests[side])
-        return _Score(side, number, deps.scorer.score(job))
-
-    sides: tuple[Literal["champion", "candidate"], ...] = ("champion", "candidate")
-    tasks = [(side, number, fold) for number, fold in enumerate(data.folds) for side in sides]
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        return list(pool.map(one, tasks))
-
-
-def _triples(data: PreparedData, scores: list[_Score]) -> list[tuple[str, str, str]]:
-    outputs = {(s.side, s.fold): s.result.output or "" for s in scores}
+def _triples(data: PreparedData, scored: list[scores.Score]) -> list[tuple[str, str, str]]:
+    outputs = {(s.side, s.fold): s.result.output or "" for s in scored}
     return [
         (fold.holdout.path, outputs["champion", number], outputs["candidate", number])
         for number, fold in enumerate(data.folds)
@@ -137,6 +114,24 @@ class _Overlap:
     report: Contamination
     hashes: tuple[set[str], ...]
     """A set a fold: what its two models were trained on."""
+
+
+def _duel(
+    run: Run, data: PreparedData, scored: list[scores.Score], candidate_uri: str, overlap: _Overlap
+) -> apart.Duel | str:
+    if run.profile.scoring.predictions is not None:
+        return scores.FROM_TABLE
+    newest = len(data.folds) - 1
+    results = {score.side: score.result for score in scored if score.fold == newest}
+    return apart.Duel(
+        champion_uri=candidate_uri if run.champion is None else run.champion.model_uri,
+        candidate_uri=candidate_uri,
+        champion_digest=None if run.champion is None else lineage.read(run.champion).artifact_digest,
+        holdout=data.folds[-1].holdout,
+        trained_on=overlap.hashes[-1],
+        champion=results["champion"],
+        candidate=results["candidate"],
+    )
 
 
 def _contamination(deps: Deps, run: Run, findings: Findings, data: PreparedData) -> _Overlap:
@@ -153,6 +148,9 @@ def _contamination(deps: Deps, run: Run, findings: Findings, data: PreparedData)
     champion = known(run.champion)
     judged = known(findings.candidate) if run.order.kind == "judge" else None
     candidates = [judged if run.order.kind == "judge" else frames.row_hashes(fold.training.path) for fold in data.folds]
+    if run.profile.scoring.predictions is not None:
+        # One version's predictions are looked up for all folds: the one that the last fold made.
+        candidates = [candidates[-1]] * len(data.folds)
 
     def rows(models: Sequence[set[str] | None]) -> int | None:
         """Holdout rows that stand in the training rows of the model that is judged on them."""
@@ -227,66 +225,3 @@ def _next_look(result: ComparisonResult, data: PreparedData) -> ComparisonResult
         return result
     rows = sum(f.holdout.sampled_from or f.holdout.rows for f in data.folds)
     return comparison.with_next_look(result, rows / ((last - first) / timedelta(days=1)), last)
-
-
-def _baseline_notes(run: Run, criteria: Criteria, result: ComparisonResult, findings: Findings) -> list[str]:
-    """The caller's baseline metrics are only checked against ours, which were measured on these rows."""
-    claimed = run.order.request.baseline_model.metrics if run.order.request.baseline_model else None
-    notes = [*findings.notes, *criteria.overruled]
-    measured = {m.criterion.about: m.baseline for m in result.metrics if m.criterion.slice_column is None}
-    for given, amount in (claimed or {}).items():
-        try:
-            name, value = in_our_terms(given, amount)
-        except BadInput:
-            name, value = given, amount
-        ours = measured.get(name)
-        if ours is None:
-            notes.append(f"baselineModel.metrics.{name} = {value:g} was given but is not among the metrics compared")
-        elif abs(ours - value) > max(0.01, 0.05 * abs(ours)):
-            notes.append(
-                f"baselineModel.metrics.{name} = {value:g} was given; on these rows the champion has {ours:.4g}"
-            )
-    return notes
-
-
-def _ask_evaluator(
-    deps: Deps, run: Run, criteria: Criteria, result: ComparisonResult, scored: Path, uri: str
-) -> tuple[dict[str, float], tuple[str, str] | None]:
-    """The model-evaluator's view of the candidate. It can only add doubt."""
-    names = tuple(dict.fromkeys((criteria.primary.metric, *(g.metric for g in criteria.guardrails))))
-    request = Envelope[EvaluationRequest](
-        schema_version=SCHEMA_VERSION,
-        run_id=run.run_id,
-        model_id=run.profile.id,
-        data_window_digest=result.holdout_digest,
-        sent_at=deps.clock(),
-        sender="retraining-orchestrator",
-        payload=EvaluationRequest(
-            model_path=uri,
-            test_data_path=str(scored),
-            target_column=run.profile.data.target,
-            prediction_column="prediction",
-            task_type=run.profile.task,
-            evaluation_config=EvaluationConfig(
-                metrics=names, slices=tuple(SliceSpec(column=name) for name in run.profile.metrics.slices)
-            ),
-            business_context=None if criteria.positive_label is None else {"positiveLabel": criteria.positive_label},
-        ),
-    )
-    try:
-        reply = deps.model_evaluator.evaluate(request)
-    except RetrainingError as failure:
-        return {}, ("peer_unmeasured", f"The model-evaluator gave no answer: {failure.message}")
-    if (reply.run_id, reply.model_id) != (run.run_id, run.profile.id) or not reply.payload.success:
-        return {}, ("peer_unmeasured", "The model-evaluator's answer is about something else, or failed.")
-    theirs = reply.payload.overall_metrics
-    for m in result.metrics:
-        name = m.criterion.metric
-        if m.criterion.slice_column is None and m.candidate is not None and name in theirs:
-            gap = abs(theirs[name] - m.candidate)
-            if gap > PEER_TOLERANCE * max(1.0, abs(m.candidate)):
-                return theirs, (
-                    "peer_disagrees",
-                    f"The model-evaluator has {name} {theirs[name]:.4f}, we have {m.candidate:.4f}.",
-                )
-    return theirs, None

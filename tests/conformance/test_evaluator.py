@@ -110,11 +110,17 @@ def test_every_metric_agrees_with_the_comparisons_own_arithmetic(table: pd.DataF
     names = [name for name, metric in METRICS.items() if metric.task == task]
     columns = {str(name): table[name].to_numpy() for name in table.columns}
     rows = PairedRows.from_columns(task=task, y=columns["late"], baseline=columns, candidate=columns)
+    labels: list = table["late"].tolist()
+    prices = {} if task == "regression" else {labels[0]: {labels[1]: 3.0, labels[2]: 2.0}}
     spec = MetricsSpec(
-        primary=PrimaryMetric(name=names[0]), guardrails=tuple(ProfileGuardrail(name=name) for name in names[1:])
+        primary=PrimaryMetric(name=names[0]),
+        guardrails=tuple(ProfileGuardrail(name=name) for name in names[1:]),
+        costs=prices,
     )
     ours = measure_all(rows=rows, criteria=resolve_criteria(metrics=spec, request=None, task=task, positive_label=None))
-    theirs = local().evaluate(a_request(write(table), task, metrics=tuple(names))).payload
+    request = a_request(write(table), task, metrics=tuple(names))
+    payload = request.payload.model_copy(update={"business_context": {"costs": spec.model_dump()["costs"]}})
+    theirs = local().evaluate(request.model_copy(update={"payload": payload})).payload
     assert set(ours) == set(theirs.overall_metrics) == set(names)
     assert theirs.overall_metrics == pytest.approx(ours, rel=1e-9)
 
@@ -202,3 +208,62 @@ def test_absent_column_is_a_failure_that_names_what_there_is(write):
     reply = local().evaluate(a_request(write(binary().rename(columns={"prediction": "score"})))).payload
     assert not reply.success
     assert "column 'prediction' is not in the test data; there are: late, score" in reply.recommendations[0]
+
+
+def business(table: pd.DataFrame, write, context: dict, **config) -> EvaluationReply:
+    request = a_request(write(table), **config)
+    payload = request.payload.model_copy(update={"business_context": context})
+    return local().evaluate(request.model_copy(update={"payload": payload})).payload
+
+
+def test_costs_are_told_under_either_name_and_held_against_todays(write):
+    table = binary()
+    wrong = [int(((table.late == t) & (table.prediction == 1 - t)).sum()) for t in (0, 1)]
+    for context in (
+        {"falsePositiveCost": 10, "falseNegativeCost": 100},
+        {"costs": {"0": {"1": 10}, "1": {"0": 100}}, "positiveLabel": "1"},
+    ):
+        reply = business(table, write, {**context, "currentCost": 10_000}, metrics=("mean_cost",))
+        total = 10 * wrong[0] + 100 * wrong[1]
+        assert reply.business_impact == pytest.approx({"expectedCost": total, "costReduction": 1 - total / 10_000})
+        assert reply.overall_metrics["mean_cost"] == pytest.approx(total / len(table))
+
+
+def test_best_threshold_is_the_cheapest_one(write):
+    table = binary()
+    dear = business(table, write, {"falsePositiveCost": 1, "falseNegativeCost": 50}).threshold_analysis
+    cheap = business(table, write, {"falsePositiveCost": 50, "falseNegativeCost": 1}).threshold_analysis
+    assert dear is not None
+    assert cheap is not None
+    assert dear["optimalThreshold"] < 0.5 < cheap["optimalThreshold"]
+    flagged = table["proba:1"] >= 0.5
+    assert dear["thresholdMetrics"]["0.5"] == pytest.approx(
+        {"precision": table.late[flagged].mean(), "recall": flagged[table.late == 1].mean()}
+    )
+
+
+def test_gaps_between_groups_are_measured_and_small_groups_left_out(write):
+    table = binary().assign(town=["a"] * 140 + ["b"] * 140 + ["c"] * 20)
+    checks = [{"column": "town", "metric": "demographic_parity_difference", "min_rows": 50}]
+    reply = business(table, write, {}, fairness=checks)
+    rates = table[table.town != "c"].groupby("town").prediction.mean()
+    assert reply.fairness_metrics == {
+        "town": {"demographic_parity_difference": pytest.approx(rates.max() - rates.min())}
+    }
+    alone = business(table, write, {}, fairness=[{**checks[0], "min_rows": 150}])
+    assert alone.fairness_metrics == {}
+    assert any("fewer than two groups" in note for note in alone.recommendations)
+
+
+def test_worst_slices_are_named_as_patterns_of_error(write):
+    table = binary()
+    table.loc[table.origin == "LGA", "prediction"] = 1 - table.late[table.origin == "LGA"]
+    errors = business(table, write, {}, slices=(SliceSpec(column="origin"),)).error_analysis
+    assert errors is not None
+    assert errors["errorPatterns"][0] == {"pattern": "origin = LGA", "errorRate": 1.0, "count": 100}
+
+
+def test_costs_that_make_no_sense_are_noted(write):
+    reply = business(binary(), write, {"costs": {"1": {"0": "much"}}}, metrics=("accuracy",))
+    assert reply.success
+    assert any("neither gaps nor costs" in note for note in reply.recommendations)

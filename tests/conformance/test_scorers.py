@@ -135,6 +135,7 @@ def test_predictions_are_written_in_the_order_of_the_rows(given: Given):
         seconds=result.seconds,
         environment="ours",
         artifact_digest=given.scorer.digest(given.doubles),
+        model_bytes=result.model_bytes,
         statement="3 rows scored.",
     )
     assert pd.read_parquet(result.output or "").to_dict("list") == {"prediction": [2.0, 4.0, 6.0]}

@@ -1,5 +1,6 @@
 """The whole machine, every branch. Beside every "nothing was deployed" stands the twin that deploys."""
 
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -395,6 +396,23 @@ def test_evaluator_that_disagrees_or_is_silent_costs_a_review(world: World, says
 
     assert (ended(output)[0], codes(output)) == ("manual_review", [code])
     assert world.moves == []
+
+
+@pytest.mark.parametrize("added", [0.0, 0.1], ids=["as recorded", "altered"])
+def test_registry_that_contradicts_the_champions_own_rows_costs_a_review(world: World, added: float) -> None:
+    world.run()
+    champion = world.registry.get_version(NAME, "2")
+    baseline = json.loads(champion.tags["retraining.baseline"])
+    baseline["metrics"]["accuracy"] += added
+    world.registry.set_tags(NAME, "2", {"retraining.baseline": json.dumps(baseline)})
+
+    output = world.run(request={"baselineModel": {"version": "2", "metrics": {"accuracy": 0.3}}})
+
+    expected = ["baseline_metrics_mismatch"] if added else ["no_gain"]
+    assert codes(output) == expected
+    assert world.champion == "2"
+    (note,) = [note for note in output["warnings"] if "baselineModel.metrics.accuracy = 0.3 was given" in note]
+    assert "; the registry recorded" in note
 
 
 # --- one run per model, once per key

@@ -17,6 +17,7 @@ from tools.criteria import resolve_criteria
 from tools.errors import BadInput
 from tools.metrics import METRICS
 from tools.paired_rows import PairedRows
+from tools.policy import PolicyInput, decide
 from tools.resampling import block_length, paired_change
 from tools.verdicts import verdict_of
 
@@ -243,6 +244,51 @@ def test_scaling_a_unit_with_its_bars_changes_no_verdict(low, width, bar, scale,
 # --- the duel
 
 
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 1_000),
+    scale=st.sampled_from([0.25, 64.0, 4096.0]),
+    better=st.floats(0.5, 1.5),
+    gain=st.sampled_from([0.0, 0.05]),
+)
+def test_scaling_a_metrics_unit_with_its_margins_changes_no_decision(seed, scale, better, gain):
+    """Hours or seconds: labels, predictions, the gain asked for and the margins in the other unit."""
+
+    def decision(times: float):
+        g = np.random.default_rng(seed)
+        y = 10 * g.standard_normal(400)
+        sides = [{"prediction": times * (y + size * g.standard_normal(400))} for size in (1.0, better)]
+        rows = PairedRows.from_columns(
+            task="regression",
+            y=times * y,
+            baseline=sides[0],
+            candidate=sides[1],
+            slices={"half": np.arange(400) % 2},
+            features={"x": times * y},
+        )
+        spec = MetricsSpec(
+            primary=PrimaryMetric(name="mean_absolute_error", min_improvement=gain * times),
+            guardrails=(
+                ProfileGuardrail(name="median_absolute_error", margin=0.05 * times),
+                ProfileGuardrail(name="root_mean_squared_error", margin=0.1, unit="relative"),
+                ProfileGuardrail(name="r2", margin=0.01),
+            ),
+            slices=("half",),
+            slice_margin=0.1 * times,
+        )
+        wanted = resolve_criteria(metrics=spec, request=None, task="regression", positive_label=None)
+        result = duel(rows, wanted)
+        told = decide(PolicyInput(training_status="given", comparison=result, has_champion=True, can_split=True))
+        return (
+            told.decision,
+            told.certainty,
+            [reason.code for reason in told.reasons],
+            [item.verdict for item in result.metrics],
+        )
+
+    assert decision(1.0) == decision(scale)
+
+
 def test_clearly_better_candidate_improves_and_the_same_margin_turned_round_regresses():
     wanted = criteria(gain=0.02, guardrails=(ProfileGuardrail(name="f1", margin=0.02),))
     better = duel(classifiers(2000, 0.80, 0.88), wanted)
@@ -356,6 +402,41 @@ def test_too_few_positives_are_no_data_for_class_metrics_only():
     assert verdicts(result)["comparison/roc_auc"] == "no_data"
     assert verdicts(result)["comparison/accuracy"] != "no_data"
     assert "rows of class 1, at least 10 are needed" in result.metrics[1].statement
+
+
+def test_answers_in_another_set_of_classes_are_a_doubt_that_names_them():
+    rows = classifiers(300, 0.8, 0.9)
+    y, told = rows.y.astype(int), rows.candidate_prediction
+    words = {"prediction": np.where(told == 1, "yes", "no")}
+    other = PairedRows.from_columns(task="classification", y=y, baseline={"prediction": y}, candidate=words)
+    result = duel(other, criteria())
+    assert result.doubts == ("classes_differ",)
+    assert "The candidate answers 'no', 'yes'" in result.doubt_statements[0]
+    # A class that the holdout happens not to hold, and that both models know, is nothing to wonder about.
+    rare = {"prediction": y, "proba:0": 1 - y, "proba:1": y, "proba:2": 0 * y}
+    both = PairedRows.from_columns(task="classification", y=y, baseline=rare, candidate=rare)
+    assert duel(both, criteria()).doubts == ()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_values_that_are_no_finite_number_are_no_data(value: float):
+    y = np.arange(200.0)
+    said = np.where(y == 7, value, y)
+    rows = PairedRows.from_columns(
+        task="regression", y=y, baseline={"prediction": y + 1}, candidate={"prediction": said}
+    )
+    item = duel(rows, criteria("mae", task="regression")).primary
+    assert (item.verdict, item.candidate) == ("no_data", None)
+    assert "1 of the candidate's 200 predictions are missing or not finite" in item.statement
+
+
+def test_predictions_that_are_all_tied_have_a_verdict():
+    y = np.arange(300) % 2
+    flat = {"prediction": 0 * y, "proba:0": 0.5 + 0 * y, "proba:1": 0.5 + 0 * y}
+    rows = PairedRows.from_columns(task="classification", y=y, baseline=flat, candidate=flat)
+    for name in ("roc_auc", "average_precision", "expected_calibration_error", "recall@0.1"):
+        item = duel(rows, criteria(name)).primary
+        assert item.verdict in ("non_inferior", "inconclusive"), name
 
 
 def test_missing_predictions_are_counted_and_named():

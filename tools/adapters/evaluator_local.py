@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tools.adapters import evaluator_extras as extras
 from tools.contracts.base import SCHEMA_VERSION
 from tools.contracts.peers import Envelope, EvaluationReply, EvaluationRequest, SliceSpec
 from tools.errors import BadInput
@@ -63,12 +64,18 @@ class LocalModelEvaluator:
             for spec in asked.evaluation_config.slices
             if (values := _slice(kept, asked, spec, notes)) is not None
         }
+        more = _of_classes(kept, asked, notes) if asked.task_type == "classification" and len(kept) else {}
+        analysis = {**(_thresholds(asked, overall) or {}), **more.pop("thresholds", {})}
+        errors = _errors(kept, asked) if len(kept) else None
+        if errors is not None and (found := more.pop("patterns", [])):
+            errors["errorPatterns"] = found
         return EvaluationReply(
             success=bool(overall),
             overall_metrics=overall,
-            threshold_analysis=_thresholds(asked, overall),
+            threshold_analysis=analysis or None,
             slice_metrics=slices,
-            error_analysis=_errors(kept, asked) if len(kept) else None,
+            error_analysis=errors,
+            **more,
             recommendations=tuple(dict.fromkeys(notes)),
         )
 
@@ -102,6 +109,33 @@ def _complete(table: Table, asked: EvaluationRequest, notes: list[str]) -> Table
     return labelled
 
 
+def _of_classes(rows: Table, asked: EvaluationRequest, notes: list[str]) -> dict[str, Any]:
+    """What only classifiers have: gaps between groups, thresholds, costs, where the errors are."""
+    truth, told, proba, classes = _columns(rows, asked)
+    try:
+        positive = _positive(asked, classes)
+        costs = extras.costs_of(asked, classes, positive)
+    except (BadInput, ValueError, TypeError) as error:
+        notes.append(f"neither gaps nor costs were measured: {error}")
+        return {}
+    found: dict[str, Any] = {
+        "fairness_metrics": extras.fairness(rows, asked, truth, told, positive, notes),
+        "business_impact": extras.impact(asked, truth, told, costs),
+        "patterns": extras.patterns(rows, asked, truth, told),
+    }
+    if positive in proba and len(classes) == 2:
+        negative = next(name for name in classes if name != positive)
+        found["thresholds"] = extras.thresholds(truth, proba[positive], positive, costs, negative)
+    return found
+
+
+def _columns(rows: Table, asked: EvaluationRequest) -> tuple[list[str], list[str], dict[str, Column], list[str]]:
+    """(labels, predictions, class to probabilities, classes), as texts."""
+    truth, told = _texts(rows[asked.target_column]), _texts(rows[asked.prediction_column])
+    proba = {label_text(name[len(PROBA) :]): rows[name] for name in map(str, rows.columns) if name.startswith(PROBA)}
+    return truth, told, proba, sorted({*truth, *told, *proba})
+
+
 def _measure(rows: Table, asked: EvaluationRequest, names: tuple[str, ...], notes: list[str]) -> dict[str, float]:
     found: dict[str, float] = {}
     for name in names:
@@ -124,10 +158,10 @@ def _value(rows: Table, asked: EvaluationRequest, metric: Metric) -> float:
         raise BadInput("scikit-learn has no such metric")
     if metric.task == "regression":
         return _regression(metric.name, rows[asked.target_column], rows[asked.prediction_column])
-    truth, told = _texts(rows[asked.target_column]), _texts(rows[asked.prediction_column])
-    proba = {label_text(name[len(PROBA) :]): rows[name] for name in map(str, rows.columns) if name.startswith(PROBA)}
-    classes = sorted({*truth, *told, *proba})
+    truth, told, proba, classes = _columns(rows, asked)
     positive = _positive(asked, classes)
+    if metric.name == "mean_cost":
+        return _cost(asked, truth, told, classes, positive)
     if metric.needs == "labels":
         return _of_labels(metric.name, truth, told, positive, len(classes))
     if not proba:
@@ -166,6 +200,15 @@ def _regression(name: str, truth: Column, told: Column) -> float:
             sk.mean_pinball_loss(truth.to_numpy(dtype=float), told.to_numpy(dtype=float), alpha=float(quantile))
         )
     return float(functions[name](truth.to_numpy(dtype=float), told.to_numpy(dtype=float)))
+
+
+def _cost(
+    asked: EvaluationRequest, truth: list[str], told: list[str], classes: list[str], positive: str | None
+) -> float:
+    paid = extras.impact(asked, truth, told, extras.costs_of(asked, classes, positive))
+    if paid is None:
+        raise BadInput("businessContext names no costs")
+    return paid["expectedCost"] / len(truth)
 
 
 def _of_labels(name: str, truth: list[str], told: list[str], positive: str | None, classes: int) -> float:
@@ -210,11 +253,27 @@ def _of_probabilities(
         return total / 2 if len(classes) == 2 else total
     if positive is None and len(classes) == 2:
         raise BadInput("which of the two classes is positive is unknown; set businessContext.positiveLabel")
+    if name == "expected_calibration_error":
+        return _calibration_error(table, actual, None if positive is None else classes.index(positive))
     function = sk.roc_auc_score if name == "roc_auc" else sk.average_precision_score
     columns = range(len(classes)) if positive is None else (classes.index(positive),)
     if any(len(set(actual[:, column].tolist())) < 2 for column in columns):
         raise BadInput("the rows hold one class only")
     return float(np.mean([function(actual[:, column], table[:, column]) for column in columns]))
+
+
+def _calibration_error(table: Any, actual: Any, positive: int | None) -> float:
+    """Gap of labels and probabilities in ten bins of equally many rows, by the bins' sizes."""
+    import numpy as np
+
+    if positive is None:
+        stated = table.max(axis=1)
+        right = actual[np.arange(len(table)), table.argmax(axis=1)]
+    else:
+        stated, right = table[:, positive], actual[:, positive]
+    edges = np.unique(np.quantile(stated, np.arange(1, 10) / 10))
+    where = np.searchsorted(edges, stated)
+    return float(np.abs(np.bincount(where, weights=right - stated)).sum() / len(stated))
 
 
 def _thresholds(asked: EvaluationRequest, overall: dict[str, float]) -> dict[str, Any] | None:

@@ -45,6 +45,38 @@ def sample_rows(path: str | Path, limit: int, out: Path) -> Path:
     return out
 
 
+def with_nulls(path: str | Path, features: Sequence[str], share: float, seed: int, out: Path) -> int:
+    """The rows with each feature's value missing with chance `share`; the same each time. Returns how many rows."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from pyarrow import compute
+
+    pc: Any = compute
+    table, generator = pq.read_table(path), np.random.default_rng(seed)
+    for name in dict.fromkeys(features):
+        column = table.column(name)
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        gone = pa.array(generator.random(table.num_rows) < share)
+        holed = pc.if_else(gone, pa.scalar(None, column.type), column)
+        table = table.set_column(table.column_names.index(name), name, holed)
+    pq.write_table(table, out)
+    return table.num_rows
+
+
+def add_column(path: str | Path, name: str, values: str | Path) -> None:
+    """Put the column `value` of another file beside those that are there, under a name; whole or not at all."""
+    import pyarrow.parquet as pq
+
+    table, column = pq.read_table(path), pq.read_table(values).column("value")
+    if name in table.column_names:
+        table = table.drop_columns([name])
+    beside = Path(path).with_name(f".{Path(path).name}.part")
+    pq.write_table(table.append_column(name, column), beside)
+    beside.replace(path)
+
+
 def overlap(path: str | Path, hashes: set[str]) -> int:
     """Rows of `path` that stand in `hashes`."""
     return int(_read(path, [ROW_HASH])[ROW_HASH].isin(list(hashes)).sum())

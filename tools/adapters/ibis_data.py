@@ -20,13 +20,15 @@ from tools.adapters.engines import Engines, quoted
 from tools.adapters.ibis_columns import aware, naive, no_nan, reading, row_hash, utc
 from tools.adapters.ibis_summary import summarize
 from tools.adapters.meter import Meter
+from tools.adapters.prediction_tables import VERSION
 from tools.adapters.row_digest import ROW_HASH, set_digest
 from tools.adapters.rule_counts import counted
 from tools.contracts.evidence import DatasetRef, Effort
-from tools.contracts.profile import DataSpec
+from tools.contracts.profile import DataSpec, PredictionTable
 from tools.contracts.profiling import DataProfile, Overlap, RuleCount, SchemaRule, WindowSummary
 from tools.errors import BadInput
 from tools.masking import masked
+from tools.paired_rows import PROBA, label_text
 
 MATURE = "__mature"
 _TIME = "__event"
@@ -160,6 +162,23 @@ class IbisData:
             some = self._local(f"SELECT DISTINCT {ROW_HASH} FROM ({shared}) ORDER BY 1 LIMIT 5", files) if both else []
         return Overlap(rows=rows, trained_on=trained, overlapping=both, examples=tuple(one for (one,) in some))
 
+    def write_predictions(self, spec: DataSpec, table: PredictionTable, versions: Sequence[str], path: Path) -> int:
+        spec = spec.model_copy(update={"source": table.source})
+        with reading(table.source):
+            rows = self._source(spec)
+            outputs = prediction_columns(spec, table, rows.columns)
+            version = rows[table.version]
+            # A column of whole numbers with gaps comes as floats.
+            version = (version.cast("int64") if version.type().is_floating() else version).cast("string")
+            chosen = rows.select(
+                **{ROW_HASH: row_hash(self._identity(rows, spec)), VERSION: version},
+                **{name: no_nan(rows[column]) for name, column in outputs.items()},
+            )
+            chosen = chosen.filter(chosen[VERSION].isin(list(versions)) if versions else False)
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._fetch(spec, chosen, path, (ROW_HASH, VERSION))
+            return int(self._local("SELECT count(*) FROM read_parquet(?)", [_escaped(path)])[0][0])
+
     def profile(self, path: Path, spec: DataSpec) -> DataProfile:
         made = profile_parquet(path, (*spec.features, spec.target))
         self._meter.file(path, made.rows)
@@ -251,11 +270,11 @@ class IbisData:
         self._meter.file(path, made.rows)
         return made
 
-    def _fetch(self, spec: DataSpec, chosen: Any, path: Path) -> None:
-        """The rows as a Parquet file in time order; the file appears whole or not at all."""
+    def _fetch(self, spec: DataSpec, chosen: Any, path: Path, first: tuple[str, ...] = ()) -> None:
+        """The rows as a Parquet file in time order (or by `first`); the file appears whole or not at all."""
         part, raw = path.with_name(path.name + ".part"), path.with_name(path.name + ".raw")
         engine, local = self._engines.of(spec.source), self._engines.local
-        order = _all(chosen, spec.event_time, ROW_HASH)
+        order = _all(chosen, *(first or (spec.event_time, ROW_HASH)))
         try:
             with self._meter.query(engine.cancel):
                 engine.fetch(chosen.order_by(order) if engine is local else chosen, part if engine is local else raw)
@@ -313,6 +332,18 @@ def key_columns(spec: DataSpec, there: Sequence[str]) -> list[str]:
     everything = (spec.event_time, *spec.features, spec.target)
     key = [name for name in spec.key if name in there]
     return key or [name for name in everything if name in there]
+
+
+def prediction_columns(spec: DataSpec, table: PredictionTable, there: Sequence[str]) -> dict[str, str]:
+    """`prediction` and `proba:<class>` to the columns of the table that hold them.
+
+    Raises:
+        BadInput: A column of the key, the version, the prediction or a declared probability is missing.
+    """
+    declared = {f"{PROBA}{label_text(label)}": column for label, column in table.probabilities.items()}
+    require_columns(table.source, there, [*spec.key, table.version, table.prediction, *declared.values()])
+    found = declared or {name: name for name in there if name.startswith(PROBA)}
+    return {"prediction": table.prediction, **found}
 
 
 def require_columns(source: str, there: Sequence[str], names: Sequence[str]) -> None:

@@ -11,16 +11,25 @@ from tools.adapters.data_files import closest
 from tools.adapters.data_profile import profile_parquet
 from tools.adapters.ibis_columns import aware, naive, no_time, unusable, utc
 from tools.adapters.ibis_columns import row_hash as hashed
-from tools.adapters.ibis_data import MATURE, key_columns, mature_event, require_columns, written_columns
+from tools.adapters.ibis_data import (
+    MATURE,
+    key_columns,
+    mature_event,
+    prediction_columns,
+    require_columns,
+    written_columns,
+)
 from tools.adapters.ibis_summary import summarize
 from tools.adapters.meter import Meter
+from tools.adapters.prediction_tables import VERSION
 from tools.adapters.row_digest import ROW_HASH, row_hash, set_digest
 from tools.adapters.rule_counts import counted
 from tools.contracts.evidence import DatasetRef, Effort
-from tools.contracts.profile import DataSpec
+from tools.contracts.profile import DataSpec, PredictionTable
 from tools.contracts.profiling import DataProfile, Overlap, RuleCount, SchemaRule, WindowSummary
 from tools.errors import BadInput
 from tools.masking import masked
+from tools.paired_rows import label_text
 
 _TIME = "__event"
 _KNOWN = "__known"
@@ -142,6 +151,24 @@ class MemoryData:
             rows=len(rows), trained_on=len(seen), overlapping=len(both), examples=tuple(sorted(set(both))[:5])
         )
 
+    def write_predictions(self, spec: DataSpec, table: PredictionTable, versions: Sequence[str], path: Path) -> int:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        spec = spec.model_copy(update={"source": table.source})
+        rows = self._source(spec)
+        outputs = prediction_columns(spec, table, rows.column_names)
+        hashes = pa.array(_hashes(rows, spec), pa.string())
+        told = [None if one is None else label_text(one) for one in rows[table.version].to_pylist()]
+        made = pa.table(
+            {ROW_HASH: hashes, VERSION: pa.array(told, pa.string())}
+            | {name: rows[column] for name, column in outputs.items()}
+        )
+        made = made.filter(pa.array([one in versions for one in told], pa.bool_()))
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        pq.write_table(_sorted(made, ROW_HASH, VERSION), path)
+        return made.num_rows
+
     def effort(self) -> Effort:
         return self._meter.effort()
 
@@ -253,10 +280,7 @@ def _write(table: Any, spec: DataSpec, names: list[str], path: Path, limit: int 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    times = (spec.event_time, spec.label_time)
-    key = key_columns(spec, table.column_names)
-    identities = [_utc(spec, name, table) if name in times else _plain(table[name]) for name in key]
-    hashes = [row_hash(values) for values in zip(*(column.to_pylist() for column in identities), strict=True)]
+    hashes = _hashes(table, spec)
     chosen = pa.table(
         {name: table[_TIME] if name == spec.event_time else table[name] for name in names}
         | {ROW_HASH: pa.array(hashes, pa.string())}
@@ -278,6 +302,13 @@ def _write(table: Any, spec: DataSpec, names: list[str], path: Path, limit: int 
         end=found and found[1],
         sampled_from=sampled_from,
     )
+
+
+def _hashes(table: Any, spec: DataSpec) -> list[str]:
+    times = (spec.event_time, spec.label_time)
+    key = key_columns(spec, table.column_names)
+    identities = [_utc(spec, name, table) if name in times else _plain(table[name]) for name in key]
+    return [row_hash(values) for values in zip(*(column.to_pylist() for column in identities), strict=True)]
 
 
 def _sorted(table: Any, *first: str) -> Any:

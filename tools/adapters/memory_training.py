@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tools.adapters.own_metric_worker import Refused, numbers
 from tools.adapters.subprocess_scorer import checked
+from tools.contracts.measuring import MetricJob, MetricResult, TimingJob, TimingResult
 from tools.contracts.training import ScoringJob, ScoringResult, TrainingOrder, TrainingResult
 from tools.errors import RetrainingError
 
@@ -68,11 +70,17 @@ class ScriptedScorer:
     Args:
         models: What each model predicts, or the result to give in its place.
         digests: Each model's digest; a model without one has its URI's text as digest.
+
+    `functions` holds users' metrics by name, from a frame to one number a row, or the result to give in their place;
+    `milliseconds` what one prediction of a model takes, by URI, and `sizes` its bytes.
     """
 
     def __init__(self, models: Mapping[str, Predict | ScoringResult], digests: Mapping[str, str] | None = None) -> None:
         self.models = dict(models)
         self.digests = dict(digests or {})
+        self.functions: dict[str, Callable[[Any], Any] | MetricResult] = {}
+        self.milliseconds: dict[str, float] = {}
+        self.sizes: dict[str, int] = {}
         self.jobs: list[ScoringJob] = []
 
     def digest(self, model_uri: str) -> str | None:
@@ -95,13 +103,51 @@ class ScriptedScorer:
             return model
         frame = pd.read_parquet(job.rows, columns=list(job.features))
         scored = pd.DataFrame(dict(model(frame)))
-        common: dict[str, Any] = {"seconds": 0.0, "environment": "ours", "artifact_digest": digest}
+        size = self.sizes.get(job.model_uri)
+        common: dict[str, Any] = {
+            "seconds": 0.0,
+            "environment": "ours",
+            "artifact_digest": digest,
+            "model_bytes": size,
+        }
         Path(job.output).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         scored.to_parquet(job.output, index=False)
         rows, problem = checked(Path(job.output), job)
         if problem is not None:
             Path(job.output).unlink()
-            return ScoringResult(status="failed", statement=f"{job.model_uri} {problem}.", **common)
+            return ScoringResult(status="failed", statement=f"{job.model_uri} {problem}.", by_model=True, **common)
         return ScoringResult(
             status="scored", output=job.output, rows=rows, statement=f"{rows:,} rows scored.", **common
         )
+
+    def measure(self, job: MetricJob) -> MetricResult:
+        """The function's numbers, checked as the real one checks them."""
+        import pandas as pd
+
+        given = self.functions.get(job.name)
+        if given is None:
+            return MetricResult(status="failed", statement=f"there is no file {job.name.partition(':')[0]}")
+        if isinstance(given, MetricResult):
+            return given
+        rows = pd.read_parquet(job.rows, columns=[*job.features, job.target])
+        scored = pd.read_parquet(job.scored)
+        for name in scored.columns:
+            rows[name] = scored[name].to_numpy()
+        try:
+            values = numbers(given(rows), len(rows), job.name.rpartition(":")[2])
+        except Refused as refused:
+            return MetricResult(status="failed", digest=job.name, statement=str(refused))
+        pd.DataFrame({"value": values}).to_parquet(job.output, index=False)
+        return MetricResult(
+            status="measured", output=job.output, digest=job.name, statement=f"{len(rows):,} rows measured"
+        )
+
+    def time(self, job: TimingJob) -> TimingResult:
+        """Always the same time, in each process a little more."""
+        found: list[tuple[tuple[float, ...], ...]] = []
+        for uri in (job.champion_uri, job.candidate_uri):
+            if uri not in self.milliseconds:
+                return TimingResult(fault=f"{uri} could not be timed")
+            took = self.milliseconds[uri]
+            found.append(tuple((took * (1 + number / 100),) * job.calls for number in range(job.pairs)))
+        return TimingResult(champion_ms=found[0], candidate_ms=found[1])

@@ -64,6 +64,11 @@ def digest_of(model: Path) -> str:
     return total.hexdigest()
 
 
+def size_of(model: Path) -> int:
+    """Bytes of the same files that `digest_of` reads."""
+    return sum(path.stat().st_size for path in model.rglob("*") if path.is_file() and path.name != REGISTRY_NOTE)
+
+
 def _sound(path: Path, model_uri: str) -> Path:
     if not (path / "MLmodel").is_file():
         raise NotFound(

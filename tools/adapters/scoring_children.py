@@ -1,11 +1,13 @@
 # pyright: basic
 """How does an interrupt reach scoring processes? Each has a session of its own, so the terminal's Ctrl-C does not."""
 
-from tools.adapters.subprocess_scorer import WORKER
+from tools.adapters.own_metric_runner import WORKER as METRIC_WORKER
+from tools.adapters.scoring_process import WORKER
 
 
 def end_scoring() -> int:
-    """Kill the scoring processes that this process started; whoever waits for one gets its failure as a result.
+    """Kill the scoring processes that this process started, and those of users' metrics; whoever waits for one gets its
+    failure as a result.
 
     Returns:
         How many there were.
@@ -15,7 +17,7 @@ def end_scoring() -> int:
     ended = 0
     for child in psutil.Process().children():
         try:
-            if str(WORKER) in child.cmdline():
+            if {str(WORKER), str(METRIC_WORKER)} & set(child.cmdline()):
                 child.kill()
                 ended += 1
         except (psutil.NoSuchProcess, psutil.AccessDenied):

@@ -15,6 +15,7 @@ Probabilities are taken from `predict_proba` where the model under the pyfunc ha
 
 import json
 import sys
+import time
 import warnings
 from typing import Any
 
@@ -39,6 +40,9 @@ def main(path: str) -> None:
     schema = model.metadata.get_input_schema()
     if schema is not None and schema.has_input_names():
         frame = as_signed(frame, schema)
+    if "calls" in job:
+        save_times(model, frame, schema, job)
+        return
     parts = list(batches(frame, schema))
     notes: list = []
     given = whole([checked(model.predict(part), len(part)) for part in parts])
@@ -48,13 +52,31 @@ def main(path: str) -> None:
         json.dump(notes, file)
 
 
-def batches(frame: Any, schema: Any) -> Any:
-    """At most `BATCH` rows at a time; as an array where the model was logged with one."""
+def save_times(model: Any, frame: Any, schema: Any, job: dict) -> None:
+    """Milliseconds of each single-row prediction, as JSON; the first ones, which fill caches, are left out."""
+    if not len(frame):
+        raise Refused("there are no rows to time a prediction with")
+    singles = list(batches(frame, schema, 1))
+    for number in range(job["warm_up"]):
+        model.predict(singles[number % len(singles)])
+    times = []
+    for number in range(job["calls"]):
+        row = singles[number % len(singles)]
+        start = time.perf_counter_ns()
+        model.predict(row)
+        times.append((time.perf_counter_ns() - start) / 1e6)
+    with open(job["times"], "w", encoding="utf-8") as file:
+        json.dump(times, file)
+
+
+def batches(frame: Any, schema: Any, size: int = 0) -> Any:
+    """At most `size` rows (`BATCH`, if 0) at a time; as an array where the model was logged with one."""
+    size = size or BATCH
     kind = None
     if schema is not None and schema.is_tensor_spec() and not schema.has_input_names():
         kind = schema.numpy_types()[0]
-    for start in range(0, max(len(frame), 1), BATCH):
-        part = frame.iloc[start : start + BATCH]
+    for start in range(0, max(len(frame), 1), size):
+        part = frame.iloc[start : start + size]
         yield part if kind is None else part.to_numpy(dtype=kind)
 
 

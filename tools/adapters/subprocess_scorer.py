@@ -9,14 +9,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tools.adapters import model_environments
+from tools.adapters import model_environments, own_metric_runner
 from tools.adapters.model_environments import Interpreter
-from tools.adapters.model_files import ModelFiles, digest_of
-from tools.adapters.subprocesses import Finished, bare_environment, run_limited
+from tools.adapters.model_files import ModelFiles, digest_of, size_of
+from tools.adapters.model_timing import Timed, time_in_turn
+from tools.adapters.scoring_process import WORKER, run_worker
+from tools.adapters.subprocesses import Finished
+from tools.contracts.measuring import MetricJob, MetricResult, TimingJob, TimingResult
 from tools.contracts.training import ScoringJob, ScoringResult
 from tools.errors import RetrainingError
 
-WORKER = Path(__file__).with_name("scoring_worker.py")
+__all__ = ["WORKER", "SubprocessScorer", "checked"]
 
 
 class SubprocessScorer:
@@ -62,7 +65,7 @@ class SubprocessScorer:
                     "was recorded. It was not opened."
                 )
                 return ScoringResult(status="digest_differs", artifact_digest=digest, statement=said)
-            interpreter = self._interpreter(job, model)
+            interpreter = self._interpreter(job.environment, model)
             if isinstance(interpreter, str):
                 return ScoringResult(
                     status="environment_does_not_fit",
@@ -71,12 +74,34 @@ class SubprocessScorer:
                 )
             return self._run(job, folder, model, digest, interpreter)
 
-    def _interpreter(self, job: ScoringJob, model: Path) -> Interpreter | str:
+    def measure(self, job: MetricJob) -> MetricResult:
+        """A user's own metric on a model's scored rows."""
+        return own_metric_runner.measure(job)
+
+    def time(self, job: TimingJob) -> TimingResult:
+        """Both models are fetched first, so that only their own processes run while they are timed."""
+        with _own_folder() as name:
+            folder, ready = Path(name), list[Timed]()
+            sides = (("champion", job.champion_uri, job.champion_digest), ("candidate", job.candidate_uri, None))
+            for side, uri, expected in sides:
+                try:
+                    model = self._files.fetch(uri, folder / side)
+                except RetrainingError as failure:
+                    return TimingResult(fault=f"the {side} {uri} could not be fetched: {failure.message}")
+                if expected is not None and digest_of(model) != expected:
+                    return TimingResult(fault=f"the {side} {uri} was altered; it was not opened")
+                interpreter = self._interpreter(job.environment, model)
+                if isinstance(interpreter, str):
+                    return TimingResult(fault=f"the {side} {uri}: {interpreter}")
+                ready.append(Timed(side, model, interpreter))
+            return time_in_turn(job, folder, ready[0], ready[1])
+
+    def _interpreter(self, environment: str, model: Path) -> Interpreter | str:
         """What is to score, or why nothing can."""
         reason = model_environments.misfit(model)
         if reason is None:
             return Interpreter(sys.executable, "ours")
-        if job.environment != "build":
+        if environment != "build":
             return f"our environment does not fit: {reason}. Set `scoring.environment: build` in the profile."
         built = model_environments.build(model, self._environments, self._build_seconds)
         if isinstance(built, str):
@@ -94,36 +119,20 @@ class SubprocessScorer:
             "told": str(told),
         }
         order.write_text(json.dumps(content), encoding="utf-8")
-        work = folder / "work"
-        work.mkdir(mode=0o700)
-        # -P: beside the worker lie modules of ours; -I: nothing of this environment belongs in a built one.
-        flag = "-P" if interpreter.name == "ours" else "-I"
-        ended = run_limited(
-            [interpreter.python, flag, str(WORKER), str(order)],
-            cwd=work,
-            environment=bare_environment(
-                {
-                    "HOME": str(work),
-                    "TMPDIR": str(work),
-                    "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
-                    "MLFLOW_TRACKING_URI": f"sqlite:///{work}/none.db",
-                }
-            ),
-            seconds=job.time_limit.total_seconds(),
-            memory_mb=job.memory_limit_mb,
-        )
+        ended = run_worker(interpreter, order, folder / "work", job.time_limit.total_seconds(), job.memory_limit_mb)
         common: dict[str, Any] = {
             "seconds": ended.seconds,
             "environment": interpreter.name,
             "artifact_digest": digest,
+            "model_bytes": size_of(model),
         }
         failure = _failure(job, ended, part)
         if failure is not None:
             status, said = failure
-            return ScoringResult(status=status, statement=said, **common)
+            return ScoringResult(status=status, statement=said, by_model=ended.how == "exited", **common)
         rows, problem = checked(part, job)
         if problem is not None:
-            return ScoringResult(status="failed", statement=f"{job.model_uri} {problem}.", **common)
+            return ScoringResult(status="failed", statement=f"{job.model_uri} {problem}.", by_model=True, **common)
         output = _keep(part, Path(job.output))
         notes = _notes(told)
         said = "; ".join([f"{rows:,} rows scored", *notes])

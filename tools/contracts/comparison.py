@@ -28,10 +28,19 @@ class Criterion(Contract):
     """Of two columns: both names and both values, joined by ` & `."""
     group: str | None = None
     """Fairness: the column whose groups are compared with each other."""
+    nulls: bool = False
+    """About rows in which values of features were made missing."""
+
+    @property
+    def plain(self) -> bool:
+        """About the holdout's rows as a whole and as they are."""
+        return self.slice_column is None and self.group is None and not self.nulls
 
     @property
     def about(self) -> str:
         """The metric and which rows or groups it is about, in words."""
+        if self.nulls:
+            return f"{self.metric} with nulls"
         if self.group is not None:
             return f"{self.metric} between the groups of {self.group}"
         return (
@@ -62,6 +71,8 @@ class Criteria(Contract):
     confidence: float = 0.95
     alpha: float | None = None
     """One-sided error at which a gain, or the absence of a loss, must show; half of what `confidence` leaves where absent."""
+    apart: tuple[Criterion, ...] = ()
+    """Guardrails that are not measured on the holdout's predictions: latency, size, rows with nulls."""
     search_slices: bool = False
     costs: dict[str, dict[str, float]] = {}
     """True class to predicted class to cost, as text."""
@@ -87,6 +98,8 @@ class MetricComparison(Contract):
     n: int = 0
     rows_needed: int | None = None
     """Inconclusive only: about how many rows in all would tell, at the observed change and spread."""
+    source_digest: str | None = None
+    """A user's own metric: sha256 of the file with its function, so that a changed metric is seen."""
     tells_by: UtcDatetime | None = None
     """When so many rows will have come, at the rate of this holdout; absent beyond ten years."""
     statement: str
@@ -96,9 +109,10 @@ class MetricComparison(Contract):
         """Evidence key: `comparison/METRIC` or `comparison/METRIC/COLUMN=VALUE`."""
         c = self.criterion
         tail = "" if c.slice_column is None else f"/{c.slice_column}={c.slice_value}"
-        groups = "" if c.group is None else f"/between {c.group}"
+        groups = " with nulls" if c.nulls else "" if c.group is None else f"/between {c.group}"
         found = "/found" if c.role == "found_slice" else ""
-        return f"comparison/{c.metric}{groups}{tail}{found}"
+        # A user's own metric has a path in its name; a key has its parts between slashes.
+        return f"comparison/{c.metric.replace('/', '.')}{groups}{tail}{found}"
 
 
 class Agreement(Contract):
@@ -165,7 +179,8 @@ class ComparisonResult(Contract):
     """All verdicts, and what puts them in doubt."""
 
     metrics: tuple[MetricComparison, ...]
-    """Primary first, then guardrails, then declared slices (worst first), then found ones (worst first)."""
+    """Primary first, then guardrails (those that are measured apart last), then declared slices (worst first), then found ones
+    (worst first)."""
     holdout_rows: int
     """Rows judged, after dropping contaminated ones."""
     holdout_digest: str
@@ -177,7 +192,7 @@ class ComparisonResult(Contract):
     groups_searched: int | None = None
     """Groups of rows looked at for found slices; absent where there was no search."""
     doubts: tuple[str, ...] = ()
-    """Codes that make the case ambiguous: `baseline_version_mismatch`, `baseline_metrics_mismatch`, `peer_disagrees`,
+    """Codes that make the case ambiguous: `baseline_version_mismatch`, `baseline_metrics_mismatch`, `peer_disagrees`, `classes_differ`,
     `contamination_unchecked`, `scoring_failed`, `needs_fresh_labels`, …"""
     doubt_statements: tuple[str, ...] = ()
     """One sentence a doubt, same order."""

@@ -138,10 +138,23 @@ class SliceSpec(PublicContract):
     values: tuple[Any, ...] = ()
 
 
+class FairnessCheck(PublicContract):
+    column: str
+    metric: str
+    """Fairlearn's name."""
+    min_rows: int = 1
+    """Groups with fewer rows are left out."""
+    min_class_rows: int = 1
+    """Groups with fewer rows of a class that the rates are about are left out."""
+
+
 class EvaluationConfig(PublicContract):
     metrics: tuple[str, ...]
     slices: tuple[SliceSpec, ...] = ()
     thresholds: dict[str, float] = {}
+    """What each metric must reach: the champion's value on these rows and what is asked beyond it."""
+    fairness: tuple[FairnessCheck, ...] = ()
+    """Added."""
 
 
 class EvaluationRequest(PublicContract):
@@ -162,6 +175,8 @@ class EvaluationReply(PublicContract):
     """Only what was measured."""
     threshold_analysis: dict[str, Any] | None = None
     slice_metrics: dict[str, dict[str, dict[str, float]]] = {}
+    fairness_metrics: dict[str, dict[str, float]] = {}
+    """Added: column, then metric, to the gap."""
     error_analysis: dict[str, Any] | None = None
     business_impact: dict[str, float] | None = None
     recommendations: tuple[str, ...] = ()

@@ -160,6 +160,8 @@ class MetricsSpec(Contract):
     """Gaps between groups that must not widen."""
     costs: dict[Label, dict[Label, float]] = {}
     """For the metric `mean_cost`: true class, then predicted class, to what that costs; what is not named costs 0."""
+    null_margin: Annotated[float, Field(ge=0)] | None = None
+    """Largest accepted loss of the primary metric, absolute, on rows in which values are missing; not looked at where absent."""
     min_rows: Annotated[int, Field(ge=2)] = 50
     """Fewer holdout rows (or fewer of the rarer class) give the verdict `no_data`."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
@@ -217,6 +219,19 @@ class ExternalTraining(Contract):
         return self
 
 
+class PredictionTable(Contract):
+    """Where the predictions of each version are kept, a row a row key and version. No model is run then."""
+
+    source: Source
+    """As `data.source`. It has the columns of `data.key`, under the same names."""
+    version: str
+    """Column with the registry version that predicted."""
+    prediction: str = "prediction"
+    """Column with the predicted class or value."""
+    probabilities: dict[Label, str] = {}
+    """Classification: class to the column with its probability; the columns named `proba:<class>` where empty."""
+
+
 class ScoringSpec(Contract):
     """Limits of the scoring subprocess, and which environment it may use."""
 
@@ -226,6 +241,8 @@ class ScoringSpec(Contract):
     """`build`: where the model's logged requirements do not fit ours, build a virtual environment from them."""
     golden_rows: Annotated[int, Field(ge=1, le=1000)] = 20
     """Rows whose predictions are recorded at registration and checked at every proof."""
+    predictions: PredictionTable | None = None
+    """Compare by predictions that were kept, instead of running the models."""
 
 
 class ScheduledTrigger(Contract):
@@ -371,5 +388,12 @@ class Profile(Contract):
     target: Annotated[AliasTarget | CommandTarget, Field(discriminator="kind")] = AliasTarget()
     rollout: RolloutSpec = RolloutSpec()
     review: ReviewSpec = ReviewSpec()
+
+    @model_validator(mode="after")
+    def _key_where_predictions_are_looked_up(self) -> "Profile":
+        if self.scoring.predictions is not None and not self.data.key:
+            raise ValueError("scoring.predictions needs data.key: the columns that identify a row in both")
+        return self
+
     mode: Mode = "observe"
     """`observe` decides and records; `recommend` asks a person for every effect; `act` acts."""

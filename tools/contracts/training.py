@@ -75,6 +75,10 @@ class ScoringResult(Contract):
     """Which interpreter scored: `ours` or the built environment's requirement hash."""
     artifact_digest: str | None = None
     """sha256 over the downloaded model's files."""
+    model_bytes: int | None = None
+    """Size of the downloaded model's files."""
+    by_model: bool = False
+    """Of a failure: whether the model itself raised, left, or gave no usable answer, and nothing around it."""
     statement: str
 
 
