@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from evals.decisions import gate_plot, gate_rows, gate_simulated
+from evals.decisions import gate_latency, gate_plot, gate_rows, gate_simulated
 from evals.decisions.gate_duels import RARE_ROWS, on_rare, on_streams
 from evals.decisions.staleness_streams import Stream, from_file, shipped
 from evals.report import Row, arguments, publish
@@ -70,7 +70,8 @@ def _streams(asked: argparse.Namespace) -> tuple[Stream, ...]:
 
 def _part(part: str, streams: Sequence[Stream], asked: argparse.Namespace) -> list[Row]:
     if part == "simulated":
-        return gate_simulated.rows(10 if asked.quick else asked.repeats)
+        repeats = 10 if asked.quick else asked.repeats
+        return gate_simulated.rows(repeats) + gate_latency.rows(3 if asked.quick else 40)
     if part == "rare":
         found = on_rare(streams, asked.cache, quick=asked.quick)
         if found:

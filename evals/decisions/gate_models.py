@@ -89,7 +89,9 @@ def _trained(world: World, recipe: Recipe) -> tuple[Any, Any]:
         labels = np.where(own.random(len(labels)) < recipe.noise, own.permutation(labels), labels)
     regression = world.task == "regression"
     kind: Any = HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier
-    model = kind(max_iter=recipe.iterations, max_features=_tried(x.shape[1]), early_stopping=False, random_state=recipe.seed)
+    model = kind(
+        max_iter=recipe.iterations, max_features=_tried(x.shape[1]), early_stopping=False, random_state=recipe.seed
+    )
     period = x[world.history :]
     with threadpool_limits(1):
         model.fit(x[places], labels)

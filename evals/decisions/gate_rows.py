@@ -233,9 +233,6 @@ def _apart(found: Sequence[Judged]) -> list[Row]:
         if any(j.kind == kind for j in found):
             name = f"apart, {kind} ({EVIDENCE[kind]}): deployed on holdout predictions alone"
             made.append(share(name, _deployed(mine), len(mine)))
-    if made:
-        name = "apart, worse latency (no prediction shows it; the canary's analysis is there for it): not measured here"
-        made.append(Row(name, float("nan"), n=0))
     return made
 
 
