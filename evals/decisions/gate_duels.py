@@ -23,11 +23,11 @@ RARE: Final = 0.002
 RARE_ROWS: Final = 20_000
 """Fewer rows in the period, and there are hardly any positives left."""
 SWEEP: Final = (
-    *(("confidence", value) for value in (0.55, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)),
-    *(("gain", value) for value in (0.0, 0.0025, 0.01, 0.02)),
+    *(("confidence", value) for value in (0.6, 0.8, 0.9, 0.95, 0.99, 0.999)),
+    *(("gain", value) for value in (0.0, 0.01, 0.02)),
 )
-SWEPT_EVERY: Final = 3
-"""Every so many-th case goes through the sweep: a dozen decisions each."""
+SWEPT_EVERY: Final = {"bad": 3, "good": 1}
+"""Every so many-th case goes through the sweep: nine more decisions each; of the good ones only those with power."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def _one(job: Job) -> Judged:
     weight = None
     if _setup.rare:
         found, weight = _thinned(here, found, job)
-    swept = SWEEP if _setup.sweep and job.number % SWEPT_EVERY == 0 and job.family in ("bad", "good") else ()
-    return judged(here, found, swept, weight)
+    swept = _setup.sweep and job.family in SWEPT_EVERY and job.number % SWEPT_EVERY[job.family] == 0
+    return judged(here, found, SWEEP if swept else (), weight)
 
 
 def on_streams(streams: Sequence[Stream], cache: Path, *, quick: bool, sweep: bool) -> list[Judged]:

@@ -61,6 +61,7 @@ class Judged:
         status: `kept`, `inside its error`, `good here, harmful there` or `not measurable`.
         change: The truth's change of what the kind is about, positive when better.
         beyond: Bad: the true loss is more than the profile accepts. Good: the true gain is at least what it asks for.
+        differs: The truth of the primary metric leaves 0 out.
         decisions: By mode.
         codes: The reasons of `improved`.
         power: By mode, of the primary metric.
@@ -76,6 +77,7 @@ class Judged:
     status: str
     change: float
     beyond: bool
+    differs: bool
     decisions: Mapping[str, str]
     codes: tuple[str, ...]
     power: Mapping[str, float]
@@ -111,20 +113,25 @@ def judged(world: World, case: Case, sweep: tuple[tuple[str, float], ...] = (), 
         )
         for m, r in results.items()
     }
+    status = _status(world, case, told, about, demands, weight)
+    beyond = about.change < -_accepted(case.kind) if case.family != "good" else told.change >= GAIN
+    # The frontier needs bad ones, and good ones that the rows can tell.
+    wanted = status == "kept" and (case.family == "bad" or (beyond and power["improved"] >= LEAST_POWER))
     return Judged(
         world=world.name,
         family=case.family,
         kind=case.kind,
         size=case.size,
-        status=_status(world, case, told, about, demands, weight),
+        status=status,
         change=about.change,
-        beyond=about.change < -_accepted(case.kind) if case.family != "good" else told.change >= GAIN,
+        differs=told.told,
+        beyond=beyond,
         decisions={mode: one.decision for mode, one in made.items()},
         codes=tuple(reason.code for reason in made["improved"].reasons),
         power=power,
         power_of_all=every,
         rivals={name: rule(seen) for name, rule in RIVALS.items()},
-        swept={knob: decide(_inputs(_compare(rows, _at(world, knob)))).decision for knob in sweep},
+        swept={knob: decide(_inputs(_compare(rows, _at(world, knob)))).decision for knob in (sweep if wanted else ())},
     )
 
 

@@ -3,6 +3,7 @@
 Bad: a true loss in what the kind is about. "Beyond what the profile accepts": more than the margin that the profile states for it,
 which is what `non_inferior` promises to keep out. Good: a true gain of the primary metric and no true loss elsewhere; "by at least
 what is asked" leaves out gains below `min_improvement`, which the gate is told not to deploy for.
+No-change pairs are exchangeable, yet a pair may truly differ: the rows that leave those out stand beside the strict ones.
 """
 
 from collections import Counter
@@ -93,8 +94,11 @@ def _bad(bad: Sequence[Judged]) -> list[Row]:
 
 
 def _same(same: Sequence[Judged]) -> list[Row]:
+    alike = [j for j in same if not j.differs]
     made = [
         at_most("no-change deployed, promote_on: improved", _deployed(same), len(same), 0.05),
+        at_most("no-change whose truth holds 0: deployed, promote_on: improved", _deployed(alike), len(alike), 0.05),
+        share("no-change whose truth leaves 0 out", len(same) - len(alike), len(same)),
         share(
             "no-change sent to a canary, promote_on: improved",
             _hits(same, lambda j: j.decisions["improved"] == "canary"),
@@ -131,6 +135,9 @@ def _refresh(kept: dict[str, list[Judged]]) -> list[Row]:
         mine = [j for j in same if getattr(j, powers)[mode] >= LEAST_POWER]
         promoted = _hits(mine, lambda j: j.decisions[mode] in MOVES)
         made.append(at_least(f"no-change promoted, non_inferior, {told} at least 0.9", promoted, len(mine), 0.8))
+        alike = [j for j in mine if not j.differs]  # the power is computed for a truth of 0
+        promoted = _hits(alike, lambda j: j.decisions[mode] in MOVES)
+        made.append(at_least(f"the same whose truth holds 0: promoted, {told} at least 0.9", promoted, len(alike), 0.8))
         rejected = _hits(mine, lambda j: j.decisions[mode] == "reject")
         made.append(share(f"no-change rejected, non_inferior, {told} at least 0.9", rejected, len(mine)))
     made.append(
