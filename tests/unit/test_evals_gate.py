@@ -48,7 +48,7 @@ def own_stream(n: int = 4_000) -> pd.DataFrame:
         {
             "when it was": pd.date_range("2024-01-01", periods=n, freq="h"),
             "x, scaled": np.where(g.random(n) < 0.05, np.nan, x),
-            "carrier": np.where(g.random(n) < 0.1, None, g.choice(["AA", "UA"], n)),
+            "carrier": pd.Series(g.choice(["AA", "UA"], n)).mask(g.random(n) < 0.1),
             "an infinity": np.where(np.arange(n) == 17, np.inf, noise),
             "late": np.where(x * sign + 0.5 * noise > 0, "yes", "no"),
             "delay": 10 * x * sign + noise,
