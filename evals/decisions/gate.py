@@ -1,117 +1,24 @@
 """Are the intervals honest, and does the gate deploy what is better and nothing else?
 
-`python -m evals.decisions.gate` measures on simulated rows whose truth is known. With
-`--stream FILE --time COL --target COL` it measures on data of your own, with candidates of known kinds.
+`python -m evals.decisions.gate` measures on simulated rows whose truth is known, on candidates of three real streams, and on one stream
+whose positives are thinned to 0.2 %. `--stream FILE --time COL --target COL [--drop COLS]` measures the same on data of anyone's own;
+`--part simulated|streams|rare` only a part; `--plot FILE` draws the frontier of safety against review.
 """
 
 import argparse
-from collections import Counter
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from evals.decisions import gate_looks
-from evals.decisions.simulated import World, demands, draw
-from evals.decisions.streams import KINDS, Duel, duels
-from evals.report import Row, arguments, at_least, at_most, publish, share
-from tools.comparison import compare
-from tools.contracts.comparison import Contamination, Criteria
-from tools.policy import PolicyInput, decide
+from evals.decisions import gate_latency, gate_plot, gate_rows, gate_simulated
+from evals.decisions.gate_duels import RARE_ROWS, on_rare, on_streams
+from evals.decisions.staleness_streams import Stream, from_file, shipped
+from evals.report import Row, arguments, publish
+from tools.errors import BadInput
 
-CLEAN = Contamination(candidate="clean", champion="clean")
-COVERAGE = ("accuracy", "f1", "log_loss", "roc_auc")
-DEMANDS = {"gain": 0.01, "log_loss": 0.05, "f1": 0.02}
-"""Asked in the decision part: one point of accuracy, with two guardrails."""
-CASES = {
-    "no change": World(n=0),
-    "worse by 3 points": World(n=0, candidate=0.77),
-    "better by 5 points": World(n=0, candidate=0.85),
-}
-
-
-def coverage(repeats: int) -> list[Row]:
-    """Share of 95 % intervals that hold the true change (0 by symmetry; for accuracy also a change of 5 points)."""
-    rows: list[Row] = []
-    for n in (300, 2000):
-        for rho in (0.0, 0.6, 0.9):
-            for metric in COVERAGE:
-                times = max(10, repeats // 3) if metric == "roc_auc" else repeats
-                rows.append(_coverage(metric, World(n=n, rho=rho), times))
-            rows.append(_coverage("accuracy", World(n=n, rho=rho, candidate=0.85), repeats))
-    return rows
-
-
-def _coverage(metric: str, world: World, repeats: int) -> Row:
-    criteria = demands(metric)
-    held = 0
-    for seed in range(repeats):
-        primary = _compare(world, seed, criteria).primary
-        held += primary.low is not None and primary.high is not None and primary.low <= world.truth <= primary.high
-    told = f"coverage: {metric}, true change {world.truth:+.2f}, {world.n} rows, neighbours correlated {world.rho:g}"
-    row = share(told, held, repeats)
-    # Nominal within two standard errors of the simulation, downwards: too wide is not dishonest.
-    least = 0.95 - 2 * (0.95 * 0.05 / repeats) ** 0.5
-    return Row(told, row.value, row.low, row.high, repeats, f"at least {least:.3f}", row.value >= least)
-
-
-def _compare(world: World, seed: int, criteria: Criteria):
-    return compare(rows=draw(world, seed), criteria=criteria, contamination=CLEAN, holdout_digest="eval")
-
-
-def decisions(repeats: int) -> list[Row]:
-    """What the whole gate (intervals, verdicts, policy) does with candidates of known worth."""
-    rows: list[Row] = []
-    criteria = demands("accuracy", DEMANDS["gain"], log_loss=DEMANDS["log_loss"], f1=DEMANDS["f1"])
-    for n in (500, 4000):
-        for rho in (0.0, 0.6):
-            for name, case in CASES.items():
-                world = World(n=n, rho=rho, candidate=case.candidate)
-                made: Counter[str] = Counter()
-                for seed in range(repeats):
-                    result = _compare(world, 10_000 + seed, criteria)
-                    inputs = PolicyInput(training_status="given", comparison=result, has_champion=True, can_split=True)
-                    made[decide(inputs).decision] += 1
-                    made["higher"] += (result.primary.change or 0) > 0
-                rows += _judged(f"{name}, {n} rows, correlated {rho:g}", name, n, made, repeats)
-    return rows
-
-
-def _judged(told: str, name: str, n: int, made: Counter[str], repeats: int) -> list[Row]:
-    naive = share(f"{told}: 'metric is higher' would deploy", made["higher"], repeats)
-    if name == "no change":
-        return [
-            at_most(f"{told}: deployed", made["deploy"], repeats, 0.05),
-            share(f"{told}: sent to a canary", made["canary"], repeats),
-            naive,
-        ]
-    if name.startswith("worse"):
-        return [at_most(f"{told}: deployed or canary", made["deploy"] + made["canary"], repeats, 0.01), naive]
-    moved = made["deploy"] + made["canary"]
-    reached = at_least(f"{told}: deployed or canary", moved, repeats, 0.8)
-    if n < 1000:  # few rows may honestly not suffice: shown, not judged
-        reached = share(f"{told}: deployed or canary", moved, repeats)
-    return [reached, at_most(f"{told}: rejected", made["reject"], repeats, 0.05)]
-
-
-def on_stream(found: Sequence[Duel]) -> list[Row]:
-    """Decisions by kind of candidate, and what later rows say of those that were deployed or rejected."""
-    rows: list[Row] = []
-    for kind in KINDS:
-        mine = [duel for duel in found if duel.kind == kind]
-        for decision in ("deploy", "canary", "manual_review", "reject"):
-            name, hits = f"{kind}: {decision}", sum(duel.decision == decision for duel in mine)
-            bad = kind != KINDS[0] and decision in ("deploy", "canary")
-            rows.append(
-                at_most(name, hits, len(mine), 0.01) if bad and kind != KINDS[1] else share(name, hits, len(mine))
-            )
-        rows.append(share(f"{kind}: 'metric is higher' would deploy", sum(duel.higher for duel in mine), len(mine)))
-        for decision in ("deploy", "reject"):
-            chosen = [duel for duel in mine if duel.decision == decision]
-            better = sum(duel.later_change > 0 for duel in chosen)
-            if chosen:
-                rows.append(
-                    share(f"{kind}: {decision}, and better on the rows behind the holdout", better, len(chosen))
-                )
-    return rows
+PARTS = ("simulated", "streams", "rare")
+PICTURES = (".png", ".svg", ".pdf")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -120,24 +27,66 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--time", metavar="COL", help="event time column of the stream")
     parser.add_argument("--target", metavar="COL", help="target column of the stream")
     parser.add_argument("--drop", default="", metavar="COLS", help="comma-separated columns no model may see")
+    parser.add_argument("--part", choices=PARTS, action="append", help="only this part; repeatable")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw safety against review (.png, .svg or .pdf)")
+    parser.add_argument("--cache", type=Path, metavar="DIR", default=_cache(), help="where predictions are kept")
     parser.add_argument("--repeats", type=int, default=400, help="holdouts drawn for each simulated row")
     return parser
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "retraining-orchestrator" / "gate-eval"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs what was asked; exit code 1 when a target was missed."""
     parser = _parser()
     asked = parser.parse_args(argv)
-    if asked.stream is None:
-        repeats = 10 if asked.quick else asked.repeats
-        rows = coverage(repeats) + decisions(repeats) + gate_looks.rows(max(repeats // 2, 3))
-    else:
-        if not (asked.time and asked.target):
-            parser.error("--stream needs --time and --target")
-        drop = tuple(name for name in asked.drop.split(",") if name)
-        rows = on_stream(list(duels(asked.stream, asked.time, asked.target, drop, asked.quick)))
+    if asked.stream is not None and not (asked.time and asked.target):
+        parser.error("--stream needs --time and --target")
+    if asked.plot is not None and asked.plot.suffix.lower() not in PICTURES:
+        parser.error(f"--plot {asked.plot}: the name must end in {', '.join(PICTURES)}")
+    parts = asked.part or (PARTS if asked.stream is None else PARTS[1:])
+    if asked.plot is not None and "streams" not in parts:
+        parser.error("--plot draws what the part streams measures; add --part streams")
+    rows: list[Row] = []
+    try:
+        streams = () if parts == ["simulated"] else _streams(asked)
+        for part in parts:
+            print(f"  · {part}", file=sys.stderr, flush=True)
+            rows += _part(part, streams, asked)
+    except BadInput as error:
+        parser.error(error.message if error.remedy is None else f"{error.message}; {error.remedy}")
     publish(rows, asked.json, quick=asked.quick)
     return 0 if asked.quick or all(row.met is not False for row in rows) else 1
+
+
+def _streams(asked: argparse.Namespace) -> tuple[Stream, ...]:
+    if asked.stream is None:
+        return shipped()
+    drop = tuple(name for name in asked.drop.split(",") if name)
+    return (from_file(asked.stream, asked.time, asked.target, drop),)
+
+
+def _part(part: str, streams: Sequence[Stream], asked: argparse.Namespace) -> list[Row]:
+    if part == "simulated":
+        repeats = 10 if asked.quick else asked.repeats
+        return gate_simulated.rows(repeats) + gate_latency.rows(3 if asked.quick else 40)
+    if part == "rare":
+        found = on_rare(streams, asked.cache, quick=asked.quick)
+        if found:
+            return gate_rows.rows(found, f"{found[0].world}: ")
+        least = f"a target of two classes and {2 * RARE_ROWS:,} rows are needed"
+        return [Row(f"positives thinned to 0.2 %: not measured, {least}", float("nan"), n=0)]
+    found = on_streams(streams, asked.cache, quick=asked.quick, sweep=asked.plot is not None)
+    rows = gate_rows.rows(found)
+    if asked.plot is None:
+        return rows
+    frontier = gate_rows.frontier(found)
+    if not frontier:
+        return [*rows, Row("frontier: not drawn, no bad or no good candidate with power is left", float("nan"), n=0)]
+    gate_plot.draw(frontier, asked.plot)
+    return rows + gate_plot.frontier_rows(frontier)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Which real streams are the staleness evals measured on? The three that ship, or one of anybody's own."""
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -10,7 +11,6 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import pandas as pd
 
-from evals.decisions.streams import MOST_CLASSES
 from tools.contracts.profile import Task
 from tools.errors import BadInput
 
@@ -18,6 +18,8 @@ J = TypeVar("J")
 R = TypeVar("R")
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 PARTS: Final = 4
+MOST_CLASSES = 20
+"""A numeric target with more distinct values is a regression."""
 MOST_TEXTS = 0.5
 """A text column with more distinct values than this share of the rows is an id, which no model should see."""
 
@@ -67,16 +69,23 @@ def from_file(path: Path, time: str, target: str, drop: Sequence[str] = (), name
     """
     if not path.is_file():
         raise BadInput(f"no stream {path}", thing="--stream", value=path, remedy="a Parquet or CSV file")
-    frame: Any = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    frame = _read(path)
     for option, column in (("--time", time), ("--target", target), *(("--drop", column) for column in drop)):
         if column not in frame.columns:
             there = ", ".join(map(str, frame.columns))
             raise BadInput(
                 f"{path.name} has no column {column!r}", thing=option, value=column, remedy=f"one of {there}"
             )
-    frame[time] = pd.to_datetime(frame[time], utc=True).dt.tz_localize(None)
+    frame[time] = _times(frame[time], path.name)
     frame = frame[frame[target].notna() & frame[time].notna()].sort_values(time, kind="stable").reset_index(drop=True)
-    number = pd.api.types.is_float_dtype(frame[target]) and frame[target].nunique() > MOST_CLASSES
+    if frame[target].nunique() < 2:
+        raise BadInput(
+            f"target {target!r} of {path.name} has a single value",
+            thing="--target",
+            value=target,
+            remedy="name a target that varies",
+        )
+    number = pd.api.types.is_numeric_dtype(frame[target]) and frame[target].nunique() > MOST_CLASSES
     features = tuple(name for name in frame.columns if name not in {time, target, *drop} and not _is_id(frame[name]))
     if len(frame) < 1_000 or not features:
         raise BadInput(
@@ -88,7 +97,33 @@ def from_file(path: Path, time: str, target: str, drop: Sequence[str] = (), name
     return Stream(name or path.stem, frame, time, target, "regression" if number else "classification", features)
 
 
+def _read(path: Path) -> Any:
+    try:
+        return pd.read_csv(path, low_memory=False) if path.suffix == ".csv" else pd.read_parquet(path)
+    except (ValueError, OSError) as error:
+        told = str(error).strip().splitlines() or [type(error).__name__]
+        raise BadInput(
+            f"{path} could not be read: {told[0]}", thing="--stream", value=path, remedy="a Parquet or CSV file"
+        ) from error
+
+
+def _times(column: Any, file: str) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that each value is parsed by itself
+            return pd.to_datetime(column, utc=True).dt.tz_localize(None)
+    except (ValueError, TypeError) as error:
+        raise BadInput(
+            f"column {column.name!r} of {file} does not hold times",
+            thing="--time",
+            value=column.name,
+            remedy="name a column with dates or times, for example 2026-01-31T12:00:00Z",
+        ) from error
+
+
 def _is_id(column: Any) -> bool:
+    if any(isinstance(value, list | dict | np.ndarray) for value in column.head(100)):
+        return True  # nested values: no model of ours can use them
     text = pd.api.types.is_string_dtype(column) or pd.api.types.is_object_dtype(column)
     return bool(text and column.nunique() > MOST_TEXTS * len(column))
 
