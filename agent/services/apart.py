@@ -1,6 +1,7 @@
 """What do guardrails say that are not about the holdout's predictions: latency, model size, rows with missing values?"""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from agent.deps import Deps
 from agent.services import lineage, own_values
@@ -78,7 +79,9 @@ def _with_nulls(deps: Deps, run: Run, criteria: Criteria, duel: Duel) -> nulls.N
     from tools.adapters import frames
 
     profile, folder = run.profile, deps.run_dir(run.run_id)
-    whole = frames.sample_rows(duel.holdout.path, nulls.ROWS, folder / "whole-rows.parquet")
+    whole = Path(duel.holdout.path)
+    if profile.data.group is None:  # thinning rows would tear the groups of a ranking
+        whole = frames.sample_rows(whole, nulls.ROWS, folder / "whole-rows.parquet")
     holed = folder / "rows-with-nulls.parquet"
     count = frames.with_nulls(whole, profile.data.features, nulls.SHARE, nulls.SEED, holed)
     deps.progress(f"scoring {count:,} rows with missing values with both models")
@@ -105,5 +108,6 @@ def _with_nulls(deps: Deps, run: Run, criteria: Criteria, duel: Duel) -> nulls.N
         slices=(),
         drop=[duel.trained_on],
         scored_out=folder / "scored-with-nulls.parquet",
+        group=profile.data.group,
     )
     return replace(scores, rows=replace(rows, unmeasured=own.faults))
