@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from evals.decisions.simulated import _series, demands
+from evals.decisions.simulated import demands, series
 from evals.report import Row, arguments, publish, share
 from tools.comparison import compare
 from tools.contracts.comparison import Contamination
@@ -77,7 +77,7 @@ def draw(world: Few, seed: int) -> PairedRows:
     g = np.random.default_rng(seed)
 
     def uniform() -> np.ndarray:
-        return g.random(world.n) if world.rho == 0 else norm.cdf(_series(world.n, world.rho, g))
+        return g.random(world.n) if world.rho == 0 else norm.cdf(series(world.n, world.rho, g))
 
     y = (uniform() < POSITIVES).astype(np.float64)
     which, agreed = uniform(), uniform() < BOTH_RIGHT
