@@ -7,23 +7,24 @@ every group that *could* have been tested keeps the chance of naming any unharme
 one interval's end; so pairs may be looked at where single values look worst, and nowhere else, at no cost in honesty.
 
 A row's gain is in the primary metric's unit where the metric is a mean over rows. Else it is a stand-in of the same scale:
-of metrics of labels and ranks the accuracy's, of a root mean square the squared error's over twice the champion's root, of
+of metrics of labels the accuracy's; of metrics of scores the group's own roc_auc's (`tools.rank_gains`), since where one class is
+rare the share of right labels hides a lost order; of a root mean square the squared error's over twice the champion's root; of
 r2 the squared error's over the variance of the labels. Of a ranking the gains are the queries', and the features those that have
 one value in all rows of a query: what divides the items of one query is no group of queries.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from tools.contracts.comparison import Criteria, Criterion, MetricComparison
 from tools.metric_values import FloatArray, IntArray, SumMetric, mean
 from tools.metrics import metric_named, noun
 from tools.paired_rows import MISSING, AnyArray, PairedRows
+from tools.rank_gains import gains_within
 from tools.resampling import block_length, t_quantile, t_share
 from tools.verdicts import metric_of, sample_of, why_not
 
@@ -34,10 +35,13 @@ PAIRED_FEATURES: Final = 12
 """Features whose pairs are looked at: those with the worst single values."""
 LEAST_ROWS: Final = 100
 """A group's rows: with fewer, a far tail of Student's t says little about gains that are mostly 0."""
+MOST_ROWS: Final = 200_000
+"""Rows that are searched; more are thinned evenly."""
 LEAST_BLOCKS: Final = 15
 MOST_FOUND: Final = 5
 
-Groups = npt.NDArray[np.int64]
+Gains = Callable[[IntArray, int], FloatArray]
+"""From the groups' codes and their number to each row's gain in its group; NaN where the group says nothing."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +73,16 @@ def found_slices(rows: PairedRows, criteria: Criteria) -> tuple[list[MetricCompa
     """
     if not rows.features or why_not(rows, criteria.primary, criteria, models=("baseline", "candidate")) is not None:
         return [], 0
-    gain, name = _gains(rows, criteria)
+    rows = _thinned(rows)
+    gains, name = _gains(rows, criteria)
     searched = rows.features if rows.query is None else _of_queries(rows, criteria)
     features = [_grouped(column, values, column in rows.unnamed) for column, values in searched.items()]
     features = [feature for feature in features if len(feature.names) > 1]
-    length, widen = block_length(gain)
-    search = _Search(gain, length, widen, max(criteria.min_rows, LEAST_ROWS), criteria.slice_margin)
+    whole = gains(np.zeros(rows.n, dtype=np.int64), 1)
+    if not np.isfinite(whole).all():
+        return [], 0  # too few rows of a class
+    length, widen = block_length(whole)
+    search = _Search(gains, length, widen, max(criteria.min_rows, LEAST_ROWS), criteria.slice_margin)
     singles = {feature.column: list(search.of_one(feature)) for feature in features}
     worst = sorted(features, key=lambda f: min((group.p for group in singles[f.column]), default=1.0))
     pairs = [g for a, b in combinations(worst[:PAIRED_FEATURES], 2) for g in search.of_two(a, b)]
@@ -91,22 +99,39 @@ def found_slices(rows: PairedRows, criteria: Criteria) -> tuple[list[MetricCompa
     return [_told(group, name, counted, criteria) for group in named[:MOST_FOUND]], counted
 
 
-def _gains(rows: PairedRows, criteria: Criteria) -> tuple[FloatArray, str]:
-    """(each row's gain, positive is better; what it is a gain of)."""
+def _thinned(rows: PairedRows) -> PairedRows:
+    """Rankings are left whole: their rows hang together."""
+    if rows.n <= MOST_ROWS or rows.query is not None:
+        return rows
+    kept = np.linspace(0, rows.n - 1, MOST_ROWS).astype(np.int64)
+    return replace(
+        rows.at(kept), features={name: column[kept] for name, column in rows.features.items()}, unnamed=rows.unnamed
+    )
+
+
+def _gains(rows: PairedRows, criteria: Criteria) -> tuple[Gains, str]:
+    """(from groups to each row's gain, positive is better; what it is a gain of)."""
+
+    def always(gain: FloatArray) -> Gains:
+        return lambda codes, count: gain
+
     primary = metric_of(criteria.primary)
     sides = [sample_of(rows, criteria.primary, criteria, which) for which in ("baseline", "candidate")]
     if isinstance(primary, SumMetric) and primary.value is mean:
         theirs, ours = (list(primary.columns(side))[1] for side in sides)
-        return (ours - theirs if primary.direction == "higher" else theirs - ours), primary.name
+        return always(ours - theirs if primary.direction == "higher" else theirs - ours), primary.name
+    if rows.task == "classification" and not isinstance(primary, SumMetric):
+        first, second = sides
+        return lambda codes, count: gains_within(first, second, codes, count), "roc_auc"
     if rows.task == "classification":
         theirs, ours = ((side.prediction == side.y).astype(np.float64) for side in sides)
-        return ours - theirs, "accuracy"
+        return always(ours - theirs), "accuracy"
     theirs, ours = ((side.prediction - side.y) ** 2 for side in sides)
     if primary.name == "r2":
-        return (theirs - ours) / max(float(rows.y.var()), 1e-300), primary.name
+        return always((theirs - ours) / max(float(rows.y.var()), 1e-300)), primary.name
     if primary.name == "root_mean_squared_error":
-        return (theirs - ours) / max(2 * float(np.sqrt(theirs.mean())), 1e-300), primary.name
-    return np.sqrt(theirs) - np.sqrt(ours), "mean_absolute_error"
+        return always((theirs - ours) / max(2 * float(np.sqrt(theirs.mean())), 1e-300)), primary.name
+    return always(np.sqrt(theirs) - np.sqrt(ours)), "mean_absolute_error"
 
 
 def _of_queries(rows: PairedRows, criteria: Criteria) -> dict[str, AnyArray]:
@@ -168,7 +193,7 @@ def _binned(column: str, values: FloatArray) -> Feature:
 
 @dataclass(frozen=True)
 class _Search:
-    gain: FloatArray
+    gains: Gains
     length: int
     widen: float
     least: int
@@ -189,9 +214,10 @@ class _Search:
         blocks = -(-n // self.length)
         cell: IntArray = codes * blocks + np.arange(n, dtype=np.int64) // self.length
         rows = np.bincount(cell, minlength=count * blocks).reshape(count, blocks).astype(np.float64)
-        sums = np.bincount(cell, weights=self.gain, minlength=count * blocks).reshape(count, blocks)
+        sums = np.bincount(cell, weights=self.gains(codes, count), minlength=count * blocks).reshape(count, blocks)
         sizes, inside = rows.sum(axis=1), (rows > 0).sum(axis=1)
-        enough = np.flatnonzero((sizes >= self.least) & (inside >= LEAST_BLOCKS))
+        known = np.isfinite(sums).all(axis=1)
+        enough = np.flatnonzero((sizes >= self.least) & (inside >= LEAST_BLOCKS) & known)
         size, held = sizes[enough], inside[enough]
         average = sums[enough].sum(axis=1) / size
         apart = sums[enough] - average[:, None] * rows[enough]

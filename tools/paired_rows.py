@@ -314,9 +314,11 @@ class PairedRows:
         counts: list[int] = np.bincount(where, minlength=len(values)).tolist()
         for index in sorted(range(len(values)), key=lambda i: (-counts[i], values[i]))[:most]:
             if counts[index] >= min_rows:
-                yield values[index], self._at(np.flatnonzero(where == index))
+                yield values[index], self.at(np.flatnonzero(where == index))
 
-    def _at(self, rows: AnyArray) -> "PairedRows":
+    def at(self, rows: AnyArray) -> "PairedRows":
+        """These rows only, without slices and features."""
+
         def cut(proba: FloatArray | None) -> FloatArray | None:
             return None if proba is None else proba[rows]
 

@@ -4,13 +4,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from tools.comparison import compare
 from tools.contracts.comparison import ComparisonResult, Contamination
 from tools.contracts.profile import MetricsSpec, PrimaryMetric, Task
 from tools.criteria import resolve_criteria
+from tools.metrics import Sample
 from tools.paired_rows import PairedRows
 from tools.policy import PolicyInput, decide
+from tools.rank_gains import gains_within
 
 CLEAN = Contamination(candidate="clean", champion="clean")
 
@@ -110,3 +113,37 @@ def test_rows_without_features_are_not_searched() -> None:
         candidate={"prediction": np.zeros(200)},
     )
     assert judged(bare, "mean_absolute_error").groups_searched is None
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "average_precision", "recall@0.1"])
+def test_ranking_lost_in_a_group_is_found_where_one_class_is_rare(metric: str) -> None:
+    """The share of right labels does not move: nearly every row is negative, and is called so."""
+    g = np.random.default_rng(3)
+    n = 8_000
+    y, shop = (g.random(n) < 0.04).astype(int), g.choice(["north", "south", "east", "west"], n)
+    scores = [2.5 * y + g.standard_normal(n) for _ in range(2)]
+    scores[1] = np.where(shop == "west", g.standard_normal(n), scores[1])
+    sides = []
+    for score in scores:
+        p = 1 / (1 + np.exp(4.5 - score))
+        sides.append({"prediction": (p > 0.9).astype(int), "proba:0": 1 - p, "proba:1": p})
+    rows = PairedRows.from_columns(
+        task="classification", y=y, baseline=sides[0], candidate=sides[1], features={"shop": shop}
+    )
+    assert found(judged(rows, metric)) == [("shop", "west")]
+    assert found(judged(rows, "accuracy")) == []
+
+
+def test_gain_within_a_group_is_the_change_of_its_own_roc_auc() -> None:
+    g = np.random.default_rng(4)
+    n = 3_000
+    y, codes = (g.random(n) < 0.3).astype(float), g.integers(0, 3, n)
+    # Rounded scores: ties count half.
+    sides = [Sample(y, y, np.column_stack([1 - s, s]), 2, 1) for s in np.round(0.2 * y + 0.8 * g.random((2, n)), 2)]
+    gains = gains_within(sides[0], sides[1], codes, 3)
+    for code in range(3):
+        mine = codes == code
+        before, after = (roc_auc_score(y[mine], side.proba[mine, 1]) for side in sides if side.proba is not None)
+        assert gains[mine].mean() == pytest.approx(after - before, abs=1e-12)
+    few = np.where(np.arange(n) < 20, 3, codes)
+    assert np.isnan(gains_within(sides[0], sides[1], few, 4)[:20]).all()
