@@ -18,7 +18,7 @@ from tools.errors import BrokenInvariant, RetrainingError, outcome_of
 Standing = Literal["page", "ticket", "digest", "failed", "could_not_measure", "fine"]
 STANDINGS: Final[tuple[Standing, ...]] = ("page", "ticket", "digest", "failed", "could_not_measure", "fine")
 """Worst first; `failed` could not be looked at."""
-PATIENCE_SECONDS: Final = 10.0
+PATIENCE_SECONDS = 20.0
 """After an interrupt, for checks under way to clean up behind themselves."""
 
 
