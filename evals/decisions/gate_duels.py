@@ -28,8 +28,8 @@ SWEEP: Final = (
     *(("confidence", value) for value in (0.6, 0.8, 0.9, 0.95, 0.99, 0.999)),
     *(("gain", value) for value in (0.0, 0.01, 0.02)),
 )
-SWEPT_EVERY: Final = {"bad": 3, "good": 1}
-"""Every so many-th case goes through the sweep: nine more decisions each; of the good ones only those with power."""
+SWEPT: Final = ("bad", "good")
+"""Families that go through the sweep, whole: a sample of the bad ones can miss the few that are deployed."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def _one(job: Job) -> Judged:
     weight = None
     if _setup.rare:
         found, weight = _thinned(here, found, job)
-    swept = _setup.sweep and job.family in SWEPT_EVERY and job.number % SWEPT_EVERY[job.family] == 0
+    swept = _setup.sweep and job.family in SWEPT
     return judged(here, found, SWEEP if swept else (), weight)
 
 
