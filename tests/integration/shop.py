@@ -6,6 +6,7 @@ processes of their own.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -184,6 +185,7 @@ class Shop:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_hear_interrupts,
         )
 
     def _model_uri(self, rows: str, since: datetime | None) -> str:
@@ -208,3 +210,8 @@ COMMAND = (sys.executable, "-m", "agent.entrypoints.cli.app")
 def _environment() -> dict[str, str]:
     root = str(Path(__file__).parents[2])
     return {**os.environ, "PYTHONPATH": root, "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"}
+
+
+def _hear_interrupts() -> None:
+    """Ctrl-C is heard even where the tests were started in the background of a shell, which makes its children ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
