@@ -17,12 +17,9 @@ import numpy as np
 
 from tools.metric_values import FloatArray, IntArray, Sample, SumMetric, ratio
 
-GAPS: Final = ("demographic_parity_difference", "equal_opportunity_difference", "equalized_odds_difference")
-"""Beside the metrics of `tools.metrics`; each is lower-is-better and about a column's groups."""
-
 
 def gap_metric(name: str) -> SumMetric:
-    """The metric of that name; its samples carry `group`, -1 where a row's group is left out."""
+    """The gap of that name, lower is better; its samples carry `group`, -1 where a row's group is left out."""
     columns, value = _MEASURED[name]
     return SumMetric(name, "lower", "classification", "labels", columns, value, per_class=True)
 
@@ -34,7 +31,7 @@ def group_codes(values: Any, y: FloatArray, positive: int, name: str, least: int
         values: (n,) the group of each row as text.
         y: (n,) class codes.
         positive: Code of the positive class.
-        name: One of `GAPS`: what a group must have enough rows of.
+        name: The gap; says what a group must have enough rows of.
         least: Least rows of a group.
         rare: Least rows of a class that the gap's rates are about.
     """

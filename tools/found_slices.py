@@ -25,7 +25,8 @@ from tools.metric_values import FloatArray, IntArray, SumMetric, mean
 from tools.metrics import metric_named, noun
 from tools.paired_rows import MISSING, AnyArray, PairedRows
 from tools.rank_gains import gains_within
-from tools.resampling import block_length, t_quantile, t_share
+from tools.resampling import block_length, t_quantile
+from tools.slices import harm_share
 from tools.verdicts import metric_of, sample_of, why_not
 
 BINS: Final = 5
@@ -222,10 +223,9 @@ class _Search:
         average = sums[enough].sum(axis=1) / size
         apart = sums[enough] - average[:, None] * rows[enough]
         errors = self.widen * np.sqrt((apart**2).sum(axis=1) * held / (held - 1)) / size
-        for code, *found in zip(*(a.tolist() for a in (enough, size, average, errors, held)), strict=True):
-            far = found[1] + self.margin
-            p = t_share(far / found[2], found[3] - 1) if found[2] > 0 else float(far >= 0)
-            yield code, int(found[0]), *found[1:], p
+        columns = (enough, size, average, errors, held)
+        for code, n_rows, gain, se, inside_of in zip(*(a.tolist() for a in columns), strict=True):
+            yield code, int(n_rows), gain, se, inside_of, harm_share(gain, se, inside_of, self.margin)
 
 
 def _without_repeats(harmed: list[_Group]) -> list[_Group]:

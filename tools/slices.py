@@ -12,7 +12,7 @@ import numpy as np
 
 from tools.contracts.comparison import Criteria, Criterion, MetricComparison
 from tools.paired_rows import PairedRows
-from tools.resampling import Change, t_share
+from tools.resampling import t_share
 from tools.verdicts import change_of, metric_of, verdict, why_not
 
 MAX_SLICES_SHOWN: Final = 50
@@ -37,18 +37,19 @@ def slices(rows: PairedRows, criteria: Criteria) -> list[MetricComparison]:
                 continue  # too few of a class to be a slice; anything else shows in the primary as well
             change = change_of(part, criterion, criteria)
             counted = part.counted(metric_of(criterion))
-            judged.append((verdict(criterion, change, *counted), _share_of_harm(change, criteria.slice_margin)))
+            p = harm_share(change.change, change.se, change.blocks, criteria.slice_margin)
+            judged.append((verdict(criterion, change, *counted), p))
     return sorted(_holm(judged, (1 - criteria.confidence) / 2), key=_harm)[:MAX_SLICES_SHOWN]
 
 
-def _share_of_harm(change: Change, margin: float) -> float:
+def harm_share(change: float, se: float, blocks: int, margin: float) -> float:
     """One-sided p of "the loss is at most the margin": small when the slice is surely harmed."""
-    if not np.isfinite(change.change) or change.blocks < 2:
+    if not np.isfinite(change) or blocks < 2:
         return 1.0
-    distance = change.change + margin
-    if change.se <= 0:
+    distance = change + margin
+    if se <= 0:
         return 1.0 if distance >= 0 else 0.0
-    return t_share(distance / change.se, change.blocks - 1)
+    return t_share(distance / se, blocks - 1)
 
 
 def _holm(judged: list[tuple[MetricComparison, float]], alpha: float) -> list[MetricComparison]:

@@ -160,7 +160,7 @@ def why_not(rows: PairedRows, criterion: Criterion, criteria: Criteria, models: 
     if not metric.per_class:
         return None
     count, name = rows.rarest_class(positive if one_class else None)
-    least = _rare(criteria)
+    least = least_of_class(criteria)
     if count < least:
         return f"{count} rows of {name}, at least {least} are needed"
     return None if criterion.group is None else _too_few_groups(rows, criterion, criteria)
@@ -173,12 +173,13 @@ def _too_few_groups(rows: PairedRows, criterion: Criterion, criteria: Criteria) 
     if groups >= 2:
         return None
     return (
-        f"{groups} of its groups have at least {criteria.min_rows} rows (and {_rare(criteria)} of each class that the "
+        f"{groups} of its groups have at least {criteria.min_rows} rows (and {least_of_class(criteria)} of each class that the "
         "rates are about); two are needed"
     )
 
 
-def _rare(criteria: Criteria) -> int:
+def least_of_class(criteria: Criteria) -> int:
+    """Rows of a class that a metric which depends on it needs."""
     return max(1, criteria.min_rows // RARE_SHARE)
 
 
@@ -194,7 +195,7 @@ def _group_codes(rows: PairedRows, criterion: Criterion, criteria: Criteria) -> 
         -1 if positive is None else positive,
         criterion.metric,
         criteria.min_rows,
-        _rare(criteria),
+        least_of_class(criteria),
     )
 
 

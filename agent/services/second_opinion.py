@@ -18,7 +18,7 @@ from tools.contracts.peers import (
 from tools.errors import RetrainingError
 from tools.metric_names import OPERATIONAL
 from tools.own_metrics import is_own
-from tools.verdicts import RARE_SHARE
+from tools.verdicts import least_of_class
 
 PEER_TOLERANCE = 1e-3
 """How far the model-evaluator may be from our own value, relative to the larger of it and 1."""
@@ -76,7 +76,7 @@ def _config(run: Run, criteria: Criteria, result: ComparisonResult) -> Evaluatio
                 column=one.group,
                 metric=one.metric,
                 min_rows=criteria.min_rows,
-                min_class_rows=max(1, criteria.min_rows // RARE_SHARE),
+                min_class_rows=least_of_class(criteria),
             )
             for one in every
             if one.group is not None
