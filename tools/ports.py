@@ -21,6 +21,7 @@ from tools.contracts.peers import (
 )
 from tools.contracts.profile import DataSpec, PredictionTable
 from tools.contracts.profiling import DataProfile, Overlap, RuleCount, SchemaRule, WindowSummary
+from tools.contracts.rollout import EndpointAnswer
 from tools.contracts.run import ChampionEvent, EffectRecord, Lease, Review, RunRecord
 from tools.contracts.training import (
     ModelSignature,
@@ -30,6 +31,7 @@ from tools.contracts.training import (
     TrainingOrder,
     TrainingResult,
 )
+from tools.observations import Observations
 
 Clock = Callable[[], datetime]
 """Aware, UTC."""
@@ -267,6 +269,25 @@ class TargetAbilities(Protocol):
         """Whether `status` reports the served versions."""
         ...
 
+    @property
+    def can_mirror(self) -> bool: ...
+    @property
+    def can_load(self) -> bool:
+        """Whether `prepare`, `ask` and `release` reach the servers themselves."""
+        ...
+
+
+class TrafficLog(Protocol):
+    """What each version answered, and the labels that came for it."""
+
+    def observations(self, versions: Sequence[str], since: datetime, until: datetime, limit: int) -> Observations:
+        """Answers of these versions in [since, until), at most the newest `limit` of each, with labels known by `until`.
+
+        Raises `Unavailable` where the log cannot be read, `BadInput` where a column is missing. A log that does not exist
+        yet is empty.
+        """
+        ...
+
 
 class DeploymentTarget(Protocol):
     """Where models serve, spoken to in deployment-engineer's message. Never moves an alias.
@@ -278,15 +299,32 @@ class DeploymentTarget(Protocol):
     def abilities(self) -> TargetAbilities: ...
 
     def apply(self, request: DeploymentRequest) -> DeploymentReply:
-        """Put `traffic_config.canary_percent` on the version; idempotent."""
+        """Put `traffic_config.canary_percent` on the version and mirror `mirror_percent` to it; idempotent."""
         ...
 
     def status(self, request: DeploymentRequest) -> DeploymentReply:
-        """What is served now."""
+        """What is served now; `healthy` is of the version in the request and of the endpoint."""
         ...
 
     def undo(self, request: DeploymentRequest) -> DeploymentReply:
-        """All traffic to the version in `model_artifact`; idempotent."""
+        """All traffic to the version in `model_artifact`, nothing mirrored; idempotent. Loads it where it is not loaded."""
+        ...
+
+    def prepare(self, request: DeploymentRequest) -> None:
+        """Load the version beside what serves, without traffic; idempotent. Raises `Unavailable` with the reason."""
+        ...
+
+    def ask(self, version: str, rows: Path) -> EndpointAnswer | None:
+        """What the loaded version answers to each row of a Parquet file of features; None where it cannot be asked."""
+        ...
+
+    def release(self, version: str) -> None:
+        """Unload a version that gets no traffic; idempotent. Refuses one that does with `Conflict`."""
+        ...
+
+    @property
+    def log(self) -> TrafficLog | None:
+        """The target's own log of answers; None where it keeps none."""
         ...
 
 

@@ -17,7 +17,7 @@ from tools.contracts.comparison import Criteria
 from tools.contracts.decision import DecisionKind
 from tools.contracts.peers import DeploymentReply
 from tools.contracts.profile import RolloutSpec
-from tools.contracts.rollout import Analysis, MonitoringRule, Pause, RolloutPlan, RolloutStatus, SetWeight, Step
+from tools.contracts.rollout import Analysis, MonitoringRule, Pause, RolloutPlan, RolloutStatus, SetMirror, SetWeight, Step
 from tools.errors import BadInput
 from tools.evidence import digest
 
@@ -95,6 +95,8 @@ def validate_plan(plan: RolloutPlan) -> None:
             looked = False
         elif isinstance(step, Analysis):
             looked = True
+        elif isinstance(step, SetMirror):
+            continue
         elif step.duration is None:
             refuse("a pause without an end would wait for nobody", number)
         else:

@@ -5,6 +5,7 @@ The orchestrator moves the alias itself, under its lease. So this target cannot 
 what is served: its replies carry neither weights nor health.
 """
 
+from tools.adapters.plain_target import NothingToLoad
 from tools.contracts.peers import DeploymentReply, DeploymentRequest
 from tools.errors import BadInput
 
@@ -43,7 +44,7 @@ def whole_weight(request: DeploymentRequest, target: str) -> int:
     return weight
 
 
-class AliasTargetAdapter:
+class AliasTargetAdapter(NothingToLoad):
     """Port `DeploymentTarget` for batch and other readers of the alias."""
 
     can_split = False

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tools.adapters.alias_target import wanted_weight, whole_weight
+from tools.adapters.plain_target import NothingToLoad
 from tools.contracts.peers import DeploymentReply, DeploymentRequest
 from tools.contracts.profile import CommandTarget
 from tools.errors import TimedOut, Unavailable
@@ -27,7 +28,7 @@ GRACE_SECONDS = 2.0
 _REMEDY = 'status must print {"weights": {VERSION: PERCENT}, "healthy": true|false|null}; see docs/targets.md'
 
 
-class CommandTargetAdapter:
+class CommandTargetAdapter(NothingToLoad):
     """Port `DeploymentTarget` over three commands.
 
     Args:

@@ -211,6 +211,8 @@ class DeploymentRequest(PublicContract):
 
 class TrafficConfig(PublicContract):
     canary_percent: int = Field(ge=0, le=100)
+    mirror_percent: int | None = Field(default=None, ge=0, le=100)
+    """Added: percent of requests that `model_artifact` answers too, unseen by the caller; absent is 0."""
     rollout_schedule: str | None = None
     rollback_triggers: tuple[Any, ...] = ()
 
@@ -228,6 +230,8 @@ class DeploymentReply(PublicContract):
     monitoring: dict[str, Any] = {}
     observed_weights: dict[str, int] | None = None
     """Added: version to percent, as the endpoint reports it; absent where it cannot."""
+    observed_mirror: int | None = None
+    """Added: percent of requests mirrored to the version asked about, as the endpoint has it; absent where it cannot."""
     healthy: bool | None = None
     """Added: absent means no data, which is never good news."""
 

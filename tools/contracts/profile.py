@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from tools.contracts.base import Contract
 from tools.contracts.request import Direction, GuardrailSpec, Unit
+from tools.contracts.rollout import RolloutMetric
 from tools.masking import masked
 
 Mode = Literal["observe", "recommend", "act"]
@@ -353,6 +354,85 @@ class CommandTarget(Contract):
     time_limit: Positive = timedelta(minutes=5)
 
 
+class ServingTarget(Contract):
+    """Embedded serving on this machine: one MLServer a version behind Envoy, on loopback; see docs/targets.md."""
+
+    kind: Literal["serving"] = "serving"
+    port: Annotated[int, Field(gt=0, lt=65536)] | None = None
+    """Of the endpoint; a free one, kept from then on, where absent."""
+    load_limit: Positive = timedelta(seconds=90)
+    """A version that is not ready by then has failed."""
+    memory_limit_mb: Annotated[int, Field(gt=0)] = 2048
+    """Of one version's server."""
+    latency_limit_ms: Annotated[float, Field(gt=0)] | None = None
+    """Median of single-row requests before any traffic; not looked at where absent."""
+
+
+class BatchTarget(Contract):
+    """No traffic: both versions score partitions of the data, the candidate into a shadow table first."""
+
+    kind: Literal["batch"] = "batch"
+    partition: Positive = timedelta(days=1)
+    """Length of a partition of `data.event_time`; partitions begin at whole multiples of it since 1970, UTC."""
+    output: Source
+    """Table or Parquet folder with the predictions that are used; columns: `data.key`, event time, `prediction`,
+    `probability`, `model_version`, `partition_start`, `scored_at`."""
+    shadow: Source
+    """As `output`, for the candidate until it is promoted."""
+    partitions: Annotated[int, Field(ge=1)] = 3
+    """How many the candidate scores in the shadow table before it is judged."""
+    rescore: tuple[str, ...] = ()
+    """Called at a rollback with the partitions that the bad version wrote, as JSON on stdin."""
+    time_limit: Positive = timedelta(minutes=30)
+
+
+class SeldonTarget(Contract):
+    """Seldon Core 2 on Kubernetes: `Model` and `Experiment` resources."""
+
+    kind: Literal["seldon"] = "seldon"
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$")]
+    """Name of the default Model; candidates and the experiment are named after it."""
+    namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] = "default"
+    context: str | None = None
+    """Of the kubeconfig; the current one where absent, the pod's own account where there is no kubeconfig."""
+    storage_uri: str = "{source}"
+    """Where Seldon finds a version's files; `{name}`, `{version}` and `{source}` (the registry's own) are filled in."""
+    requirements: tuple[str, ...] = ("mlflow",)
+    """What a server must offer to load it."""
+    memory: str | None = None
+    inference_url: str | None = None
+    """Of the mesh, for golden rows; without it the endpoint is not asked."""
+    time_limit: Positive = timedelta(minutes=5)
+
+
+class TrafficLogSpec(Contract):
+    """Your own log of answers, where the target keeps none: a row an answer."""
+
+    source: Source
+    """As `data.source`."""
+    request_id: str = "request_id"
+    version: str = "version"
+    time: str = "at"
+    failed: str | None = None
+    """Boolean column; rows without a prediction count as failed where absent."""
+    latency_ms: str | None = None
+    prediction: str = "prediction"
+    probability: str | None = None
+    """Of the positive class."""
+    mirrored: str | None = None
+    """Boolean column: nobody got this answer."""
+
+
+class LabelSpec(Contract):
+    """Where labels arrive, joined to answers by request id, whatever their delay."""
+
+    source: Source
+    request_id: str = "request_id"
+    label: str = "label"
+    time: str = "at"
+    """When the label became known."""
+
+
 class RolloutSpec(Contract):
     """How bold a rollout is."""
 
@@ -362,6 +442,19 @@ class RolloutSpec(Contract):
     """Ascending percents before 100."""
     step_pause: NotNegative = timedelta(minutes=10)
     max_duration: Positive = timedelta(hours=24)
+    mirror: Annotated[int, Field(ge=0, le=100)] = 100
+    """Percent of requests mirrored to the candidate before it gets traffic, where the target can; 0 leaves that out."""
+    bake: NotNegative = timedelta(minutes=10)
+    """All traffic on the candidate, the champion still loaded, before it is promoted; only where the target can report."""
+    metrics: tuple[RolloutMetric, ...] | None = None
+    """What a canary is judged by; where absent, by errors, latency and missing values, and by quality where labels arrive."""
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Chance that a harmless candidate is called harmful at any look of a rollout."""
+    promote_on: Literal["safe", "no_harm"] = "safe"
+    """`safe`: harm beyond the margins must be excluded before promotion; else a person is asked. `no_harm`: enough samples
+    without harm are enough."""
+    log: TrafficLogSpec | None = None
+    labels: LabelSpec | None = None
 
     @model_validator(mode="after")
     def _ascending(self) -> "RolloutSpec":
@@ -397,7 +490,9 @@ class Profile(Contract):
     scoring: ScoringSpec = ScoringSpec()
     triggers: TriggersSpec = TriggersSpec()
     validation: ValidationSpec = ValidationSpec()
-    target: Annotated[AliasTarget | CommandTarget, Field(discriminator="kind")] = AliasTarget()
+    target: Annotated[
+        AliasTarget | CommandTarget | ServingTarget | BatchTarget | SeldonTarget, Field(discriminator="kind")
+    ] = AliasTarget()
     rollout: RolloutSpec = RolloutSpec()
     review: ReviewSpec = ReviewSpec()
 

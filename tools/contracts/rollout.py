@@ -1,11 +1,17 @@
 """The rollout plan in Argo's vocabulary, its status, and what a rollback proved."""
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from tools.contracts.base import Contract, UtcDatetime
+
+
+class SetMirror(Contract):
+    kind: Literal["set_mirror"] = "set_mirror"
+    percent: Annotated[int, Field(ge=0, le=100)]
+    """Percent of requests that are answered by the candidate too; only the champion's answers are sent back."""
 
 
 class SetWeight(Contract):
@@ -22,10 +28,67 @@ class Pause(Contract):
 
 class Analysis(Contract):
     kind: Literal["analysis"] = "analysis"
-    """One look at the target's health; unhealthy aborts, no answer is inconclusive."""
+    """The target's health and every metric of the plan, judged on all that was seen since the rollout began."""
+    require: Literal["no_harm", "safe"] = "no_harm"
+    """`no_harm`: enough samples and no harm shown. `safe`: shown that no harm exceeds the margin."""
 
 
-Step = Annotated[SetWeight | Pause | Analysis, Field(discriminator="kind")]
+class Bake(Contract):
+    kind: Literal["bake"] = "bake"
+    duration: Annotated[timedelta, Field(gt=timedelta(0))]
+    """All traffic on the candidate, the champion still loaded; harm at any look goes back."""
+
+
+Step = Annotated[SetMirror | SetWeight | Pause | Analysis | Bake, Field(discriminator="kind")]
+
+SignalName = Literal[
+    "errors", "latency_ms", "prediction_distribution", "disagreement", "quality", "estimated_quality", "missing_values"
+]
+"""What a version is watched by: share of failed answers; milliseconds; how its predictions are spread; share of requests on
+which both versions answered and differ; loss on labelled answers; loss expected from its own probabilities; share of answers
+without a prediction. All are worse when larger."""
+
+
+class RolloutMetric(Contract):
+    """One signal of the candidate, held against the champion's over the same time."""
+
+    name: SignalName
+    margin: Annotated[float, Field(ge=0)]
+    """Largest accepted worsening, absolute, in the signal's unit."""
+    critical: bool = True
+    """Whether harm rolls back and want of data holds up; else it is only shown."""
+    min_samples: Annotated[int, Field(ge=1)] = 200
+    """Of each version, before anything is concluded."""
+    compare_to: Literal["baseline"] = "baseline"
+    interval: Annotated[timedelta, Field(gt=timedelta(0))] = timedelta(minutes=1)
+    """Between looks."""
+    failure_limit: Annotated[int, Field(ge=0)] = 0
+    """Looks in a row that may find harm before it counts."""
+    inconclusive_limit: Annotated[int, Field(ge=1)] | None = None
+    """Looks in a row without a conclusion before a person is asked; the plan's `max_duration` where absent."""
+    consecutive_error_limit: Annotated[int, Field(ge=1)] = 4
+    """Looks in a row that could not be taken before the rollout pauses for a person."""
+
+
+class SignalVerdict(Contract):
+    """What one look said about one metric."""
+
+    name: SignalName
+    outcome: Literal["harmful", "safe", "inconclusive", "no_data", "error"]
+    """`error`: the look could not be taken. `no_data`: fewer than `min_samples` of a version."""
+    better: bool = False
+    """Shown to be better than the champion."""
+    critical: bool = True
+    champion_n: int = 0
+    candidate_n: int = 0
+    champion_value: float | None = None
+    candidate_value: float | None = None
+    difference: float | None = None
+    """Candidate less champion: positive is worse."""
+    low: float | None = None
+    high: float | None = None
+    """Confidence sequence of the difference: holds at all looks together."""
+    statement: str
 
 
 class RolloutPlan(Contract):
@@ -37,11 +100,31 @@ class RolloutPlan(Contract):
     """The version to go back to, named before the rollout starts; absent only for a first model."""
     strategy: Literal["rolling", "canary"]
     steps: tuple[Step, ...]
+    metrics: tuple[RolloutMetric, ...] = ()
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Chance that a harmless candidate is called harmful by any metric at any look of the whole rollout."""
     on_failure: Literal["rollback"] = "rollback"
     on_inconclusive: Literal["pause"] = "pause"
+    """A person is asked; nobody answers: rollback."""
+    on_error: Literal["pause"] = "pause"
+    keep_baseline_loaded: bool = True
     max_duration: timedelta
     digest: str = ""
     """sha256 of the plan without this field."""
+
+
+class EndpointAnswer(Contract):
+    """How one version at the endpoint answered rows it was asked directly, outside the traffic split."""
+
+    version: str
+    digest: str | None = None
+    """Of the model's files as the server holds them; absent where it cannot say."""
+    predictions: tuple[Any, ...] = ()
+    """In the order of the rows asked."""
+    latency_ms: tuple[float, ...] = ()
+    """Of single-row requests."""
+    memory_mb: float | None = None
+    load_seconds: float | None = None
 
 
 Phase = Literal[
@@ -75,6 +158,15 @@ class RolloutStatus(Contract):
     started_at: UtcDatetime | None = None
     wake_at: UtcDatetime | None = None
     """Set while `waiting`."""
+    mirror: int = 0
+    """Desired percent of requests mirrored to the candidate."""
+    observed_mirror: int | None = None
+    step_started_at: UtcDatetime | None = None
+    """When the pending step was first tried; a bake counts from it."""
+    signals: tuple[SignalVerdict, ...] = ()
+    """Of the latest look."""
+    in_a_row: dict[str, int] = {}
+    """Looks in a row that failed (`failed:NAME`), concluded nothing (`open:NAME`) or could not be taken (`error`)."""
     statement: str = ""
 
 
