@@ -18,6 +18,7 @@ from tools.ports import (
     Scorer,
     Store,
     Tracking,
+    TrafficLog,
     Trainer,
 )
 
@@ -26,6 +27,11 @@ Progress = Callable[[str], None]
 
 def silent(_: str) -> None:
     """The progress of those who want none."""
+
+
+def targets_own_log(profile: Profile, target: DeploymentTarget) -> TrafficLog | None:
+    """The log of answers, where a profile names none of its own."""
+    return target.log
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,8 @@ class Deps:
     clock: Clock
     new_id: NewId
     load_profile: Callable[[str], Profile]
+    traffic_log_of: Callable[[Profile, DeploymentTarget], TrafficLog | None] = targets_own_log
+    """The log that a rollout is judged by; None where there is none."""
     progress: Progress = field(default=silent)
     lease: LeaseKeeper | None = None
 

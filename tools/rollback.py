@@ -35,8 +35,7 @@ def proof(
         golden_got: Predictions now, in the same order; another count matches nothing.
         served: What the endpoint reports.
     """
-    same_count = len(golden_expected) == len(golden_got)
-    matches = sum(_same(old, new) for old, new in zip(golden_expected, golden_got, strict=True)) if same_count else 0
+    same = matches(golden_expected, golden_got)
     artifact = "not_recorded" if digest_recorded is None else "matches" if digest_recorded == digest_now else "differs"
     files = {
         "matches": "are as registered",
@@ -55,13 +54,20 @@ def proof(
         loaded=loaded,
         artifact_digest=artifact,
         golden_rows=len(golden_expected),
-        golden_matches=matches,
+        golden_matches=same,
         served=served,
         statement=(
             f"Version {version} {'loads' if loaded else 'does not load'}, its files {files[artifact]}, "
-            f"{matches} of {len(golden_expected)} golden rows come out as recorded, {told[served]}."
+            f"{same} of {len(golden_expected)} golden rows come out as recorded, {told[served]}."
         ),
     )
+
+
+def matches(expected: Sequence[Any], got: Sequence[Any]) -> int:
+    """How many predictions are as recorded, in the same order; another count matches nothing."""
+    if len(expected) != len(got):
+        return 0
+    return sum(_same(old, new) for old, new in zip(expected, got, strict=True))
 
 
 def report(

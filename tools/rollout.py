@@ -1,112 +1,40 @@
-"""What happens step by step when a candidate goes live, and what does each look at the target mean?
+"""What does each look at a running rollout mean?
 
-Pure stepping: the caller asks `pending_action`, does it (sets a weight, takes a look), and hands what the target said
-to `next_status`. Rules:
+Pure stepping: the caller asks `pending_action`, does it (sets a weight, takes a look), and hands what the target said and what the
+signals say to `next_status`. Rules:
 
-- unhealthy, or a reported weight other than the desired one: `unhealthy`, proof `contradicted` for the weight;
-- no answer from a target that can report: `waiting`, looked at again, `inconclusive` at the plan's `max_duration`;
+- a trigger of `tools.monitoring` fires, more often in a row than the metric's `failure_limit`: `unhealthy`, at whatever step;
+- no answer from a target that can report, or too few samples: `waiting`, looked at again, `inconclusive` at the plan's
+  `max_duration` or a metric's `inconclusive_limit`; a person is asked then, and nobody's answer rolls back;
+- looks that could not be taken are counted apart; too many in a row are `inconclusive` too, never harm and never health;
 - a target that cannot report: a `rolling` plan passes its analysis unmeasured and stays `unproved`; a `canary` plan is
   `inconclusive` at once, since a canary nobody can watch proves nothing.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from itertools import pairwise
 from typing import Final
 
-from tools.contracts.comparison import Criteria
-from tools.contracts.decision import DecisionKind
+from tools import monitoring
 from tools.contracts.peers import DeploymentReply
-from tools.contracts.profile import RolloutSpec
-from tools.contracts.rollout import Analysis, MonitoringRule, Pause, RolloutPlan, RolloutStatus, SetMirror, SetWeight, Step
+from tools.contracts.rollout import (
+    Analysis,
+    Bake,
+    Pause,
+    Phase,
+    RolloutPlan,
+    RolloutStatus,
+    SetMirror,
+    SetWeight,
+    SignalVerdict,
+    Step,
+)
 from tools.errors import BadInput
-from tools.evidence import digest
 
 STEPPING: Final = frozenset({"not_started", "progressing", "waiting"})
 """Phases in which the rollout may go on by itself; in all others it has ended, or a person is asked."""
-LOOK_AGAIN: Final = timedelta(minutes=1)
-"""Between looks where the plan has no pause to go by."""
-
-
-def make_plan(
-    *, decision: DecisionKind, rollout: RolloutSpec, candidate_version: str | None, last_known_good: str | None
-) -> RolloutPlan:
-    """The plan of a `deploy` (all at once) or a `canary` (the profile's weights, then all), with its digest.
-
-    Raises:
-        BadInput: A decision that moves nothing, a canary without a version to go back to, or pauses longer than the
-            profile's `max_duration`.
-    """
-    if decision not in ("deploy", "canary"):
-        raise BadInput(f"{decision} moves nothing: there is no rollout to plan", thing="decision", value=decision)
-    if decision == "canary" and last_known_good is None:
-        raise BadInput(
-            "a canary needs a version that keeps the rest of the traffic",
-            thing="last_known_good",
-            remedy="deploy the first model as a whole",
-        )
-    steps: list[Step] = []
-    for weight in rollout.canary_weights if decision == "canary" else ():
-        steps.append(SetWeight(weight=weight))
-        if rollout.step_pause > timedelta(0):
-            steps.append(Pause(duration=rollout.step_pause))
-        steps.append(Analysis())
-    steps += [SetWeight(weight=100), Analysis()]
-    plan = RolloutPlan(
-        candidate_version=candidate_version,
-        last_known_good=last_known_good,
-        strategy="canary" if decision == "canary" else "rolling",
-        steps=tuple(steps),
-        max_duration=rollout.max_duration,
-    )
-    plan = _sealed(plan)
-    validate_plan(plan)
-    return plan
-
-
-def with_candidate(plan: RolloutPlan, version: str) -> RolloutPlan:
-    """The same plan for a version that has just been registered, sealed anew."""
-    return _sealed(plan.model_copy(update={"candidate_version": version}))
-
-
-def validate_plan(plan: RolloutPlan) -> None:
-    """Refuses a plan that cannot do what a plan promises.
-
-    Raises:
-        BadInput: Weights that do not ascend or do not end at 100, a weight without an analysis behind it, an endless
-            pause, pauses that exceed `max_duration`, a canary with one weight, or a digest of other content.
-    """
-
-    def refuse(message: str, value: object) -> None:
-        raise BadInput(f"rollout plan: {message}", thing="plan", value=value, remedy="make a new plan")
-
-    weights = [step.weight for step in plan.steps if isinstance(step, SetWeight)]
-    if not weights or any(later <= earlier for earlier, later in pairwise(weights)):
-        refuse("weights must ascend", weights)
-    if weights[-1] != 100:
-        refuse("the last weight must be 100", weights)
-    if plan.strategy == "canary" and len(weights) < 2:
-        refuse("a canary needs a weight below 100", weights)
-    looked = True
-    pauses = timedelta(0)
-    for number, step in enumerate(plan.steps):
-        if isinstance(step, SetWeight):
-            if not looked:
-                refuse("a weight is raised without an analysis of the one before", number)
-            looked = False
-        elif isinstance(step, Analysis):
-            looked = True
-        elif isinstance(step, SetMirror):
-            continue
-        elif step.duration is None:
-            refuse("a pause without an end would wait for nobody", number)
-        else:
-            pauses += step.duration
-    if not looked:
-        refuse("the last weight has no analysis", weights)
-    if pauses > plan.max_duration:
-        refuse(f"its pauses take {pauses}, longer than its max_duration {plan.max_duration}", str(pauses))
-    if plan.digest and plan.digest != _sealed(plan).digest:
-        refuse("its digest is of other content", plan.digest)
+ERROR_LIMIT: Final = 4
+"""Looks in a row that could not be taken, where the plan names no metric."""
 
 
 def pending_action(plan: RolloutPlan, status: RolloutStatus) -> Step | None:
@@ -117,7 +45,15 @@ def pending_action(plan: RolloutPlan, status: RolloutStatus) -> Step | None:
 
 
 def next_status(
-    *, plan: RolloutPlan, status: RolloutStatus, look: DeploymentReply | None, now: datetime, can_prove: bool
+    *,
+    plan: RolloutPlan,
+    status: RolloutStatus,
+    look: DeploymentReply | None,
+    now: datetime,
+    can_prove: bool,
+    signals: Sequence[SignalVerdict] = (),
+    fault: str | None = None,
+    held: bool = False,
 ) -> RolloutStatus:
     """Where the rollout stands after the pending step was tried.
 
@@ -127,6 +63,9 @@ def next_status(
         look: What the target answered to the step; None where it did not, or where nothing was asked.
         now: Aware.
         can_prove: Whether the target reports what it serves.
+        signals: Verdicts on the plan's metrics so far.
+        fault: Why the look could not be taken, where it could not.
+        held: A person paused the rollout: harm still ends it, nothing else moves it.
 
     Raises:
         BadInput: The plan has no candidate version yet.
@@ -136,77 +75,92 @@ def next_status(
         return status
     if plan.candidate_version is None:
         raise BadInput("the plan names no candidate version", thing="plan", remedy="register the candidate first")
-    started = status.started_at or now
-    status = status.model_copy(update={"started_at": started})
-    harm = _harm(plan, status, step, look)
-    if harm is not None:
-        return harm
-    if now - started > plan.max_duration:
-        return _ended(status, "inconclusive", f"Not finished within {plan.max_duration}; last: {status.statement}")
-    if isinstance(step, SetWeight):
-        return _weighed(plan, status, step, look, now)
+    status = status.model_copy(
+        update={
+            "started_at": status.started_at or now,
+            "step_started_at": status.step_started_at or now,
+            "signals": tuple(signals) or status.signals,
+            "in_a_row": _in_a_row(plan, status, signals, fault),
+        }
+    )
+    ended = _harm(plan, status, step, look, signals) or _given_up(plan, status, now, fault)
+    if ended is not None:
+        return ended
+    if held:
+        return _waiting(plan, status, now, "Paused by a person; harm would still end it.")
+    if fault is not None:
+        return _waiting(plan, status, now, f"The look could not be taken: {fault}")
+    if isinstance(step, SetWeight | SetMirror):
+        return _moved(plan, status, step, look, now)
     if isinstance(step, Pause):
         return _paused(plan, status, step, now)
-    return _analysed(plan, status, look, now, can_prove)
+    if isinstance(step, Bake):
+        return _baked(plan, status, step, look, now)
+    return _analysed(plan, status, step, look, signals, now, can_prove)
 
 
-def monitoring_rules(
-    *, decision: DecisionKind, criteria: Criteria, rollout: RolloutSpec
-) -> tuple[tuple[MonitoringRule, ...], tuple[MonitoringRule, ...]]:
-    """(post-deployment checks, rollback triggers) of a decision that moves something; empty for one that does not.
-
-    `change` in a condition is the metric against the last known good version on the same rows with mature labels,
-    positive when better; `low` and `high` are its interval.
-    """
-    if decision not in ("deploy", "canary"):
-        return (), ()
-    every = max(rollout.step_pause, LOOK_AGAIN)
-    checks = [
-        MonitoringRule(
-            metric="health", condition="healthy == true", interval=every, statement="The target reports good health."
-        ),
-        MonitoringRule(
-            metric="traffic",
-            condition="observed_weight == weight",
-            interval=every,
-            statement="The target serves the share it was told to.",
-        ),
-    ]
-    triggers = [
-        MonitoringRule(
-            metric="health", condition="healthy == false", interval=every, statement="The target reports bad health."
-        ),
-        MonitoringRule(
-            metric="traffic",
-            condition="observed_weight != weight",
-            interval=every,
-            statement="The target serves another share than it was told to.",
-        ),
-    ]
-    for criterion in (criteria.primary, *criteria.guardrails):
-        name, margin = criterion.metric, criterion.margin
-        unit = "of the champion's value" if criterion.unit == "relative" else "absolute"
-        checks.append(
-            MonitoringRule(
-                metric=name,
-                condition=f"low >= {0.0 - margin:g}",
-                statement=f"{name} has lost no more than {margin:g} ({unit}) against the last known good version.",
-            )
-        )
-        triggers.append(
-            MonitoringRule(
-                metric=name,
-                condition=f"high < {0.0 - margin:g}",
-                statement=f"{name} has surely lost more than {margin:g} ({unit}) against the last known good version.",
-            )
-        )
-    return tuple(checks), tuple(triggers)
+def _in_a_row(
+    plan: RolloutPlan, status: RolloutStatus, signals: Sequence[SignalVerdict], fault: str | None
+) -> dict[str, int]:
+    """The counts behind the limits. A look that was not taken says nothing about harm: those counts stand."""
+    before = status.in_a_row
+    unread = fault is not None or any(s.outcome == "error" and s.critical for s in signals)
+    counts = {**before, "error": before.get("error", 0) + 1 if unread else 0}
+    for verdict in signals:
+        if verdict.outcome == "error":
+            continue
+        failed, still = f"failed:{verdict.name}", f"open:{verdict.name}"
+        counts[failed] = before.get(failed, 0) + 1 if verdict.outcome == "harmful" else 0
+        counts[still] = before.get(still, 0) + 1 if verdict.outcome in ("inconclusive", "no_data") else 0
+    return {name: count for name, count in counts.items() if count}
 
 
-def _sealed(plan: RolloutPlan) -> RolloutPlan:
-    content = plan.to_state()
-    del content["digest"]
-    return plan.model_copy(update={"digest": digest(content)})
+def _harm(
+    plan: RolloutPlan,
+    status: RolloutStatus,
+    step: Step,
+    look: DeploymentReply | None,
+    signals: Sequence[SignalVerdict],
+) -> RolloutStatus | None:
+    """The first trigger that fires. Another weight than desired counts only once it has been set."""
+    observed = _observed(plan, look)
+    seen = status if look is None else status.model_copy(update={"observed_weight": observed})
+    values = {
+        "healthy": None if look is None else look.healthy,
+        "observed_weight": None if isinstance(step, SetWeight | SetMirror) else observed,
+        "weight": status.weight,
+    }
+    found = {verdict.name: verdict for verdict in signals}
+    limits = {metric.name: metric.failure_limit for metric in plan.metrics}
+    for rule in monitoring.triggers(plan):
+        verdict = found.get(rule.metric)  # type: ignore[call-overload]
+        if not monitoring.fires(rule, {**values, "outcome": monitoring.outcome(verdict)}):
+            continue
+        if verdict is not None:
+            if status.in_a_row.get(f"failed:{verdict.name}", 0) > limits[verdict.name]:
+                return _ended(seen, "unhealthy", verdict.statement)
+        elif rule.metric == "traffic":
+            told = f"The target serves {observed} % of the candidate, {status.weight} % was set."
+            return _ended(seen.model_copy(update={"proof": "contradicted"}), "unhealthy", told)
+        else:
+            return _ended(seen, "unhealthy", rule.statement)
+    return None
+
+
+def _given_up(plan: RolloutPlan, status: RolloutStatus, now: datetime, fault: str | None) -> RolloutStatus | None:
+    """Too long, or too often without a look: a person is asked."""
+    limit = min((metric.consecutive_error_limit for metric in plan.metrics), default=ERROR_LIMIT)
+    if status.in_a_row.get("error", 0) >= limit:
+        why = fault or next((s.statement for s in status.signals if s.outcome == "error"), "no reason was given")
+        return _ended(status, "inconclusive", f"{limit} looks in a row could not be taken; the last: {why}")
+    started = status.started_at
+    if started is not None and now - started > plan.max_duration:
+        return _ended(status, "inconclusive", f"Not finished within {plan.max_duration}; last: {status.statement}")
+    for metric in plan.metrics:
+        looks = status.in_a_row.get(f"open:{metric.name}", 0)
+        if metric.critical and metric.inconclusive_limit is not None and looks >= metric.inconclusive_limit:
+            return _ended(status, "inconclusive", f"{metric.name}: {looks} looks in a row told nothing.")
+    return None
 
 
 def _observed(plan: RolloutPlan, look: DeploymentReply | None) -> int | None:
@@ -215,55 +169,86 @@ def _observed(plan: RolloutPlan, look: DeploymentReply | None) -> int | None:
     return look.observed_weights.get(plan.candidate_version, 0)
 
 
-def _harm(plan: RolloutPlan, status: RolloutStatus, step: Step, look: DeploymentReply | None) -> RolloutStatus | None:
-    """Bad health counts at any step; another weight than desired only once it has been set."""
-    observed = _observed(plan, look)
-    if look is not None and look.healthy is False:
-        seen = status.model_copy(update={"observed_weight": observed})
-        return _ended(seen, "unhealthy", "The target reports bad health.")
-    if observed is None or isinstance(step, SetWeight) or observed == status.weight:
-        return None
-    seen = status.model_copy(update={"observed_weight": observed, "proof": "contradicted"})
-    return _ended(seen, "unhealthy", f"The target serves {observed} % of the candidate, {status.weight} % was set.")
-
-
-def _ended(status: RolloutStatus, phase: str, statement: str) -> RolloutStatus:
+def _ended(status: RolloutStatus, phase: Phase, statement: str) -> RolloutStatus:
     return status.model_copy(update={"phase": phase, "wake_at": None, "statement": statement})
 
 
 def _advanced(plan: RolloutPlan, status: RolloutStatus, statement: str) -> RolloutStatus:
     index = status.step_index + 1
     phase = "healthy" if index >= len(plan.steps) else "progressing"
-    return status.model_copy(update={"step_index": index, "phase": phase, "wake_at": None, "statement": statement})
+    done = {"step_index": index, "phase": phase, "wake_at": None, "step_started_at": None, "statement": statement}
+    return status.model_copy(update=done)
 
 
-def _waiting(plan: RolloutPlan, status: RolloutStatus, now: datetime, statement: str) -> RolloutStatus:
-    pauses = [step.duration for step in plan.steps if isinstance(step, Pause) and step.duration]
-    again = now + (min(pauses) if pauses else LOOK_AGAIN)
-    return status.model_copy(update={"phase": "waiting", "wake_at": again, "statement": statement})
-
-
-def _weighed(
-    plan: RolloutPlan, status: RolloutStatus, step: SetWeight, look: DeploymentReply | None, now: datetime
+def _waiting(
+    plan: RolloutPlan, status: RolloutStatus, now: datetime, statement: str, until: datetime | None = None
 ) -> RolloutStatus:
+    """Looked at again after the shortest interval, or at `until` where that is sooner or there is nothing to be seen."""
+    if plan.metrics:
+        soon = now + monitoring.look_interval(plan)
+        wake_at = soon if until is None else min(soon, until)
+    else:
+        pauses = [step.duration for step in plan.steps if isinstance(step, Pause) and step.duration]
+        wake_at = until or now + (min(pauses) if pauses else monitoring.LOOK_AGAIN)
+    return status.model_copy(update={"phase": "waiting", "wake_at": wake_at, "statement": statement})
+
+
+def _moved(
+    plan: RolloutPlan, status: RolloutStatus, step: SetWeight | SetMirror, look: DeploymentReply | None, now: datetime
+) -> RolloutStatus:
+    asked = f"{step.weight} %" if isinstance(step, SetWeight) else f"a mirror of {step.percent} %"
     if look is None:
-        return _waiting(plan, status, now, f"The target did not confirm {step.weight} %.")
+        return _waiting(plan, status, now, f"The target did not confirm {asked}.")
+    if isinstance(step, SetMirror):
+        seen = status.model_copy(update={"mirror": step.percent, "observed_mirror": look.observed_mirror})
+        return _advanced(plan, seen, f"{step.percent} % mirrored to version {plan.candidate_version}.")
     observed = _observed(plan, look)
     proof = "proved" if observed == step.weight else "unproved"
-    seen = status.model_copy(update={"weight": step.weight, "observed_weight": observed, "proof": proof})
+    seen = status.model_copy(
+        update={
+            "weight": step.weight,
+            "observed_weight": observed,
+            "proof": proof,
+            "mirror": 0,
+            "observed_mirror": look.observed_mirror,
+        }
+    )
     return _advanced(plan, seen, f"{step.weight} % set on version {plan.candidate_version}.")
 
 
+def _end(status: RolloutStatus, duration: timedelta | None, now: datetime) -> datetime:
+    return (status.step_started_at or now) + (duration or timedelta(0))
+
+
 def _paused(plan: RolloutPlan, status: RolloutStatus, step: Pause, now: datetime) -> RolloutStatus:
-    if status.phase == "waiting" and status.wake_at is not None:
-        return _advanced(plan, status, "The pause is over.") if now >= status.wake_at else status
-    wake_at = now + (step.duration or timedelta(0))
-    told = f"{status.weight} % until {wake_at.isoformat()}."
-    return status.model_copy(update={"phase": "waiting", "wake_at": wake_at, "statement": told})
+    end = _end(status, step.duration, now)
+    if now >= end:
+        return _advanced(plan, status, "The pause is over.")
+    return _waiting(plan, status, now, f"{_share(status)} until {end.isoformat()}.", end)
+
+
+def _baked(
+    plan: RolloutPlan, status: RolloutStatus, step: Bake, look: DeploymentReply | None, now: datetime
+) -> RolloutStatus:
+    """Ends with a look that was taken: nobody promotes what does not answer."""
+    end = _end(status, step.duration, now)
+    if now < end:
+        told = f"All traffic on version {plan.candidate_version}, the champion still loaded, until {end.isoformat()}."
+        return _waiting(plan, status, now, told, end)
+    if look is None or look.healthy is None or _observed(plan, look) is None:
+        return _waiting(plan, status, now, "The bake is over, but the target does not report.")
+    proved = status.model_copy(update={"observed_weight": _observed(plan, look), "proof": "proved"})
+    return _advanced(plan, proved, f"Baked for {step.duration} without harm.")
 
 
 def _analysed(
-    plan: RolloutPlan, status: RolloutStatus, look: DeploymentReply | None, now: datetime, can_prove: bool
+    plan: RolloutPlan,
+    status: RolloutStatus,
+    step: Analysis,
+    look: DeploymentReply | None,
+    signals: Sequence[SignalVerdict],
+    now: datetime,
+    can_prove: bool,
 ) -> RolloutStatus:
     if not can_prove:
         if plan.strategy == "canary":
@@ -277,4 +262,31 @@ def _analysed(
         )
         return _waiting(plan, status.model_copy(update={"observed_weight": observed}), now, f"The target {unknown}.")
     proved = status.model_copy(update={"observed_weight": observed, "proof": "proved"})
-    return _advanced(plan, proved, f"Healthy at {observed} %, as reported by the target.")
+    open_ones = _not_yet(plan, step, signals)
+    if open_ones:
+        return _waiting(plan, proved, now, f"{_share(status)}; {'; '.join(open_ones)}")
+    return _advanced(plan, proved, f"Healthy at {observed} %, as reported by the target.{_told(signals)}")
+
+
+def _not_yet(plan: RolloutPlan, step: Analysis, signals: Sequence[SignalVerdict]) -> list[str]:
+    """What the step still asks of the critical metrics. A metric without a verdict is one that has not been told."""
+    if step.require == "no_alarm":
+        return []
+    enough = ("safe",) if step.require == "safe" else ("safe", "inconclusive")
+    found = {verdict.name: verdict for verdict in signals}
+    missing: list[str] = []
+    for metric in plan.metrics:
+        verdict = found.get(metric.name)
+        if metric.critical and (verdict is None or verdict.outcome not in enough):
+            missing.append(f"{metric.name}: no verdict yet" if verdict is None else verdict.statement)
+    return missing
+
+
+def _share(status: RolloutStatus) -> str:
+    return f"{status.mirror} % mirrored" if status.mirror and not status.weight else f"{status.weight} %"
+
+
+def _told(signals: Sequence[SignalVerdict]) -> str:
+    """Harm in a metric that is only shown must be seen, though it stops nothing."""
+    shown = [verdict.statement for verdict in signals if verdict.outcome == "harmful" and not verdict.critical]
+    return "" if not shown else f" Not critical, but seen: {' '.join(shown)}"

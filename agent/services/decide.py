@@ -9,12 +9,14 @@ from tools import policy
 from tools.contracts.decision import DecisionKind
 from tools.contracts.rollout import RolloutPlan
 from tools.evidence import collect
-from tools.rollout import make_plan
+from tools.rollout_plan import Means, make_plan
 
 
 def decide(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     """Returns the policy's result, the numbered evidence, and how training is to be named in the output."""
-    can_split = deps.target_of(run.profile).abilities.can_split
+    able = deps.target_of(run.profile).abilities
+    # A candidate that answers mirrored requests, or scores beside the champion, is tried without being used: a canary too.
+    can_split = able.can_split or able.can_mirror
     inputs = policy_input(run, findings, can_split)
     result = policy.decide(inputs)
     evidence = collect(staleness=findings.staleness, validation=findings.validation, comparison=findings.comparison)
@@ -56,7 +58,24 @@ def training_status(run: Run, findings: Findings) -> Any:
     return "given" if run.order.kind == "judge" else findings.training_status
 
 
-def plan_for(deps: Deps, run: Run, findings: Findings, decision: DecisionKind) -> RolloutPlan:
+def means_of(deps: Deps, run: Run) -> Means:
+    """What the target can do, and what there will be to judge by."""
+    profile = run.profile
+    target = deps.target_of(profile)
+    able = target.abilities
+    return Means(
+        split=able.can_split,
+        mirror=able.can_mirror,
+        bake=able.can_load,
+        log=able.can_prove and deps.traffic_log_of(profile, target) is not None,
+        labels_in_time=profile.rollout.labels is not None
+        and profile.data.label_maturity < profile.rollout.max_duration,
+    )
+
+
+def plan_for(
+    deps: Deps, run: Run, findings: Findings, decision: DecisionKind, *, insisted: bool = False
+) -> RolloutPlan:
     """The plan that a decision to move would follow, with the way back named."""
     way_back = run.champion or last_known_good(deps, run.profile, None)
     return make_plan(
@@ -64,4 +83,6 @@ def plan_for(deps: Deps, run: Run, findings: Findings, decision: DecisionKind) -
         rollout=run.profile.rollout,
         candidate_version=None if findings.candidate is None else findings.candidate.version,
         last_known_good=None if way_back is None else way_back.version,
+        means=means_of(deps, run),
+        insisted=insisted,
     )

@@ -7,8 +7,8 @@ from agent.schemas import validate_output
 from agent.services import report
 from agent.services.champion import find_champion
 from agent.services.decide import training_status
-from agent.services.measure import criteria_of
 from agent.state import Findings, Run
+from tools import monitoring
 from tools.contracts.comparison import ComparisonResult
 from tools.contracts.output import (
     Comparison,
@@ -20,7 +20,6 @@ from tools.contracts.output import (
     Rollout,
 )
 from tools.contracts.rollout import RolloutStatus
-from tools.rollout import monitoring_rules
 
 _SERVED = ("promoted", "rolled_back", "waiting", "progressing")
 
@@ -51,6 +50,8 @@ def response(
                 champion_version=None if champion is None else champion.version,
                 statement=stands.statement,
                 wake_at=stands.wake_at,
+                step_index=stands.step_index if stands.started_at else None,
+                signals=tuple(signal.to_json_dict() for signal in stands.signals),
             ),
             run_id=run.run_id,
             model_id=run.order.request.model_id,
@@ -145,12 +146,7 @@ def _answered(findings: Findings) -> str:
 def _monitoring(run: Run, findings: Findings) -> Monitoring | None:
     if findings.plan is None or findings.decision == "reject":
         return None
-    checks, triggers = monitoring_rules(
-        decision="canary" if findings.plan.strategy == "canary" else "deploy",
-        criteria=criteria_of(run.profile, run.order.request.deployment_criteria),
-        rollout=run.profile.rollout,
-    )
     return Monitoring(
-        post_deployment_checks=tuple(rule.to_json_dict() for rule in checks),
-        rollback_triggers=tuple(rule.to_json_dict() for rule in triggers),
+        post_deployment_checks=tuple(rule.to_json_dict() for rule in monitoring.checks(findings.plan)),
+        rollback_triggers=tuple(rule.to_json_dict() for rule in monitoring.triggers(findings.plan)),
     )

@@ -99,13 +99,15 @@ def prove(deps: Deps, run: Run, version: ModelVersion, *, served: str) -> ProofO
     )
 
 
-def request_for(version: ModelVersion, weight: int, previous: str | None, key: str, strategy: Any) -> DeploymentRequest:
+def request_for(
+    version: ModelVersion, weight: int, previous: str | None, key: str, strategy: Any, *, mirror: int = 0
+) -> DeploymentRequest:
     """deployment-engineer's message for putting `weight` percent on `version`."""
     return DeploymentRequest(
         model_artifact=ModelArtifact(path=version.model_uri, version=version.version),
         serving_requirements={},
         deployment_strategy=strategy,
-        traffic_config=TrafficConfig(canary_percent=weight),
+        traffic_config=TrafficConfig(canary_percent=weight, mirror_percent=mirror or None),
         previous_version=previous,
         idempotency_key=key,
     )

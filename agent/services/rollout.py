@@ -4,7 +4,7 @@ from typing import Any
 
 from agent.deps import Deps
 from agent.services import baseline as baselines
-from agent.services import lineage, train
+from agent.services import endpoint, lineage, signals, train
 from agent.services.champion import find_champion, move_champion
 from agent.services.decide import plan_for
 from agent.services.effects import Result, once
@@ -13,17 +13,17 @@ from agent.state import Findings, Run
 from tools import rollout as rules
 from tools.contracts.decision import DecisionKind
 from tools.contracts.peers import DeploymentReply
-from tools.contracts.rollout import RolloutPlan, RolloutStatus, SetWeight
+from tools.contracts.rollout import RolloutPlan, RolloutStatus, SetMirror, SetWeight
 from tools.contracts.run import ChampionEvent
 from tools.contracts.training import ModelVersion
 from tools.errors import BrokenInvariant, Unavailable
 
 
 def start(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
-    """Registers if that waited for approval, proves the way back and the candidate, stores the plan.
+    """Registers if that waited for approval, proves the way back and the candidate, stores the plan, loads the candidate.
 
-    Refused (nothing moves) when the champion is no longer the one that was compared, the way back or the candidate
-    cannot be loaded and proved, or the target cannot do what was decided.
+    Refused (no traffic moves) when the champion is no longer the one that was compared, the way back or the candidate cannot
+    be loaded and proved, here or at the endpoint, or the target cannot do what was decided.
     """
     attempt = findings.rollout_attempt + 1
     decision: DecisionKind = "canary" if findings.decision == "canary" else "deploy"
@@ -44,10 +44,13 @@ def start(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     fault = _candidate_fault(deps, run, findings, candidate)
     if fault is not None:
         return _refuse(attempt, f"the candidate could not be proved: {fault}")
-    plan = plan_for(deps, run, Findings(candidate=candidate), decision)
-    rules.validate_plan(plan)
+    insisted = findings.rollout is not None and findings.rollout.phase == "inconclusive" and decision == "deploy"
+    plan = plan_for(deps, run, Findings(candidate=candidate), decision, insisted=insisted)
     once(deps, run.run_id, f"plan-{attempt}", plan.to_state(), lambda: {"digest": plan.digest}, lambda: None)
     deps.tracking.log_json(run.tracking_run_id, "rollout-plan.json", plan.to_json_dict())
+    unsound = endpoint.faults_before_traffic(deps, run, candidate)
+    if unsound is not None:
+        return _refuse(attempt, unsound)
     status = RolloutStatus(
         phase="progressing", started_at=deps.clock(), statement=f"{decision} of version {candidate.version} started."
     )
@@ -60,54 +63,68 @@ def start(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
 
 
 def look(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
-    """One look: do the step that is due, read back what the target reports, say where the rollout stands."""
+    """One look: do the step that is due, read back what the target and the log report, say where the rollout stands."""
     plan, status, candidate = findings.plan, findings.rollout, findings.candidate
     if plan is None or status is None or candidate is None:
         raise BrokenInvariant("a rollout was looked at before it started", thing="rollout")
-    action = rules.pending_action(plan, status)
+    reply, fault = None, None
     try:
-        reply = _act(deps, run, findings, plan, candidate, action, status)
+        reply = _act(deps, run, findings, plan, candidate, status)
     except Unavailable as failure:
-        deps.progress(f"the target failed: {failure.message}")
-        failed = status.model_copy(
-            update={"phase": "unhealthy", "wake_at": None, "statement": f"The target failed: {failure.message}"}
-        )
-        return {"rollout": failed.to_state()}
+        fault = failure.message
+        deps.progress(f"the target failed: {fault}")
     following = rules.next_status(
         plan=plan,
         status=status,
         look=reply,
         now=deps.clock(),
         can_prove=deps.target_of(run.profile).abilities.can_prove,
+        signals=signals.read(deps, run, plan, status),
+        fault=fault,
     )
     if following.phase == "healthy":
         _promote(deps, run, findings, candidate)
         following = following.model_copy(update={"phase": "promoted", "statement": _promoted(candidate, following)})
+        _release(deps, run, findings, plan)
     deps.progress(f"rollout: {following.phase}, {following.weight} % on version {candidate.version}")
     return {"rollout": following.to_state()}
 
 
 def _act(
-    deps: Deps,
-    run: Run,
-    findings: Findings,
-    plan: RolloutPlan,
-    candidate: ModelVersion,
-    action: Any,
-    status: RolloutStatus,
+    deps: Deps, run: Run, findings: Findings, plan: RolloutPlan, candidate: ModelVersion, status: RolloutStatus
 ) -> DeploymentReply | None:
-    """The weight that is due, once; then what is served."""
+    """The weight or mirror that is due, once; then what is served."""
+    action = rules.pending_action(plan, status)
     target = deps.target_of(run.profile)
     weight = action.weight if isinstance(action, SetWeight) else status.weight
+    mirror = action.percent if isinstance(action, SetMirror) else 0 if isinstance(action, SetWeight) else status.mirror
     step = f"weight-{findings.rollout_attempt}-{status.step_index}"
-    request = request_for(candidate, weight, plan.last_known_good, f"{run.run_id}/{step}", plan.strategy)
-    if isinstance(action, SetWeight):
+    key = f"{run.run_id}/{step}"
+    request = request_for(candidate, weight, plan.last_known_good, key, plan.strategy, mirror=mirror)
+    if isinstance(action, SetWeight | SetMirror):
 
         def act() -> Result:
             return {"observed": target.apply(request).observed_weights}
 
-        once(deps, run.run_id, step, {"version": candidate.version, "weight": weight}, act, lambda: None)
+        intent = {"version": candidate.version, "weight": weight} | ({"mirror": mirror} if mirror else {})
+        once(deps, run.run_id, step, intent, act, lambda: None)
     return target.status(request)
+
+
+def _release(deps: Deps, run: Run, findings: Findings, plan: RolloutPlan) -> None:
+    """The champion of before is unloaded, now that another is champion. One that stays loaded harms nobody."""
+    target, old = deps.target_of(run.profile), plan.last_known_good
+    if old is None or not target.abilities.can_load:
+        return
+
+    def act() -> Result:
+        target.release(old)
+        return {"version": old}
+
+    try:
+        once(deps, run.run_id, f"release-{findings.rollout_attempt}", {"version": old}, act, lambda: None)
+    except Unavailable as failure:
+        deps.progress(f"version {old} stays loaded: {failure.message}")
 
 
 def _promote(deps: Deps, run: Run, findings: Findings, candidate: ModelVersion) -> None:

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from tools.contracts.peers import DeploymentReply
-from tools.contracts.profile import MetricsSpec, PrimaryMetric, ProfileGuardrail, RolloutSpec
+from tools.contracts.profile import RolloutSpec
 from tools.contracts.rollout import Analysis, Pause, RolloutPlan, RolloutStatus, SetWeight
-from tools.criteria import resolve_criteria
 from tools.errors import BadInput
 from tools.rollback import proof, report
-from tools.rollout import make_plan, monitoring_rules, next_status, pending_action, validate_plan, with_candidate
+from tools.rollout import next_status, pending_action
+from tools.rollout_plan import make_plan, validate_plan, with_candidate
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SPEC = RolloutSpec(canary_weights=(10, 50), step_pause=timedelta(minutes=10), max_duration=timedelta(hours=2))
@@ -177,28 +177,6 @@ def test_ended_rollout_does_not_go_on(phase):
 def test_plan_without_a_version_is_not_stepped():
     with pytest.raises(BadInput, match="names no candidate version"):
         next_status(plan=a_plan(candidate_version=None), status=RolloutStatus(), look=None, now=NOON, can_prove=True)
-
-
-# --- what is watched afterwards
-
-
-def test_rules_carry_the_margins_and_a_rejected_candidate_has_none():
-    spec = MetricsSpec(primary=PrimaryMetric(name="accuracy"), guardrails=(ProfileGuardrail(name="f1", margin=0.02),))
-    criteria = resolve_criteria(metrics=spec, request=None, task="classification", positive_label=None)
-    checks, triggers = monitoring_rules(decision="deploy", criteria=criteria, rollout=SPEC)
-    assert [(rule.metric, rule.condition) for rule in checks] == [
-        ("health", "healthy == true"),
-        ("traffic", "observed_weight == weight"),
-        ("accuracy", "low >= 0"),
-        ("f1", "low >= -0.02"),
-    ]
-    assert [(rule.metric, rule.condition) for rule in triggers] == [
-        ("health", "healthy == false"),
-        ("traffic", "observed_weight != weight"),
-        ("accuracy", "high < 0"),
-        ("f1", "high < -0.02"),
-    ]
-    assert monitoring_rules(decision="reject", criteria=criteria, rollout=SPEC) == ((), ())
 
 
 # --- rollback

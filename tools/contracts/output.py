@@ -76,6 +76,10 @@ class Rollout(PublicContract):
     """Version in production as this run left it."""
     statement: str = ""
     wake_at: UtcDatetime | None = None
+    step_index: int | None = None
+    """Of the plan's step that comes next."""
+    signals: tuple[dict[str, Any], ...] = ()
+    """What the latest look said about each metric of the plan."""
 
 
 class Monitoring(PublicContract):

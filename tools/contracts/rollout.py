@@ -29,8 +29,9 @@ class Pause(Contract):
 class Analysis(Contract):
     kind: Literal["analysis"] = "analysis"
     """The target's health and every metric of the plan, judged on all that was seen since the rollout began."""
-    require: Literal["no_harm", "safe"] = "no_harm"
-    """`no_harm`: enough samples and no harm shown. `safe`: shown that no harm exceeds the margin."""
+    require: Literal["no_alarm", "no_harm", "safe"] = "no_harm"
+    """`no_alarm`: no harm shown, whatever the samples. `no_harm`: enough samples and no harm shown. `safe`: shown that no harm
+    exceeds the margin."""
 
 
 class Bake(Contract):

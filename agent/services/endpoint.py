@@ -1,0 +1,76 @@
+"""Is the endpoint fit for a rollout? The champion serves and answers as recorded, the candidate loads and does so too."""
+
+from contextlib import suppress
+
+from agent.deps import Deps
+from agent.services import lineage
+from agent.services.rollback import request_for
+from agent.state import Run
+from tools.contracts.profile import Profile, ServingTarget
+from tools.contracts.training import ModelVersion
+from tools.errors import RetrainingError, Unavailable
+from tools.infrastructure import Soundness, soundness
+
+
+def faults_before_traffic(deps: Deps, run: Run, candidate: ModelVersion) -> str | None:
+    """None where traffic may be moved; else why not, with the candidate unloaded again.
+
+    Where the target cannot be loaded into, there is nothing to ask: the proofs in a subprocess are all there is.
+    """
+    target = deps.target_of(run.profile)
+    if not target.abilities.can_load:
+        return None
+    found: list[Soundness] = []
+    try:
+        if run.champion is not None:
+            serving = target.status(request_for(run.champion, 100, None, f"{run.run_id}/rehearsal", "rolling"))
+            weights = serving.observed_weights or {}
+            if weights.get(run.champion.version) != 100:
+                return f"the endpoint serves {weights or 'nothing it can name'}, not the champion, version {run.champion.version}"
+            found.append(ask(deps, run, run.champion))
+            if not found[-1].sound:
+                return f"the way back does not answer at the endpoint: {'; '.join(found[-1].faults)}"
+        deps.progress(f"loading version {candidate.version} at the endpoint, without traffic")
+        target.prepare(request_for(candidate, 0, None, f"{run.run_id}/prepare", "canary"))
+        found.append(ask(deps, run, candidate))
+        if found[-1].sound:
+            return None
+        fault = "; ".join(found[-1].faults)
+    except Unavailable as failure:
+        fault = failure.message
+    finally:
+        content = {"versions": [each.to_json_dict() for each in found]}
+        deps.tracking.log_json(run.tracking_run_id, "infrastructure.json", content)
+    with suppress(RetrainingError):
+        target.release(candidate.version)
+    return f"the candidate is not fit for traffic: {fault}"
+
+
+def ask(deps: Deps, run: Run, version: ModelVersion) -> Soundness:
+    """What the endpoint's own copy of the version answers to its golden rows, held against what was recorded."""
+    from tools.adapters import frames
+
+    folder = deps.run_dir(run.run_id) / "endpoint"
+    folder.mkdir(exist_ok=True, mode=0o700)
+    version = deps.registry.get_version(version.name, version.version)
+    rows = lineage.fetch(deps, version, "golden_rows", folder)
+    expected = lineage.fetch(deps, version, "golden_predictions", folder)
+    recorded = [] if rows is None or expected is None else frames.predictions(expected)
+    limits = _limits(run.profile)
+    return soundness(
+        version=version.version,
+        answer=None if rows is None else deps.target_of(run.profile).ask(version.version, rows),
+        golden_expected=recorded,
+        digest_recorded=lineage.read(version).artifact_digest,
+        latency_limit_ms=limits[0],
+        memory_limit_mb=limits[1],
+        load_limit_seconds=limits[2],
+    )
+
+
+def _limits(profile: Profile) -> tuple[float | None, float | None, float | None]:
+    """(median latency in ms, memory in MB, loading time in s)."""
+    target = profile.target
+    if not isinstance(target, ServingTarget):
+        return None, None, None
+    return target.latency_limit_ms, target.memory_limit_mb, target.load_limit.total_seconds()

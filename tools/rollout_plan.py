@@ -1,0 +1,191 @@
+"""What is to happen, step by step, when a candidate goes live? Plans are made, sealed and refused here; `rollout` steps them."""
+
+from datetime import timedelta
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from tools.contracts.decision import DecisionKind
+from tools.contracts.profile import RolloutSpec
+from tools.contracts.rollout import (
+    Analysis,
+    Bake,
+    Pause,
+    RolloutMetric,
+    RolloutPlan,
+    SetMirror,
+    SetWeight,
+    Step,
+)
+from tools.errors import BadInput
+from tools.evidence import digest
+
+ERRORS: Final = RolloutMetric(name="errors", margin=0.01)
+MISSING: Final = RolloutMetric(name="missing_values", margin=0.01)
+LATENCY: Final = RolloutMetric(name="latency_ms", margin=0.05, critical=False)
+SPREAD: Final = RolloutMetric(name="prediction_distribution", margin=0.1, critical=False)
+DISAGREEMENT: Final = RolloutMetric(name="disagreement", margin=0.2, critical=False)
+QUALITY: Final = RolloutMetric(name="quality", margin=0.02)
+
+
+class Means(NamedTuple):
+    """What the target and the data allow."""
+
+    split: bool = False
+    """Traffic can be split."""
+    mirror: bool = False
+    """Requests can be mirrored."""
+    bake: bool = False
+    """The champion stays loaded beside the candidate."""
+    log: bool = False
+    """There is a log of answers to judge by."""
+    labels_in_time: bool = False
+    """Labels arrive before the plan's deadline."""
+
+
+SPLITS: Final = Means(split=True)
+
+
+def make_plan(
+    *,
+    decision: DecisionKind,
+    rollout: RolloutSpec,
+    candidate_version: str | None,
+    last_known_good: str | None,
+    means: Means = SPLITS,
+    insisted: bool = False,
+) -> RolloutPlan:
+    """The plan of a `deploy` (all at once) or a `canary` (mirror, then the profile's weights, then all), with its digest.
+
+    Where there is a log, a canary's last look below 100 % asks for what the profile's `promote_on` says; all others ask for
+    enough samples without harm.
+
+    Args:
+        decision: What was decided.
+        rollout: From the profile.
+        candidate_version: Absent until it is registered.
+        last_known_good: The version to go back to; None only for a first model.
+        means: What the target can do.
+        insisted: A person wants it although a canary could not tell: only harm that is shown stops it.
+
+    Raises:
+        BadInput: A decision that moves nothing, a canary without a version to go back to, or pauses longer than the
+            profile's `max_duration`.
+    """
+    if decision not in ("deploy", "canary"):
+        raise BadInput(f"{decision} moves nothing: there is no rollout to plan", thing="decision", value=decision)
+    if decision == "canary" and last_known_good is None:
+        raise BadInput(
+            "a canary needs a version that keeps the rest of the traffic",
+            thing="last_known_good",
+            remedy="deploy the first model as a whole",
+        )
+    metrics = metrics_of(rollout, means) if means.log and last_known_good is not None else ()
+    plan = RolloutPlan(
+        candidate_version=candidate_version,
+        last_known_good=last_known_good,
+        strategy="canary" if decision == "canary" else "rolling",
+        steps=_steps(decision, rollout, means, judged=bool(metrics), insisted=insisted),
+        metrics=metrics,
+        alpha=rollout.alpha,
+        max_duration=rollout.max_duration,
+    )
+    plan = _sealed(plan)
+    validate_plan(plan)
+    return plan
+
+
+def _steps(
+    decision: DecisionKind, rollout: RolloutSpec, means: Means, *, judged: bool, insisted: bool
+) -> tuple[Step, ...]:
+    steps: list[Step] = []
+    pause = [Pause(duration=rollout.step_pause)] if rollout.step_pause > timedelta(0) else []
+    if decision == "canary" and means.mirror and judged and rollout.mirror:
+        steps += [SetMirror(percent=rollout.mirror), *pause, Analysis()]
+    if decision == "canary" and means.split:
+        for weight in rollout.canary_weights:
+            steps += [SetWeight(weight=weight), *pause, Analysis()]
+    if judged and steps:
+        steps[-1] = Analysis(require=rollout.promote_on)
+    steps += [SetWeight(weight=100), Analysis(require="no_alarm" if insisted else "no_harm")]
+    if means.bake and rollout.bake > timedelta(0):
+        steps.append(Bake(duration=rollout.bake))
+    return tuple(steps)
+
+
+def metrics_of(rollout: RolloutSpec, means: Means) -> tuple[RolloutMetric, ...]:
+    """The profile's metrics; where it names none: errors, missing values, latency and spread, and quality where labels come.
+
+    Quality is critical only where labels arrive in time: a canary that waits for labels of next month would never end.
+    """
+    if rollout.metrics is not None:
+        return rollout.metrics
+    mirrored = (DISAGREEMENT,) if means.mirror and rollout.mirror else ()
+    quality = QUALITY if means.labels_in_time else QUALITY.model_copy(update={"critical": False})
+    return (ERRORS, MISSING, LATENCY, SPREAD, *mirrored, quality)
+
+
+def with_candidate(plan: RolloutPlan, version: str) -> RolloutPlan:
+    """The same plan for a version that has just been registered, sealed anew."""
+    return _sealed(plan.model_copy(update={"candidate_version": version}))
+
+
+def validate_plan(plan: RolloutPlan) -> None:
+    """Refuses a plan that cannot do what a plan promises.
+
+    Raises:
+        BadInput: Weights that do not ascend or do not end at 100, a weight or mirror without an analysis behind it, a mirror
+            behind a weight, a bake below 100 %, an endless pause, pauses that exceed `max_duration`, a canary without a step
+            before 100 %, a metric named twice, metrics without a version to compare with, or a digest of other content.
+    """
+    weights = [step.weight for step in plan.steps if isinstance(step, SetWeight)]
+    if not weights or any(later <= earlier for earlier, later in pairwise(weights)):
+        _refuse("weights must ascend", weights)
+    if weights[-1] != 100:
+        _refuse("the last weight must be 100", weights)
+    if plan.strategy == "canary" and len(weights) < 2 and not any(isinstance(step, SetMirror) for step in plan.steps):
+        _refuse("a canary needs a weight below 100 or a mirror", weights)
+    waits = _validated_order(plan)
+    if waits > plan.max_duration:
+        _refuse(f"its pauses take {waits}, longer than its max_duration {plan.max_duration}", str(waits))
+    names = [metric.name for metric in plan.metrics]
+    if len(set(names)) < len(names):
+        _refuse("a metric stands twice", names)
+    if names and plan.last_known_good is None:
+        _refuse("its metrics compare with a version that it does not name", names)
+    if plan.digest and plan.digest != _sealed(plan).digest:
+        _refuse("its digest is of other content", plan.digest)
+
+
+def _validated_order(plan: RolloutPlan) -> timedelta:
+    """How long its pauses and bakes take together."""
+    looked, weight, waits = True, 0, timedelta(0)
+    for number, step in enumerate(plan.steps):
+        if isinstance(step, SetWeight | SetMirror):
+            if not looked:
+                _refuse("a weight is raised without an analysis of the one before", number)
+            if isinstance(step, SetMirror) and weight:
+                _refuse("a mirror behind a weight would be seen by nobody", number)
+            looked, weight = False, step.weight if isinstance(step, SetWeight) else weight
+        elif isinstance(step, Analysis):
+            looked = True
+        elif isinstance(step, Bake):
+            if weight != 100:
+                _refuse("a bake needs all traffic on the candidate", number)
+            waits += step.duration
+        elif step.duration is None:
+            _refuse("a pause without an end would wait for nobody", number)
+        else:
+            waits += step.duration
+    if not looked:
+        _refuse("the last weight has no analysis", weight)
+    return waits
+
+
+def _refuse(message: str, value: object) -> None:
+    raise BadInput(f"rollout plan: {message}", thing="plan", value=value, remedy="make a new plan")
+
+
+def _sealed(plan: RolloutPlan) -> RolloutPlan:
+    content = plan.to_state()
+    del content["digest"]
+    return plan.model_copy(update={"digest": digest(content)})
