@@ -1,15 +1,30 @@
 """Is the endpoint fit for a rollout? The champion serves and answers as recorded, the candidate loads and does so too."""
 
 from contextlib import suppress
+from typing import Any
 
 from agent.deps import Deps
 from agent.services import lineage
-from agent.services.rollback import request_for
 from agent.state import Run
+from tools.contracts.peers import DeploymentRequest, ModelArtifact, TrafficConfig
 from tools.contracts.profile import Profile, ServingTarget
 from tools.contracts.training import ModelVersion
 from tools.errors import RetrainingError, Unavailable
 from tools.infrastructure import Soundness, soundness
+
+
+def request_for(
+    version: ModelVersion, weight: int, previous: str | None, key: str, strategy: Any, *, mirror: int = 0
+) -> DeploymentRequest:
+    """deployment-engineer's message for putting `weight` percent on `version`."""
+    return DeploymentRequest(
+        model_artifact=ModelArtifact(path=version.model_uri, version=version.version),
+        serving_requirements={},
+        deployment_strategy=strategy,
+        traffic_config=TrafficConfig(canary_percent=weight, mirror_percent=mirror or None),
+        previous_version=previous,
+        idempotency_key=key,
+    )
 
 
 def faults_before_traffic(deps: Deps, run: Run, candidate: ModelVersion) -> str | None:
@@ -74,3 +89,31 @@ def _limits(profile: Profile) -> tuple[float | None, float | None, float | None]
     if not isinstance(target, ServingTarget):
         return None, None, None
     return target.latency_limit_ms, target.memory_limit_mb, target.load_limit.total_seconds()
+
+
+def proved_there(deps: Deps, run: Run, version: ModelVersion, served: Any) -> Any:
+    """`served`, but `contradicted` where the endpoint's own copy is not the version that it is said to be.
+
+    Where it cannot be asked, the weights it reports are all that is known.
+    """
+    if served != "proved" or not deps.target_of(run.profile).abilities.can_load:
+        return served
+    try:
+        found = ask(deps, run, version)
+    except RetrainingError as failure:
+        deps.progress(f"the endpoint could not be asked: {failure.message}")
+        return "unproved"
+    if not found.sound:
+        deps.progress(f"the endpoint's version {version.version} is not the one registered: {'; '.join(found.faults)}")
+    return "proved" if found.golden_rows and found.golden_matches == found.golden_rows else "contradicted"
+
+
+def unload(deps: Deps, run: Run, version: ModelVersion) -> None:
+    """Unload what failed. It gets no traffic any more, so staying loaded harms nobody."""
+    target = deps.target_of(run.profile)
+    if not target.abilities.can_load:
+        return
+    try:
+        target.release(version.version)
+    except RetrainingError as failure:
+        deps.progress(f"version {version.version} stays loaded: {failure.message}")

@@ -1,6 +1,7 @@
 """What can be refused before anything is recorded, taken or moved?"""
 
 from agent.deps import Deps
+from agent.services import active
 from agent.services.champion import find_champion, last_known_good, require_movable
 from agent.services.measure import criteria_of
 from agent.services.trust import require_known_store
@@ -22,6 +23,7 @@ def require_sound(deps: Deps, profile: Profile, order: RunOrder) -> None:
     if order.kind == "rollback":
         _require_way_back(deps, profile, order)
         return
+    _require_no_rollout(deps, profile)
     config = order.request.retraining_config
     criteria_of(profile, order.request.deployment_criteria)
     windows.parse_window(config.data_window or profile.data_window, order.as_of)
@@ -34,6 +36,20 @@ def require_sound(deps: Deps, profile: Profile, order: RunOrder) -> None:
         )
     if order.candidate_version is not None:
         _require_candidate(deps, profile, order.candidate_version)
+
+
+def _require_no_rollout(deps: Deps, profile: Profile) -> None:
+    """A rollout whose process is gone still has its weight on the endpoint: one plan a model."""
+    under_way = active.find(deps, profile)
+    if under_way is None:
+        return
+    run_id, version = under_way.run.run_id, under_way.plan.candidate_version
+    raise Conflict(
+        f"run {run_id} is rolling out version {version} of {profile.registered_model!r} ({under_way.run.status})",
+        thing="rollout",
+        value=run_id,
+        remedy=f"`retrain watch` goes on with it, `retrain rollout abort {profile.id}` takes it back",
+    )
 
 
 def _require_candidate(deps: Deps, profile: Profile, version: str) -> None:
@@ -55,9 +71,9 @@ def _require_way_back(deps: Deps, profile: Profile, order: RunOrder) -> None:
             value=profile.mode,
             remedy="set `mode: recommend` or `mode: act` in the profile, or move the alias by hand",
         )
-    champion = find_champion(deps, profile)
+    champion, under_way = find_champion(deps, profile), active.find(deps, profile)
     if order.rollback_to is None:
-        if last_known_good(deps, profile, champion) is None:
+        if under_way is None and last_known_good(deps, profile, champion) is None:
             current = "there is no champion" if champion is None else f"version {champion.version} is champion"
             raise Conflict(
                 f"{profile.registered_model!r} has no last known good version to go back to ({current})",
@@ -67,7 +83,7 @@ def _require_way_back(deps: Deps, profile: Profile, order: RunOrder) -> None:
             )
         return
     wanted = deps.registry.get_version(profile.registered_model, order.rollback_to)
-    if champion is not None and champion.version == wanted.version:
+    if under_way is None and champion is not None and champion.version == wanted.version:
         raise Conflict(
             f"version {wanted.version} of {wanted.name!r} is the champion already",
             thing="--to",

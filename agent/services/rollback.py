@@ -3,28 +3,35 @@
 from typing import Any
 
 from agent.deps import Deps
-from agent.services import lineage
+from agent.services import active, endpoint, lineage
 from agent.services.champion import find_champion, last_known_good, move_champion
 from agent.services.effects import once
+from agent.services.endpoint import request_for
 from agent.state import Findings, Run
 from tools import rollback
-from tools.contracts.peers import DeploymentRequest, ModelArtifact, TrafficConfig
-from tools.contracts.rollout import ProofOfVersion, RollbackReport, RolloutStatus
+from tools.contracts.rollout import ProofOfVersion, RollbackReport, RolloutPlan, RolloutStatus
 from tools.contracts.run import ChampionEvent
 from tools.contracts.training import ModelVersion
 from tools.errors import Unavailable
 
 
 def roll_back(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
-    """All traffic and the champion alias to the way back, once; proof before and after. Refused without a proof."""
-    failed, reason = findings.candidate, _reason(run, findings)
-    champion, to = _chosen(deps, run, findings, failed)
+    """All traffic and the champion alias to the way back, once, with a proof of what is served then.
+
+    A way back that was rehearsed when this rollout started takes the traffic first and is proved after; any other is proved
+    before, and refused where it cannot be.
+    """
+    reason = _reason(run, findings)
+    champion, to, failed = _chosen(deps, run, findings)
     if to is None:
         return _refused(champion, None, reason, "there is no last known good version to go back to")
-    deps.progress(f"proving version {to.version} of {to.name}: loading it and scoring its golden rows")
-    before = prove(deps, run, to, served="unproved")
-    if not before.holds:
-        return _refused(champion, to, reason, before.statement, before)
+    rehearsed = failed is not None and champion is not None and champion.version == to.version
+    before: ProofOfVersion | None = None
+    if not rehearsed:
+        deps.progress(f"proving version {to.version} of {to.name}: loading it and scoring its golden rows")
+        before = prove(deps, run, to, served="unproved")
+        if not before.holds:
+            return _refused(champion, to, reason, before.statement, before)
     if findings.overtaken is not None:
         _end_overtaken(deps, findings.overtaken, f"a rollback (run {run.run_id}) took the model")
     served = _serve(deps, run, to)
@@ -52,7 +59,8 @@ def roll_back(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         deps.registry.set_tags(
             left.name, left.version, {"retraining.status": "rolled_back", "retraining.rolled_back_why": reason[:500]}
         )
-    after = prove(deps, run, to, served=served) if served != "unproved" else before
+    served = endpoint.proved_there(deps, run, to, served)
+    after = before if before is not None and served == "unproved" else prove(deps, run, to, served=served)
     result = rollback.report(
         from_version=None if left is None else left.version,
         to_version=to.version,
@@ -60,27 +68,44 @@ def roll_back(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         applied=True,
         proved=after,
     )
-    phase = "rolled_back" if result.done else "refused"
-    status = RolloutStatus(phase=phase, proof=served, weight=0, statement=result.statement)
+    if left is not None:
+        endpoint.unload(deps, run, left)
+    # What was rehearsed and took the traffic is back, even where its files can no longer be read to prove it once more.
+    back = result.done or (rehearsed and served != "contradicted")
+    status = RolloutStatus(
+        phase="rolled_back" if back else "refused", proof=served, weight=0, statement=result.statement
+    )
     return {"rollback": result.to_state(), "rollout": status.to_state()}
 
 
 def _chosen(
-    deps: Deps, run: Run, findings: Findings, failed: ModelVersion | None
-) -> tuple[ModelVersion | None, ModelVersion | None]:
-    """(champion, way back), chosen once: a killed attempt that moved the alias already must not be gone back from."""
+    deps: Deps, run: Run, findings: Findings
+) -> tuple[ModelVersion | None, ModelVersion | None, ModelVersion | None]:
+    """(champion, way back, failed candidate), chosen once: a killed attempt that moved the alias must not be gone back from."""
 
     def act() -> dict[str, Any]:
         champion = find_champion(deps, run.profile)
-        to = _way_back(deps, run, champion, failed)
-        return {"from": None if champion is None else champion.version, "to": None if to is None else to.version}
+        plan = _running_plan(deps, run, findings)
+        to = _way_back(deps, run, champion, plan)
+        failed = None if plan is None else plan.candidate_version
+        if failed is None and findings.candidate is not None and run.order.kind != "rollback":
+            failed = findings.candidate.version
+        versions = {"from": champion, "to": to}
+        return {name: None if found is None else found.version for name, found in versions.items()} | {"left": failed}
 
     chosen = once(deps, run.run_id, f"way-back-{findings.rollout_attempt}", {}, act, lambda: None)
 
     def version(number: Any) -> ModelVersion | None:
         return None if number is None else deps.registry.get_version(run.profile.registered_model, number)
 
-    return version(chosen["from"]), version(chosen["to"])
+    return version(chosen["from"]), version(chosen["to"]), version(chosen.get("left"))
+
+
+def _running_plan(deps: Deps, run: Run, findings: Findings) -> RolloutPlan | None:
+    """The plan that is being gone back from in mid-rollout: this run's own, or that of the run it overtook."""
+    if run.order.kind != "rollback":
+        return active.plan_of(deps, run.run_id)
+    return None if findings.overtaken is None else active.plan_of(deps, findings.overtaken)
 
 
 def prove(deps: Deps, run: Run, version: ModelVersion, *, served: str) -> ProofOfVersion:
@@ -96,20 +121,6 @@ def prove(deps: Deps, run: Run, version: ModelVersion, *, served: str) -> ProofO
         golden_expected=expected,
         golden_got=got,
         served=served,  # type: ignore[arg-type]
-    )
-
-
-def request_for(
-    version: ModelVersion, weight: int, previous: str | None, key: str, strategy: Any, *, mirror: int = 0
-) -> DeploymentRequest:
-    """deployment-engineer's message for putting `weight` percent on `version`."""
-    return DeploymentRequest(
-        model_artifact=ModelArtifact(path=version.model_uri, version=version.version),
-        serving_requirements={},
-        deployment_strategy=strategy,
-        traffic_config=TrafficConfig(canary_percent=weight, mirror_percent=mirror or None),
-        previous_version=previous,
-        idempotency_key=key,
     )
 
 
@@ -150,16 +161,11 @@ def _serve(deps: Deps, run: Run, to: ModelVersion) -> Any:
     return "proved" if observed.get(to.version) == 100 else "contradicted"
 
 
-def _way_back(deps: Deps, run: Run, champion: ModelVersion | None, failed: ModelVersion | None) -> ModelVersion | None:
+def _way_back(deps: Deps, run: Run, champion: ModelVersion | None, plan: RolloutPlan | None) -> ModelVersion | None:
     if run.order.kind == "rollback" and run.order.rollback_to is not None:
         return deps.registry.get_version(run.profile.registered_model, run.order.rollback_to)
     # In mid-rollout the champion was never replaced: it is the way back itself.
-    if (
-        failed is not None
-        and run.order.kind != "rollback"
-        and champion is not None
-        and champion.version != failed.version
-    ):
+    if plan is not None and champion is not None and champion.version != plan.candidate_version:
         return champion
     return last_known_good(deps, run.profile, champion)
 

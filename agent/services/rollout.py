@@ -8,7 +8,8 @@ from agent.services import endpoint, lineage, signals, train
 from agent.services.champion import find_champion, move_champion
 from agent.services.decide import plan_for
 from agent.services.effects import Result, once
-from agent.services.rollback import prove, request_for
+from agent.services.endpoint import request_for
+from agent.services.rollback import prove
 from agent.state import Findings, Run
 from tools import rollout as rules
 from tools.contracts.decision import DecisionKind

@@ -12,7 +12,7 @@ from langgraph.types import Command
 
 from agent.deps import Deps
 from agent.graph import build_graph
-from agent.services import outputs, report, reviews
+from agent.services import active, outputs, report, reviews
 from agent.services.champion import find_champion
 from agent.services.leases import LeaseKeeper
 from agent.services.preflight import require_sound
@@ -60,9 +60,10 @@ class Runs:
         if record.run_id != run_id:
             return record.output if record.output is not None else self.resume(record.run_id)
         deps.progress(f"run {run_id} of {profile.id}")
-        before = deps.store.current_lease(profile.registered_model)
+        lease, under_way = deps.store.current_lease(profile.registered_model), active.find(deps, profile)
+        before = under_way.run.run_id if under_way is not None else None if lease is None else lease.run_id
         with self._holding(record, new=True, preempt=order.kind == "rollback") as held:
-            return self._drive(held, record, self._first_state(held, record, None if before is None else before.run_id))
+            return self._drive(held, record, self._first_state(held, record, before))
 
     def _first_state(self, deps: Deps, record: RunRecord, overtaken: str | None = None) -> RunState:
         order = RunOrder.model_validate(record.order)
