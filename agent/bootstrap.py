@@ -14,6 +14,7 @@ from agent.services import reviews, sweep
 from agent.services.check import Checked
 from agent.services.runs import Runs
 from agent.services.sweep import Swept
+from agent.services.watch import Watch
 from agent.settings import Settings, read_settings
 from agent.workspace import Workspace, find_workspace
 from prompts.loader import load as load_prompt
@@ -87,6 +88,10 @@ class App:
     @property
     def _quick(self) -> Deps:
         return self.deps if self.quick_detective is None else replace(self.deps, drift_detective=self.quick_detective)
+
+    def watch(self) -> Watch:
+        """Looks at what is due: rollouts, and questions that nobody answered."""
+        return Watch(self.deps, self.runs)
 
     def answer(self, review_id: int, verdict: Literal["approve", "canary", "reject"], reason: str) -> dict[str, Any]:
         """Record the OS user's answer and go on with the run."""

@@ -356,6 +356,10 @@ class Store(Protocol):
         """Newest first."""
         ...
 
+    def unfinished(self, model_id: str | None = None) -> Sequence[RunRecord]:
+        """Runs that may still go on: running, parked or failed; newest first, at most 1,000."""
+        ...
+
     # leases
     def acquire(self, model_name: str, run_id: str, holder: str, ttl_seconds: float, *, preempt: bool = False) -> Lease:
         """A new lease with the next token.

@@ -1,5 +1,6 @@
 """Which rollout of a model is under way? Read from the recorded effects, so that a killed run is seen too."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from agent.deps import Deps
@@ -29,9 +30,12 @@ def plan_of(deps: Deps, run_id: str) -> RolloutPlan | None:
 
 def find(deps: Deps, profile: Profile) -> ActiveRollout | None:
     """The rollout of this model that is under way, whoever runs it and even where its process is gone."""
-    for record in deps.store.list_runs(profile.id):
-        if record.model_name == profile.registered_model and record.status not in ("finished", "aborted"):
-            plan = plan_of(deps, record.run_id)
-            if plan is not None:
-                return ActiveRollout(record, plan)
-    return None
+    return next((found for found in all_of(deps, profile.id) if found.run.model_name == profile.registered_model), None)
+
+
+def all_of(deps: Deps, model_id: str | None = None) -> Iterator[ActiveRollout]:
+    """All rollouts under way, newest first."""
+    for record in deps.store.unfinished(model_id):
+        plan = plan_of(deps, record.run_id)
+        if plan is not None:
+            yield ActiveRollout(record, plan)

@@ -207,6 +207,19 @@ def test_runs_are_listed_newest_first_by_model_and_limited(store: Store):
     }
 
 
+def test_unfinished_runs_are_those_that_may_still_go_on(store: Store):
+    for number, status in enumerate(("running", "parked", "finished", "failed", "aborted")):
+        made = run(
+            f"run-{number}", created_at=START + timedelta(seconds=number), model_id="loads" if number == 1 else "prices"
+        )
+        store.create_run(made.model_copy(update={"status": status}))
+
+    assert [r.run_id for r in store.unfinished()] == ["run-3", "run-1", "run-0"]
+    assert [r.run_id for r in store.unfinished("loads")] == ["run-1"]
+    store.update_run("run-3", status="finished")
+    assert [r.run_id for r in store.unfinished("prices")] == ["run-0"]
+
+
 def test_what_a_caller_does_to_its_objects_later_changes_nothing_in_the_store(store: Store):
     rows = [1]
     store.create_run(run(output={"rows": rows}))

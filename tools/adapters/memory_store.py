@@ -90,6 +90,9 @@ class MemoryStore:
             found = [run for run in self._runs.all() if model_id in (None, run.model_id)]
         return sorted(found, key=lambda run: (run.created_at, run.run_id), reverse=True)[:limit]
 
+    def unfinished(self, model_id: str | None = None) -> Sequence[RunRecord]:
+        return [run for run in self.list_runs(model_id, limit=1000) if run.status in rules.UNFINISHED]
+
     def is_empty(self) -> bool:
         with self._lock:
             return len(self._runs) == 0

@@ -166,6 +166,16 @@ class SqlStore:
         with self._transaction() as c:
             return [RunRecord.model_validate(row) for row in c.execute(query).scalars()]
 
+    def unfinished(self, model_id: str | None = None) -> Sequence[RunRecord]:
+        runs = self._t.RUNS
+        open_ones = runs.c.record["status"].as_string().in_(rules.UNFINISHED)
+        query = self._sa.select(runs.c.record).where(open_ones)
+        if model_id is not None:
+            query = query.where(runs.c.model_id == model_id)
+        query = query.order_by(runs.c.created_at.desc(), runs.c.run_id.desc()).limit(1000)
+        with self._transaction() as c:
+            return [RunRecord.model_validate(row) for row in c.execute(query).scalars()]
+
     def is_empty(self) -> bool:
         with self._transaction() as c:
             return c.execute(self._sa.select(self._sa.func.count()).select_from(self._t.RUNS)).scalar() == 0

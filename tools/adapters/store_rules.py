@@ -58,6 +58,10 @@ def changed_run(run: RunRecord, changes: Mapping[str, Any], now: datetime) -> Ru
 # --- leases --------------------------------------------------------------------------------------------------------
 
 
+UNFINISHED = ("running", "parked", "failed")
+"""Statuses of runs that may still go on."""
+
+
 class Held(NamedTuple):
     """A lease that somebody has, since when."""
 

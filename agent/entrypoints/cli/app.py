@@ -5,7 +5,19 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-from agent.entrypoints.cli import check, history, init, policy, profiles, reviews, runs, setup, validation
+from agent.entrypoints.cli import (
+    check,
+    history,
+    init,
+    policy,
+    profiles,
+    reviews,
+    rollouts,
+    runs,
+    setup,
+    validation,
+    watch,
+)
 from agent.entrypoints.cli.render import SCREEN
 from tools.errors import BadInput, RetrainingError
 
@@ -25,6 +37,8 @@ app.command("judge", short_help="Is a version made elsewhere better?")(runs.judg
 app.command("check", short_help="Is the champion stale, or any champion? Touches nothing.")(check.check)
 app.add_typer(reviews.app, name="review")
 app.command("rollback", short_help="Back to the last known good version, proved.")(runs.rollback)
+app.add_typer(rollouts.app, name="rollout")
+app.command("watch", short_help="Go on with rollouts and overdue questions.")(watch.watch)
 app.add_typer(runs.app, name="runs")
 app.command("history")(history.history)
 app.command("init", short_help="Write retraining.yaml and draft profiles.")(init.init)

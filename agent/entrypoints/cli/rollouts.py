@@ -1,0 +1,124 @@
+"""`retrain rollout status|pause|resume|abort`: rollouts that are under way, and what a person may do about them."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agent.entrypoints.cli.options import Json, Quiet, Workspace, open_app
+from agent.entrypoints.cli.render import SCREEN, hint, labelled, run_lines, table
+
+if TYPE_CHECKING:
+    from agent.bootstrap import App
+    from agent.services.active import ActiveRollout
+
+app = typer.Typer(help="Rollouts under way.", no_args_is_help=True, rich_markup_mode=None)
+Model = Annotated[str, typer.Argument(help="Profile id or registered model name.")]
+
+
+@app.command("status")
+def status(
+    model: Annotated[str | None, typer.Argument(help="Only this profile's.")] = None,
+    json: Json = False,
+    workspace: Workspace = None,
+) -> None:
+    """Each rollout under way: its plan, the step it is at, and what the latest look said."""
+    from agent.services import active
+
+    opened = open_app(workspace, model)
+    found = list(active.all_of(opened.deps, None if model is None else opened.deps.load_profile(model).id))
+    lines = [line for each in found for line in _lines(each)] or ["no rollout is under way"]
+    SCREEN.result([_content(each) for each in found], lines)
+
+
+@app.command("abort")
+def abort(
+    model: Model,
+    reason: Annotated[str, typer.Option("--reason", help="Why; stands in the record and on the candidate.")],
+    json: Json = False,
+    quiet: Quiet = False,
+    workspace: Workspace = None,
+) -> None:
+    """All traffic back to the champion at once. Final: a new try is a new run."""
+    from agent.requests import request_from_flags
+    from tools.errors import BadInput
+
+    if not reason.strip():
+        raise BadInput("an abort needs a reason", thing="reason", value=reason, remedy='--reason "…"')
+    opened = open_app(workspace, model)
+    _under_way(opened, model)
+    output = opened.runs.start(opened.order("rollback", request_from_flags(model), reason=reason))
+    SCREEN.result(output, run_lines(output))
+    if output["rollout"]["phase"] != "rolled_back":
+        raise typer.Exit(4)
+
+
+def _under_way(opened: "App", model: str) -> "ActiveRollout":
+    from agent.services import active
+    from tools.errors import Conflict
+
+    profile = opened.deps.load_profile(model)
+    found = active.find(opened.deps, profile)
+    if found is None:
+        raise Conflict(
+            f"no rollout of {profile.id!r} is under way",
+            thing="rollout",
+            value=profile.id,
+            remedy="`retrain rollout status` shows those that are; `retrain rollback` goes back from a finished one",
+        )
+    return found
+
+
+def _content(found: "ActiveRollout") -> dict[str, Any]:
+    rollout = (found.run.output or {}).get("rollout", {})
+    return {
+        "runId": found.run.run_id,
+        "modelId": found.run.model_id,
+        "status": found.run.status,
+        "plan": found.plan.to_json_dict(),
+        "rollout": rollout,
+    }
+
+
+def _lines(found: "ActiveRollout") -> list[str]:
+    run, plan = found.run, found.plan
+    rollout: dict[str, Any] = (run.output or {}).get("rollout", {})
+    champion = f" against version {plan.last_known_good}" if plan.last_known_good else ""
+    lines = [
+        "",
+        f"  {run.model_id}: version {plan.candidate_version}{champion}, {rollout.get('phase', run.status)}",
+        "",
+    ]
+    at = rollout.get("stepIndex", 0)
+    for number, step in enumerate(plan.steps):
+        mark = "✓" if number < at else "→" if number == at else " "
+        lines.append(f"    {mark} {_step_text(step)}")
+    lines.append("")
+    if rollout.get("statement"):
+        lines += labelled("  now        ", rollout["statement"])
+    if rollout.get("signals"):
+        rows = [
+            [s["name"], s.get("championN", 0), s.get("candidateN", 0), s["outcome"], _interval(s)]
+            for s in rollout["signals"]
+        ]
+        lines += ["", *table(["signal", "champion n", "candidate n", "outcome", "difference"], rows, indent=2), ""]
+    if run.wake_at is not None:
+        lines.append(f"  next look  {run.wake_at:%Y-%m-%d %H:%M:%S} UTC ({hint('watch')} takes it)")
+    lines.append(f"  run        {run.run_id} ({run.status})" + (f": {run.error}" if run.error else ""))
+    return lines
+
+
+def _step_text(step: Any) -> str:
+    texts = {
+        "set_mirror": lambda: f"mirror {step.percent} %",
+        "set_weight": lambda: f"weight {step.weight} %",
+        "pause": lambda: f"pause {step.duration}",
+        "analysis": lambda: f"analysis ({step.require.replace('_', ' ')})",
+        "bake": lambda: f"bake {step.duration}",
+    }
+    return texts[step.kind]()
+
+
+def _interval(signal: dict[str, Any]) -> str:
+    if "low" not in signal or "high" not in signal:
+        return ""
+    return f"{signal.get('difference', float('nan')):+.4f} [{signal['low']:+.4f}, {signal['high']:+.4f}]"

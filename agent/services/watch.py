@@ -1,0 +1,77 @@
+"""Which runs are due, and what does one look at each bring? One process for many rollouts; nothing is kept but the store.
+
+A rollout that waits is parked with the hour of its next look. A look drives its run until it parks again, which takes seconds, so a
+killed watcher loses nothing: whoever comes next finds the same hours in the store. Two watchers share the work by the leases.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from agent.deps import Deps
+from agent.services import active
+from agent.services.runs import Runs
+from tools.contracts.run import RunRecord
+from tools.errors import Conflict, RetrainingError, Unavailable
+
+FIRST_RETRY: Final = timedelta(seconds=2)
+LAST_RETRY: Final = timedelta(minutes=5)
+"""Between tries of a run that fails, doubled each time."""
+
+
+class Look(NamedTuple):
+    """What one look at one run brought. Either `output` or `error` is there."""
+
+    record: RunRecord
+    output: dict[str, Any] | None = None
+    error: RetrainingError | None = None
+
+
+class Watch:
+    """Looks at what is due. Keeps only when a failing run is tried again."""
+
+    def __init__(self, deps: Deps, runs: Runs) -> None:
+        self._deps, self._runs = deps, runs
+        self._retry: dict[str, tuple[datetime, timedelta]] = {}
+
+    def looks(self, model_id: str | None = None, stop: Callable[[], bool] = lambda: False) -> Iterator[Look]:
+        """One look at each run that is due, as they come; ends early, between two looks, once `stop` says so."""
+        for record in self.due(model_id):
+            if stop():
+                return
+            found = self._look(record)
+            if found is not None:
+                yield found
+
+    def due(self, model_id: str | None = None) -> list[RunRecord]:
+        """Parked runs whose hour has come, and rollouts that a killed or failed process left behind; oldest first."""
+        now = self._deps.clock()
+        unfinished = self._deps.store.unfinished(model_id)
+        return [record for record in reversed(unfinished) if self._is_due(record, now)]
+
+    def next_look(self, model_id: str | None = None) -> datetime | None:
+        """When the next parked run is due; None while nothing waits for an hour."""
+        hours = [r.wake_at for r in self._deps.store.unfinished(model_id) if r.status == "parked" and r.wake_at]
+        return min(hours, default=None)
+
+    def _is_due(self, record: RunRecord, now: datetime) -> bool:
+        retry = self._retry.get(record.run_id)
+        if retry is not None and now < retry[0]:
+            return False
+        if record.status == "parked":
+            return record.wake_at is not None and record.wake_at <= now
+        return active.plan_of(self._deps, record.run_id) is not None
+
+    def _look(self, record: RunRecord) -> Look | None:
+        """None where another process has the run: it is in good hands."""
+        try:
+            output = self._runs.resume(record.run_id)
+        except Conflict:
+            return None
+        except RetrainingError as error:
+            wait = self._retry[record.run_id][1] * 2 if record.run_id in self._retry else FIRST_RETRY
+            wait = min(wait, LAST_RETRY) if isinstance(error, Unavailable) else LAST_RETRY
+            self._retry[record.run_id] = (self._deps.clock() + wait, wait)
+            return Look(record, error=error)
+        self._retry.pop(record.run_id, None)
+        return Look(record, output)
