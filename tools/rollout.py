@@ -102,16 +102,21 @@ def next_status(
 def _in_a_row(
     plan: RolloutPlan, status: RolloutStatus, signals: Sequence[SignalVerdict], fault: str | None
 ) -> dict[str, int]:
-    """The counts behind the limits. A look that was not taken says nothing about harm: those counts stand."""
+    """The counts behind the limits. Steps taken at one waking are one look; one that was not taken says nothing about harm."""
     before = status.in_a_row
+    another = 1 if status.phase == "waiting" else 0
+
+    def counted(name: str, seen: bool) -> int:
+        return max(before.get(name, 0) + another, 1) if seen else 0
+
     unread = fault is not None or any(s.outcome == "error" and s.critical for s in signals)
-    counts = {**before, "error": before.get("error", 0) + 1 if unread else 0}
+    counts = {**before, "error": counted("error", unread)}
     for verdict in signals:
         if verdict.outcome == "error":
             continue
         failed, still = f"failed:{verdict.name}", f"open:{verdict.name}"
-        counts[failed] = before.get(failed, 0) + 1 if verdict.outcome == "harmful" else 0
-        counts[still] = before.get(still, 0) + 1 if verdict.outcome in ("inconclusive", "no_data") else 0
+        counts[failed] = counted(failed, verdict.outcome == "harmful")
+        counts[still] = counted(still, verdict.outcome in ("inconclusive", "no_data"))
     return {name: count for name, count in counts.items() if count}
 
 

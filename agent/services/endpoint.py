@@ -70,7 +70,7 @@ def ask(deps: Deps, run: Run, version: ModelVersion) -> Soundness:
     version = deps.registry.get_version(version.name, version.version)
     rows = lineage.fetch(deps, version, "golden_rows", folder)
     expected = lineage.fetch(deps, version, "golden_predictions", folder)
-    recorded = [] if rows is None or expected is None else frames.predictions(expected)
+    recorded = [] if rows is None or expected is None else frames.answers(expected)
     limits = _limits(run.profile)
     return soundness(
         version=version.version,

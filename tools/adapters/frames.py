@@ -95,6 +95,11 @@ def predictions(path: str | Path) -> list[list[Any]]:
     return frame[sorted(frame.columns)].to_numpy(dtype=object).tolist()
 
 
+def answers(path: str | Path) -> list[Any]:
+    """The predicted class or value of each row of a predictions file, without the probabilities."""
+    return _read(path)["prediction"].tolist()
+
+
 def paired_rows(
     holdouts: Iterable[tuple[str, str, str]],
     *,

@@ -1,0 +1,243 @@
+"""From the decision to production and back: what is asked before traffic, what each look does, and what a person may do."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.services import active, reviews
+from agent.services.watch import Watch
+from tests.graph.test_rollback import roll_back
+from tests.graph.traffic import ROLLOUT, endpoint_world, go_on, play, wake
+from tests.graph.world import NAME, PERSON, World, add_version, by
+from tools.adapters.memory_target import MemoryTrafficLog
+from tools.contracts.rollout import EndpointAnswer
+from tools.errors import BrokenInvariant, Conflict, Unavailable
+
+
+def actions(world: World, *names: str) -> list[tuple[str, str, int | None]]:
+    return [(call.action, call.version, call.weight) for call in world.target.calls if call.action in names]
+
+
+def log_of(world: World) -> MemoryTrafficLog:
+    assert isinstance(world.target.log, MemoryTrafficLog)
+    return world.target.log
+
+
+def test_harmless_canary_is_mirrored_weighed_baked_promoted_and_only_then_the_champion_is_unloaded(
+    tmp_path: Path,
+) -> None:
+    world = endpoint_world(tmp_path)
+    play(world)
+
+    output = world.run()
+    kinds = [step["kind"] for step in output["deploymentDecision"]["rolloutPlan"]["steps"]]
+    assert kinds == [
+        "set_mirror",
+        "pause",
+        "analysis",
+        "set_weight",
+        "pause",
+        "analysis",
+        "set_weight",
+        "analysis",
+        "bake",
+    ]
+    assert (world.target.mirror, world.target.weights) == ({"2": 100}, {"1": 100})
+    output = go_on(world, output, until=lambda now: now["rollout"].get("weight") == 100)
+    assert (world.target.loaded, world.champion) == ({"1", "2"}, "1")
+    output = go_on(world, output)
+
+    assert (output["rollout"]["phase"], output["rollout"]["proof"]) == ("promoted", "proved")
+    assert world.moves == [("1", "2")]
+    assert actions(world, "apply", "release") == [
+        ("apply", "2", 0),
+        ("apply", "2", 20),
+        ("apply", "2", 100),
+        ("release", "1", None),
+    ]
+    assert (world.target.loaded, world.target.mirror) == ({"2"}, {})
+
+
+@pytest.mark.parametrize("at_weight", [0, 20, 100])
+def test_candidate_that_fails_requests_goes_back_at_the_first_look_that_shows_it(
+    tmp_path: Path, at_weight: int
+) -> None:
+    world = endpoint_world(tmp_path)
+    play(world)
+    output = go_on(world, world.run(), until=lambda now: now["rollout"].get("weight") == at_weight)
+    play(world, candidate=0.4)
+
+    output = wake(world, output, at_least=timedelta(minutes=20))
+
+    assert output["rollout"]["phase"] == "rolled_back"
+    assert (world.target.weights, world.moves) == ({"1": 100}, [])
+    assert world.registry.get_version(NAME, "2").tags["retraining.status"] == "rolled_back"
+    assert "2" not in world.target.loaded
+
+
+def test_without_traffic_nothing_is_concluded_and_a_person_is_asked_whose_silence_goes_back(tmp_path: Path) -> None:
+    world = endpoint_world(tmp_path)
+
+    output = go_on(world, world.run())
+
+    assert (output["rollout"]["phase"], output["rollout"]["weight"]) == ("inconclusive", 0)
+    assert world.moves == []
+    assert wake(world, output)["rollout"]["phase"] == "rolled_back"
+    assert (world.target.weights, world.champion) == ({"1": 100}, "1")
+
+
+def test_person_who_insists_on_an_inconclusive_canary_gets_it_unless_harm_shows(tmp_path: Path) -> None:
+    for harm, phase in ((0.01, "promoted"), (0.5, "rolled_back")):
+        world = endpoint_world(tmp_path / phase)
+        output = go_on(world, world.run())
+        reviews.answer(world.deps, output["deploymentDecision"]["reviewId"], "approve", "a quiet night", PERSON)
+        play(world, candidate=harm)
+
+        output = go_on(world, world.runs.resume(output["runId"]))
+
+        assert output["rollout"]["phase"] == phase
+
+
+def test_log_that_cannot_be_read_asks_a_person_after_the_limit_and_not_before(tmp_path: Path) -> None:
+    world = endpoint_world(tmp_path)
+    play(world)
+    log_of(world).failure = Unavailable("the table is locked")
+    output = world.run()
+    looks = 0
+    while output["rollout"]["phase"] == "waiting":
+        output, looks = wake(world, output), looks + 1
+
+    assert output["rollout"]["phase"] == "inconclusive"
+    assert "the table is locked" in output["rollout"]["statement"]
+    assert looks >= 1
+
+    twin = endpoint_world(tmp_path / "twin")
+    play(twin)
+    log_of(twin).failure = Unavailable("the table is locked")
+    output = wake(twin, twin.run())
+    log_of(twin).failure = None
+    assert go_on(twin, output)["rollout"]["phase"] == "promoted"
+
+
+def nonsense(_: str, __: Path) -> EndpointAnswer:
+    return EndpointAnswer(version="2", predictions=(7,) * 20)
+
+
+def nobody(_: str, __: Path) -> EndpointAnswer:
+    raise Unavailable("version 2 was not ready within 90 s")
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        pytest.param(nonsense, "0 of 20 golden rows", id="nonsense"),
+        pytest.param(nobody, "not ready within 90 s", id="hangs"),
+    ],
+)
+def test_candidate_that_the_endpoint_cannot_serve_gets_no_traffic(tmp_path: Path, answers: Any, told: str) -> None:
+    world = endpoint_world(tmp_path)
+    right = world.target._answers
+    assert right is not None
+    world.target._answers = lambda version, rows: right(version, rows) if version == "1" else answers(version, rows)
+
+    output = world.run()
+
+    assert output["rollout"]["phase"] == "refused"
+    assert told in output["rollout"]["statement"]
+    assert actions(world, "apply", "undo") == []
+    assert (world.champion, world.target.loaded) == ("1", {"1"})
+
+
+@pytest.mark.parametrize("wrong", ["serves another", "answers otherwise"])
+def test_rollout_is_refused_where_the_endpoint_does_not_serve_the_champion(tmp_path: Path, wrong: str) -> None:
+    world = endpoint_world(tmp_path)
+    if wrong == "serves another":
+        world.target.serves = {"0": 100}
+    else:
+        right = world.target._answers
+        assert right is not None
+        world.target._answers = lambda v, rows: right(v, rows).model_copy(update={"predictions": (7,) * 20})
+
+    output = world.run()
+
+    assert output["rollout"]["phase"] == "refused"
+    assert actions(world, "apply", "prepare") == []
+
+
+def test_abort_gives_all_traffic_to_the_champion_and_is_final(tmp_path: Path) -> None:
+    world = endpoint_world(tmp_path)
+    play(world)
+    output = go_on(world, world.run(), until=lambda now: now["rollout"].get("weight") == 20)
+
+    ended = roll_back(world)
+
+    assert (ended["rollout"]["phase"], ended["rollout"]["proof"]) == ("rolled_back", "proved")
+    assert (world.target.weights, world.champion, world.moves) == ({"1": 100}, "1", [])
+    assert world.registry.get_version(NAME, "2").tags["retraining.rolled_back_why"] == "odd prices"
+    assert world.store.get_run(output["runId"]).status == "aborted"
+    with pytest.raises(Conflict, match="aborted"):
+        world.runs.resume(output["runId"])
+
+
+def test_rollout_of_a_dead_process_blocks_new_runs_until_somebody_goes_on_or_aborts(tmp_path: Path) -> None:
+    world = endpoint_world(tmp_path)
+    play(world)
+    output = go_on(world, world.run(), until=lambda now: now["rollout"].get("weight") == 20)
+    world.target.failure = BrokenInvariant("the process died here")
+    with pytest.raises(BrokenInvariant):
+        wake(world, output)
+    world.target.failure = None
+    assert world.store.get_run(output["runId"]).status == "failed"
+
+    with pytest.raises(Conflict, match="is rolling out version 2"):
+        world.run("judge", candidate_version=add_version(world, by("c")))
+    (look,) = Watch(world.deps, world.runs).looks()
+    assert look.output is not None
+    assert go_on(world, look.output)["rollout"]["phase"] == "promoted"
+
+
+def test_endpoint_that_says_yes_and_answers_as_another_version_is_not_called_rolled_back(tmp_path: Path) -> None:
+    world = endpoint_world(tmp_path)
+    play(world)
+    go_on(world, world.run(), until=lambda now: now["rollout"].get("weight") == 20)
+    right = world.target._answers
+    assert right is not None
+    world.target._answers = lambda version, rows: right("2", rows).model_copy(update={"version": version})
+
+    ended = roll_back(world)
+
+    assert (ended["rollout"]["phase"], ended["rollout"]["proof"]) == ("refused", "contradicted")
+
+
+def test_watch_takes_each_look_at_its_hour_and_tries_what_fails_again_later(tmp_path: Path) -> None:
+    world = endpoint_world(tmp_path)
+    play(world)
+    world.run()
+    watch = Watch(world.deps, world.runs)
+    assert list(watch.looks()) == []
+    world.now[0] = watch.next_look()  # type: ignore[assignment]
+    (look,) = watch.looks()
+    assert look.output is not None
+
+    world.target.failure = BrokenInvariant("odd")
+    world.pass_time(timedelta(minutes=10))
+    (failed,) = watch.looks()
+    assert (failed.error, list(watch.looks())) == (world.target.failure, [])
+    world.target.failure = None
+    world.pass_time(timedelta(minutes=10))
+    (look,) = watch.looks()
+    assert look.output is not None
+
+
+def test_plan_is_stored_before_anything_moves_and_found_by_its_effects(tmp_path: Path) -> None:
+    world = endpoint_world(tmp_path)
+    output = world.run()
+    found = active.find(world.deps, world.deps.load_profile("prices"))
+
+    assert found is not None
+    assert (found.run.run_id, found.plan.candidate_version, found.plan.last_known_good) == (output["runId"], "2", "1")
+    names = [effect.name for effect in world.store.effects(output["runId"])]
+    assert names.index("plan-1") < names.index("weight-1-0")
+    assert ROLLOUT["metrics"][0]["name"] == found.plan.metrics[0].name
