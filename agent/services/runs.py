@@ -60,10 +60,15 @@ class Runs:
         if record.run_id != run_id:
             return record.output if record.output is not None else self.resume(record.run_id)
         deps.progress(f"run {run_id} of {profile.id}")
-        lease, under_way = deps.store.current_lease(profile.registered_model), active.find(deps, profile)
-        before = under_way.run.run_id if under_way is not None else None if lease is None else lease.run_id
+        before = self._before(record)
         with self._holding(record, new=True, preempt=order.kind == "rollback") as held:
             return self._drive(held, record, self._first_state(held, record, before))
+
+    def _before(self, record: RunRecord) -> str | None:
+        """The run whose rollout is under way, else the one that holds the model: a rollback ends it."""
+        lease = self._deps.store.current_lease(record.model_name)
+        under_way = active.find(self._deps, self._deps.load_profile(record.model_id))
+        return under_way.run.run_id if under_way is not None else None if lease is None else lease.run_id
 
     def _first_state(self, deps: Deps, record: RunRecord, overtaken: str | None = None) -> RunState:
         order = RunOrder.model_validate(record.order)
@@ -104,9 +109,14 @@ class Runs:
                 value=run_id,
                 remedy=f"`retrain runs show {run_id}` shows how it ended; start a new run",
             )
-        given = self._next_input(record)
-        with self._holding(record) as held:
-            return self._drive(held, record, self._first_state(held, record) if given is _FROM_THE_START else given)
+        given, before = self._next_input(record), self._before(record)
+        with self._holding(record, preempt=record.kind == "rollback" and self._may_overtake(before)) as held:
+            first = given is _FROM_THE_START
+            return self._drive(held, record, self._first_state(held, record, before) if first else given)
+
+    def _may_overtake(self, run_id: str | None) -> bool:
+        """A rollback that was killed before it held its model still overtakes whoever does, but never another rollback."""
+        return run_id is not None and self._deps.store.get_run(run_id).kind != "rollback"
 
     def show(self, run_id: str) -> dict[str, Any]:
         """The run's latest public JSON, from the store."""
