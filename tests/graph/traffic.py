@@ -30,7 +30,7 @@ def endpoint_world(folder: Path, **profile: Any) -> World:
     world = make_world(folder, target=target, **{"rollout": ROLLOUT, **profile})
 
     def answer(version: str, rows: Path) -> EndpointAnswer:
-        predict = world.scorer.models[f"models:/{NAME}/{version}"]
+        predict: Any = world.scorer.models[f"models:/{NAME}/{version}"]
         got = [value.item() for value in predict(pd.read_parquet(rows))["prediction"]]
         return EndpointAnswer(version=version, predictions=tuple(got), latency_ms=(2.0,) * len(got), memory_mb=100.0)
 
@@ -51,7 +51,7 @@ def play(world: World, *, champion: float = 0.01, candidate: float = 0.01, n: in
         mirrored=np.zeros(count, dtype=bool),
         failed=failed,
         latency_ms=np.full(count, 2.0),
-        prediction=np.where(failed, None, 1),
+        prediction=np.array([None if gone else 1 for gone in failed], dtype=object),
         probability=np.full(count, np.nan),
         label=np.full(count, None, dtype=object),
         label_at=np.full(count, np.nan),

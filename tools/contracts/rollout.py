@@ -45,9 +45,10 @@ Step = Annotated[SetMirror | SetWeight | Pause | Analysis | Bake, Field(discrimi
 SignalName = Literal[
     "errors", "latency_ms", "prediction_distribution", "disagreement", "quality", "estimated_quality", "missing_values"
 ]
-"""What a version is watched by: share of failed answers; milliseconds; how its predictions are spread; share of requests on
-which both versions answered and differ; loss on labelled answers; loss expected from its own probabilities; share of answers
-without a prediction. All are worse when larger."""
+"""What a version is watched by: share of failed answers; share of answers slower than 95 % of the champion's first ones; largest
+change in the share of a class (of numbers: of a fifth of the champion's); share of requests on which both versions answered and
+differ; loss on labelled answers; loss expected from its own probabilities; share of answers without a prediction. All are worse
+when larger, and lie between 0 and 1."""
 
 
 class RolloutMetric(Contract):
