@@ -258,9 +258,10 @@ class ControllerDouble:
 
     Attributes:
         delay: Seconds between seeing a generation and calling it ready.
-        fails: Name to message of objects whose loading fails; `never` those that never become ready; `keeps` those whose
-            finalizer is not taken away.
-        stale: Names whose conditions keep speaking of the generation before.
+        fails: Object, e.g. `Model prices`, to the message with which it fails.
+        never: Objects that never become ready.
+        keeps: Objects whose finalizer is not taken away.
+        stale: Objects whose conditions keep speaking of the generation before.
     """
 
     def __init__(self, api_client: Any, namespace: str) -> None:
@@ -301,10 +302,11 @@ class ControllerDouble:
     def _reconcile(self, plural: str, found: dict[str, Any]) -> None:
         metadata = found["metadata"]
         name: str = metadata["name"]
+        who = f"{found['kind']} {name}"
         at: dict[str, Any] = {**self._where(plural), "name": name}
         finalizers = metadata.get("finalizers") or []
         if metadata.get("deletionTimestamp"):
-            if FINALIZER in finalizers and name not in self.keeps:
+            if FINALIZER in finalizers and who not in self.keeps:
                 metadata["finalizers"] = [each for each in finalizers if each != FINALIZER]
                 self.objects.replace_namespaced_custom_object(**at, body=found)
             return
@@ -317,17 +319,17 @@ class ControllerDouble:
 
     def _status(self, plural: str, found: dict[str, Any]) -> dict[str, Any] | None:
         metadata = found["metadata"]
-        name, generation = metadata["name"], metadata["generation"]
-        if name in self.stale:
+        who, generation = f"{found['kind']} {metadata['name']}", metadata["generation"]
+        if who in self.stale:
             return None
         since = self._seen.setdefault((metadata["uid"], plural, generation), time.monotonic())
         early = time.monotonic() - since < self.delay
         kind = "ModelReady" if plural == "models" else "ExperimentReady"
-        if name in self.fails and not early:
-            said = {"reason": "ModelFailed", "message": self.fails[name]}
+        if who in self.fails and not early:
+            said = {"reason": "ModelFailed", "message": self.fails[who]}
             # On a scheduler's error it is ModelReady that stands on the Experiment too.
             conditions = [_condition("ModelReady", "False", **said), _condition("Ready", "False", **said)]
-        elif early or name in self.never:
+        elif early or who in self.never:
             # A model that is being loaded is False already, with a reason that says so; an Experiment has nothing yet.
             said = {"reason": "ModelProgressing"}
             both = [_condition(kind, "False", **said), _condition("Ready", "False", **said)]
