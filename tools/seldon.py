@@ -55,7 +55,7 @@ def checked_name(name: str, what: str) -> str:
 
 def candidate_name(default: str, version: str) -> str:
     """Of the Model that holds a version beside the default Model."""
-    return checked_name(f"{default}-v{version}", "the candidate's Model")
+    return checked_name(f"{default}-v{version or '?'}", "the candidate's Model")
 
 
 def model_manifest(

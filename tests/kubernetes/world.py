@@ -63,9 +63,18 @@ class World:
         return self.objects.create_namespaced_custom_object(**self.where(plural), body=body)
 
     def replace(self, plural: str, name: str, change: Callable[[dict[str, Any]], Any], found: Any = None) -> Any:
-        found = found or self.get(plural, name)
-        change(found)
-        return self.objects.replace_namespaced_custom_object(**self.where(plural, name), body=found)
+        """Write an object changed; without `found` it is read first, and again where the controller was quicker."""
+        from kubernetes.client import ApiException
+
+        for left in reversed(range(20)):
+            body = found or self.get(plural, name)
+            change(body)
+            try:
+                return self.objects.replace_namespaced_custom_object(**self.where(plural, name), body=body)
+            except ApiException as error:
+                if error.status != 409 or found is not None or left == 0:
+                    raise
+        raise AssertionError("unreachable")
 
     def serving_6(self, seconds: float = 20, **spec: Any) -> SeldonTargetAdapter:
         """A target with version 6 as its default."""
