@@ -15,6 +15,7 @@ from tests.kubernetes.target_scenarios import *  # noqa: F403
 from tests.kubernetes.world import World, request
 from tools.adapters.seldon.target import SeldonTargetAdapter
 from tools.contracts.profile import SeldonTarget
+from tools.contracts.rollout import EndpointAnswer
 from tools.errors import BadInput, NotAllowed, TimedOut, Unavailable
 from tools.seldon import VERSION_KEY
 
@@ -153,3 +154,38 @@ def test_storage_uri_is_filled_in_or_refused(world: World):
         sourced("s3://{bucket}").apply(request("7", 10, "6"))
     with pytest.raises(BadInput, match="Seldon cannot fetch 'models:/prices/7'"):
         sourced("models:/{name}/{version}").apply(request("7"))
+
+
+# --- asking a version -----------------------------------------------------------------------------------------------
+
+
+def test_version_is_asked_by_its_own_models_name_and_never_through_a_split(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    asked: list[tuple[Any, ...]] = []
+
+    def answers(*given: Any) -> EndpointAnswer:
+        asked.append(given[:3])
+        return EndpointAnswer(version=given[2])
+
+    monkeypatch.setattr("tools.adapters.seldon.target.ask_model", answers)
+    target = world.serving_6(inference_url="http://mesh")
+    target.ask("6", tmp_path)
+    with pytest.raises(Unavailable, match="version 7 is not loaded"):
+        target.ask("7", tmp_path)
+    target.apply(request("7", 0, "6", mirror=50))
+    target.ask("6", tmp_path)
+    target.apply(request("7", 10, "6"))
+    target.ask("7", tmp_path)
+    with pytest.raises(Unavailable, match="version 6 cannot be asked by itself"):
+        target.ask("6", tmp_path)
+    assert asked == [
+        ("http://mesh", "prices", "6"),
+        ("http://mesh", "prices", "6"),
+        ("http://mesh", "prices-v7", "7"),
+    ]
+
+
+def test_without_an_address_a_version_cannot_be_asked(world: World, tmp_path: Path):
+    with pytest.raises(Unavailable, match=r"no target\.inference_url"):
+        world.serving_6().ask("6", tmp_path)

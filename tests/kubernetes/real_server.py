@@ -55,14 +55,15 @@ def _process(argv: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Any]:
-    """A function that makes clients."""
+    """A function that makes clients, of the user `admin` or of `plain`, who may do nothing yet."""
     from kubernetes import client
 
     peer, etcd, port = _free_ports(3)
     key = folder / "service-account.key"
     subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
-    token = secrets.token_hex(16)
-    (folder / "tokens.csv").write_text(f'{token},tests,tests,"system:masters"\n')
+    tokens = {name: secrets.token_hex(16) for name in ("admin", "plain")}
+    lines = [f'{tokens["admin"]},admin,admin,"system:masters"', f"{tokens['plain']},plain,plain"]
+    (folder / "tokens.csv").write_text("\n".join(lines) + "\n")
     (folder / "tokens.csv").chmod(0o600)
     stores = [
         "etcd",
@@ -90,11 +91,11 @@ def running(folder: Path) -> Iterator[Any]:
     ]
     made: list[Any] = []
 
-    def connect(name: str = "") -> Any:
+    def connect(name: str = "admin") -> Any:
         settings = client.Configuration()
         settings.host = f"https://127.0.0.1:{port}"
         settings.ssl_ca_cert = str(folder / "certs" / "apiserver.crt")
-        settings.api_key = {"authorization": f"Bearer {token}"}
+        settings.api_key = {"authorization": f"Bearer {tokens[name]}"}
         made.append(client.ApiClient(settings))
         return made[-1]
 
@@ -128,7 +129,8 @@ def _until_ready(server: subprocess.Popen[bytes], folder: Path, connect: Any) ->
 def _install(api: Any) -> None:
     from kubernetes import client
 
-    client.CoreV1Api(api).create_namespace({"metadata": {"name": NAMESPACE}})
+    namespace: Any = {"metadata": {"name": NAMESPACE}}
+    client.CoreV1Api(api).create_namespace(namespace)
     definitions, objects = client.ApiextensionsV1Api(api), client.CustomObjectsApi(api)
     for path in CRDS.glob("*.yaml"):
         crd = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ from tests.kubernetes.world import World
 MODEL = {"storageUri": "s3://b/1", "requirements": ["mlflow"]}
 
 
-def refused(call: Any, *args: Any, **given: Any) -> int:
+def refused(call: Any, *args: Any, **given: Any) -> int | None:
     with pytest.raises(ApiException) as caught:
         call(*args, **given)
     return caught.value.status

@@ -2,17 +2,22 @@
 """The Seldon scenarios on a real kube-apiserver. One declared double is left: the controller that writes the status."""
 
 import os
+import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.kubernetes import real_server
 from tests.kubernetes.server_scenarios import *  # noqa: F403
+from tests.kubernetes.server_scenarios import eventually
 from tests.kubernetes.target_scenarios import *  # noqa: F403
-from tests.kubernetes.world import World
+from tests.kubernetes.world import World, request
 from tests.kubernetes_double import ControllerDouble
+from tools.errors import NotAllowed
 
 pytestmark = pytest.mark.kubernetes
 
@@ -59,3 +64,37 @@ def _empty(world: World) -> None:
             except ApiException as error:
                 if error.status not in (404, 409):
                     raise
+
+
+def test_the_documented_role_is_needed_and_enough(world: World, connect: Any):
+    from kubernetes import client
+
+    plain = World(connect("plain"), world.controller)
+    with pytest.raises(NotAllowed, match=r'(?s)User "plain" cannot get resource "models".*the role in docs/targets.md'):
+        plain.serving_6()
+    page = (Path(__file__).parents[2] / "docs" / "targets.md").read_text(encoding="utf-8")
+    (text,) = [each for each in re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL) if "kind: Role" in each]
+    roles, role = client.RbacAuthorizationV1Api(world.client), yaml.safe_load(text)
+    roles.create_namespaced_role("models", role)
+    binding: Any = {
+        "metadata": {"name": "plain"},
+        "subjects": [{"kind": "User", "name": "plain", "apiGroup": "rbac.authorization.k8s.io"}],
+        "roleRef": {"kind": "Role", "name": role["metadata"]["name"], "apiGroup": "rbac.authorization.k8s.io"},
+    }
+    roles.create_namespaced_role_binding("models", binding)
+    assert eventually(lambda: _may(plain))  # the authorizer learns of it by a watch
+    target = plain.serving_6()
+    target.apply(request("7", 10, "6"))
+    target.apply(request("7", 100, "6"))
+    target.release("6")
+    assert target.status(request("7")).observed_weights == {"7": 100}
+
+
+def _may(world: World) -> bool:
+    from kubernetes.client import ApiException
+
+    try:
+        world.names("models")
+    except ApiException:
+        return False
+    return True

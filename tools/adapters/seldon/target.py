@@ -120,13 +120,18 @@ class SeldonTargetAdapter:
         self._call("deploy", candidate_name(self.spec.name, version), self._files(request.model_artifact))
 
     def ask(self, version: str, rows: Path) -> EndpointAnswer | None:
-        """Through the mesh, by the Model's own name; None without `inference_url`.
+        """Through the mesh, by the Model's own name.
 
         Raises:
-            Unavailable: It does not answer, or its name is the one that an Experiment splits.
+            Unavailable: There is no `inference_url`, it does not answer, or its name is the one that an Experiment splits.
         """
         if self.spec.inference_url is None:
-            return None
+            # Not None, "cannot be asked at all": with the address in the profile it can.
+            raise Unavailable(
+                f"version {version} cannot be asked: the profile names no target.inference_url",
+                thing="target.inference_url",
+                remedy="set it to the address of the mesh, http://HOST:PORT",
+            )
         name, model = self._model_of(version, self._known_by(version))
         if model is None:
             raise Unavailable(f"version {version} is not loaded", thing="version", value=version)
