@@ -23,6 +23,7 @@ import jsonschema
 import yaml
 
 CRDS = Path(__file__).parents[2] / "shared" / "kubernetes-crds" / "seldon-core-2"
+CONTROLLER = "controller-double"
 FINALIZER = "seldon.finalizer.of.the.double"
 
 _SMALL: dict[str, dict[str, Any]] = {
@@ -95,7 +96,8 @@ class Refused(Exception):
 
 class FakeApi:
     """Objects of one API group. `interfere` is called before every replace, with the stored object, and may change it as another
-    client would; `refuse` makes every call answer that status; `log` is what arrived."""
+    client would; `refuse` makes every call answer that status; `log` is what arrived. `cut` is called at every write of a client
+    that is not the controller; where it says `before` or `after`, the write fails, not done or done all the same."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -104,6 +106,7 @@ class FakeApi:
         self.revision = 100
         self.interfere: Callable[[str, dict[str, Any]], bool] | None = None
         self.refuse: int | None = None
+        self.cut: Callable[[], str | None] | None = None
         self.log: list[tuple[str, str, Any]] = []
         api = self
 
@@ -115,7 +118,13 @@ class FakeApi:
                 length = int(self.headers.get("content-length") or 0)
                 body = json.loads(self.rfile.read(length)) if length else None
                 try:
+                    write = self.command != "GET" and self.headers["user-agent"] != CONTROLLER
+                    cut = api.cut() if write and api.cut is not None else None
+                    if cut == "before":
+                        raise Refused(500, "Cut", "cut before it was done")
                     code, content = api.handle(self.command, self.path.partition("?")[0], body)
+                    if cut == "after":
+                        raise Refused(500, "Cut", "cut after it was done")
                 except Refused as refused:
                     code, content = refused.code, refused.body
                 data = json.dumps(content).encode()
@@ -267,6 +276,7 @@ class ControllerDouble:
     def __init__(self, api_client: Any, namespace: str) -> None:
         from kubernetes import client
 
+        api_client.user_agent = CONTROLLER
         self.objects = client.CustomObjectsApi(api_client)
         self.namespace = namespace
         self.delay = 0.0

@@ -2,7 +2,7 @@
 """The Seldon scenarios over the shipped double of an API server; tests/kubernetes runs them over a real one."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +154,41 @@ def test_storage_uri_is_filled_in_or_refused(world: World):
         sourced("s3://{bucket}").apply(request("7", 10, "6"))
     with pytest.raises(BadInput, match="Seldon cannot fetch 'models:/prices/7'"):
         sourced("models:/{name}/{version}").apply(request("7"))
+
+
+STEPS: list[tuple[str, Callable[[SeldonTargetAdapter], object], dict[str, int], list[str]]] = [
+    ("split", lambda t: t.apply(request("7", 10, "6")), {"6": 90, "7": 10}, ["prices", "prices-v7"]),
+    ("all", lambda t: t.apply(request("7", 100, "6")), {"7": 100}, ["prices", "prices-v7"]),
+    ("promotion", lambda t: t.release("6"), {"7": 100}, ["prices"]),
+    ("next", lambda t: t.apply(request("8", 0, "7", mirror=5)), {"7": 100}, ["prices", "prices-v8"]),
+    ("unload", lambda t: t.release("8"), {"7": 100}, ["prices"]),
+    ("rollback", lambda t: t.undo(request("6")), {"6": 100}, ["prices"]),
+]
+
+
+def test_step_cut_off_before_and_after_every_write_ends_in_the_same_place_when_repeated(world: World):
+    target, cuts = world.serving_6(), 0
+
+    def cut() -> str:
+        nonlocal cuts
+        cuts += 1
+        return "before" if cuts % 2 else "after"
+
+    assert world.api is not None
+    for name, step, served, models in STEPS:
+        world.api.cut = cut
+        for _ in range(20):  # each try ends at its first write, every second time with the write done
+            try:
+                step(target)
+                break
+            except Unavailable:
+                continue
+        else:
+            pytest.fail(f"{name} never ended")
+        world.api.cut = None
+        step(target)
+        assert (target.status(request("7")).observed_weights, world.names("models")) == (served, models), name
+    assert cuts == 2 * 11, "eleven writes, each cut off twice"
 
 
 # --- asking a version -----------------------------------------------------------------------------------------------
