@@ -3,7 +3,6 @@
 
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 import time
@@ -23,10 +22,9 @@ START_SECONDS = 120
 
 def missing() -> str | None:
     """Why it cannot be started."""
-    if not (FOLDER / "kube-apiserver").is_file():
-        return "no kube-apiserver: `make kubernetes` builds it"
-    if shutil.which("etcd") is None:
-        return "no etcd: `make kubernetes` installs it"
+    for name in ("kube-apiserver", "etcd"):
+        if not (FOLDER / name).is_file():
+            return f"no {name}: `make kubernetes` builds it"
     return None if CRDS.is_dir() else "../shared/kubernetes-crds is not beside this checkout"
 
 
@@ -66,7 +64,7 @@ def running(folder: Path) -> Iterator[Any]:
     (folder / "tokens.csv").write_text("\n".join(lines) + "\n")
     (folder / "tokens.csv").chmod(0o600)
     stores = [
-        "etcd",
+        str(FOLDER / "etcd"),
         f"--data-dir={folder / 'etcd'}",
         "--unsafe-no-fsync",
         f"--listen-client-urls=http://127.0.0.1:{etcd}",
