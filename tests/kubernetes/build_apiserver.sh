@@ -4,20 +4,21 @@
 set -euo pipefail
 out=$(mkdir -p "${1:?usage: build_apiserver.sh FOLDER}" && cd "$1" && pwd)
 if [ -x "$out/kube-apiserver" ] && [ -x "$out/etcd" ]; then
-  echo "$out holds kube-apiserver and etcd already"
   exit 0
 fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-
 apt-get update -q
+
+if ! [ -x "$out/etcd" ]; then
+  # Only the program: the installed package would start a service of its own.
+  mkdir -p "$work/etcd"
+  (cd "$work/etcd" && apt-get download -q -o APT::Sandbox::User=root etcd-server && dpkg -x etcd-server_*.deb .)
+  cp "$work/etcd/usr/bin/etcd" "$out/etcd"
+fi
+[ -x "$out/kube-apiserver" ] && exit 0
+
 apt-get install -q -y --no-install-recommends golang-1.19-go golang-github-modern-go-reflect2-dev dpkg-dev
-
-# Only the program: the installed package would start a service of its own.
-mkdir -p "$work/etcd"
-(cd "$work/etcd" && apt-get download -q -o APT::Sandbox::User=root etcd-server && dpkg -x etcd-server_*.deb .)
-cp "$work/etcd/usr/bin/etcd" "$out/etcd"
-
 # Source packages are mostly switched off: a sources file of our own, derived from what apt already uses.
 mkdir -p "$work/lists/partial" "$work/parts" "$work/source"
 apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' \

@@ -2,7 +2,7 @@
 """What the Seldon scenarios run in: an API server (double or real), the controller's double, and a target."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -32,7 +32,6 @@ class World:
     controller: ControllerDouble
     api: FakeApi | None = None
     """Absent where the server is real."""
-    targets: list[SeldonTargetAdapter] = field(default_factory=list)
 
     def target(self, seconds: float = 20, **spec: Any) -> SeldonTargetAdapter:
         limits = {"time_limit": timedelta(seconds=seconds), "storage_uri": "s3://b/{name}/{version}"}

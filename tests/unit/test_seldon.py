@@ -12,7 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from agent.bootstrap import build
+from agent.settings import Settings
+from agent.workspace import Workspace
 from tools.adapters.seldon.inference import ask_model
+from tools.adapters.seldon.target import SeldonTargetAdapter
 from tools.contracts.seldon import (
     SeldonCall,
     SeldonDeployment,
@@ -230,3 +234,39 @@ def test_model_that_refuses_rows_is_unavailable(mesh: Mesh, rows: Path):
 def test_inference_url_that_is_no_address_is_refused(rows: Path):
     with pytest.raises(BadInput, match="is no http address"):
         ask_model("mesh:9000", "m", "7", rows, 1)
+
+
+def test_profile_of_this_kind_gets_this_target_without_a_cluster_being_asked(tmp_path: Path):
+    space = Workspace(
+        root=tmp_path,
+        tracking_uri=f"sqlite:///{tmp_path}/mlflow.db",
+        registry_uri=f"sqlite:///{tmp_path}/mlflow.db",
+        store=f"sqlite:///{tmp_path}/store.db",
+        profiles_dir=tmp_path / "profiles",
+        work_dir=tmp_path / ".retraining",
+    )
+    space.profiles_dir.mkdir()
+    (space.profiles_dir / "prices.yaml").write_text(PROFILE)
+    deps = build(space, Settings()).deps
+
+    target = deps.target_of(deps.load_profile("prices"))
+
+    assert isinstance(target, SeldonTargetAdapter)
+    able = target.abilities
+    assert (able.can_split, able.can_prove, able.can_mirror, able.can_load, target.log) == (
+        True,
+        True,
+        True,
+        True,
+        None,
+    )
+    assert (target.spec.name, target.spec.namespace) == ("prices", "models")
+
+
+PROFILE = """\
+registered_model: prices
+task: regression
+data: {source: rows.parquet, event_time: at, target: y, features: [a]}
+metrics: {primary: {name: mae}}
+target: {kind: seldon, name: prices, namespace: models, storage_uri: "s3://b/{name}/{version}"}
+"""
