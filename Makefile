@@ -6,7 +6,7 @@ export UV_PYTHON_DOWNLOADS := never
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: demo test engines setup lint types imports unit lock clean
+.PHONY: demo test engines kubernetes setup lint types imports unit lock clean
 
 demo: $(VENV)/.ready
 	$(BIN)/retrain demo
@@ -49,11 +49,17 @@ $(VENV)/.engines: $(VENV)/.ready requirements-engines.lock
 	  || $(BIN)/python -m pip install --quiet --require-hashes -r requirements-engines.lock
 	touch $@
 
+# A real kube-apiserver, built from Debian's sources (the first time: 6 minutes of CPU), on Debian's etcd. Seldon's CRDs must lie
+# in ../shared/kubernetes-crds.
+kubernetes: $(VENV)/.ready
+	tests/kubernetes/build_apiserver.sh .kubernetes
+	KUBERNETES_REQUIRED=1 timeout 600 $(BIN)/python -m pytest -n 0 -m kubernetes tests/kubernetes
+
 # Versions and hashes only: no registry's address stands in the file.
 lock: $(VENV)/.ready
 	$(BIN)/uv pip compile pyproject.toml --group dev --group build --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --output-file requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --extra postgres --extra spark --group dev --group build --universal \
+	$(BIN)/uv pip compile pyproject.toml --extra postgres --extra spark --extra seldon --group dev --group build --universal \
 	  --python-version 3.11 --constraint requirements.lock --generate-hashes --no-emit-index-url --no-header \
 	  --output-file requirements-engines.lock
 

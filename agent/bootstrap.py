@@ -18,7 +18,7 @@ from agent.services.watch import Watch
 from agent.settings import Settings, read_settings
 from agent.workspace import Workspace, find_workspace
 from prompts.loader import load as load_prompt
-from tools.contracts.profile import CommandTarget, Profile
+from tools.contracts.profile import CommandTarget, Profile, SeldonTarget
 from tools.contracts.request import RetrainingRequest, RunKind, RunOrder
 from tools.errors import NotFound
 from tools.ports import Clock, DeploymentTarget, DriftDetective, RationaleWriter
@@ -140,11 +140,20 @@ def build(
     work_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     data = IbisData(space.root, settings.variables)
 
+    def source_of(model_uri: str) -> str:
+        from tools.adapters.mlflow_client import client_for, location_of
+
+        return location_of(client_for(space.tracking_uri, space.registry_uri), space.registry_uri, model_uri)
+
     def target_of(profile: Profile) -> DeploymentTarget:
         if isinstance(profile.target, CommandTarget):
             from tools.adapters.command_target import CommandTargetAdapter
 
             return CommandTargetAdapter(profile.target, space.root)
+        if isinstance(profile.target, SeldonTarget):
+            from tools.adapters.seldon.target import SeldonTargetAdapter
+
+            return SeldonTargetAdapter(profile.target, profile.registered_model, source_of)
         from tools.adapters.alias_target import AliasTargetAdapter
 
         return AliasTargetAdapter()

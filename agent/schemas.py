@@ -25,6 +25,7 @@ from tools.contracts.profile import Profile
 from tools.contracts.record import DecisionRecord
 from tools.contracts.request import RetrainingRequest
 from tools.contracts.run import Review, RunRecord
+from tools.contracts.seldon import SeldonCall, SeldonReply
 from tools.errors import BrokenInvariant, NotFound
 
 SCHEMAS: Final[Mapping[str, type[BaseModel]]] = {
@@ -36,6 +37,8 @@ SCHEMAS: Final[Mapping[str, type[BaseModel]]] = {
     "model-evaluator.output": EvaluationReply,
     "deployment-engineer.input": DeploymentRequest,
     "deployment-engineer.output": DeploymentReply,
+    "seldon-model-deployer.input": SeldonCall,
+    "seldon-model-deployer.output": SeldonReply,
     "envelope": Envelope,
     "review": Review,
     "run": RunRecord,

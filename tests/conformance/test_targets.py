@@ -1,4 +1,4 @@
-"""One suite for every deployment target: alias, command and memory. Then what only a command can do wrong."""
+"""One suite for every deployment target: alias, command, memory and Seldon. Then what only a command can do wrong."""
 
 import json
 import os
@@ -6,18 +6,20 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests import kubernetes_double
 from tools.adapters.alias_target import AliasTargetAdapter
 from tools.adapters.command_target import CommandTargetAdapter, command_environment, parse_status
 from tools.adapters.memory_target import Call, MemoryTarget
+from tools.adapters.seldon.target import SeldonTargetAdapter
 from tools.contracts.peers import DeploymentReply, DeploymentRequest, ModelArtifact, TrafficConfig
-from tools.contracts.profile import CommandTarget
+from tools.contracts.profile import CommandTarget, SeldonTarget
 from tools.errors import BadInput, TimedOut, Unavailable
 from tools.ports import DeploymentTarget
 
@@ -59,11 +61,16 @@ TARGETS: dict[str, Make] = {
     "memory that cannot split": lambda _: MemoryTarget(can_split=False),
     "memory that cannot prove": lambda _: MemoryTarget(can_prove=False),
 }
+SELDON = SeldonTarget(name="prices", namespace="models", time_limit=timedelta(seconds=20))
 
 
-@pytest.fixture(params=TARGETS.values(), ids=list(TARGETS))
-def target(request: pytest.FixtureRequest, tmp_path: Path) -> DeploymentTarget:
-    return request.param(tmp_path)
+@pytest.fixture(params=[*TARGETS, "seldon"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DeploymentTarget]:
+    if request.param != "seldon":
+        yield TARGETS[request.param](tmp_path)
+        return
+    with kubernetes_double.running() as (_, _, client):
+        yield SeldonTargetAdapter(SELDON, "prices", lambda uri: f"s3://b/{uri[8:]}", client, poll_seconds=0.02)
 
 
 def observed(target: DeploymentTarget, weights: dict[str, int]) -> dict[str, int] | None:

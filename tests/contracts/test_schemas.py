@@ -34,6 +34,8 @@ OURS = {
     "drift-detective.output": "drift-detective.output",
     "deployment-engineer.input": "deployment-engineer.input",
     "deployment-engineer.output": "deployment-engineer.output",
+    "seldon-model-deployer.input": "seldon-model-deployer.input",
+    "seldon-model-deployer.output": "seldon-model-deployer.output",
 }
 
 

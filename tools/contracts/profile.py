@@ -400,8 +400,9 @@ class SeldonTarget(Contract):
     requirements: tuple[str, ...] = ("mlflow",)
     """What a server must offer to load it."""
     memory: str | None = None
+    """What Seldon reserves for it, e.g. `500Mi`."""
     inference_url: str | None = None
-    """Of the mesh, for golden rows; without it the endpoint is not asked."""
+    """Of the mesh, for golden rows; without it no version can be asked, and no rollout starts."""
     time_limit: Positive = timedelta(minutes=5)
 
 
