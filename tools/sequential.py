@@ -21,12 +21,14 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 SHARES: Final = np.array([0.03, 0.08, 0.13, 0.22, 0.35, 0.6, 0.9])
-WEIGHTS: Final = np.array([0.02, 0.25, 0.25, 0.22, 0.20, 0.03, 0.03])
+WEIGHTS: Final = np.array([0.02, 0.13, 0.20, 0.30, 0.29, 0.03, 0.03])
 """Shares of wealth that are bet, and how the first stake is spread over them: most of it where rates of 1 to 10 % that grow by a
 fifth to the double are found soonest."""
-BATCHES: Final = (4, 16, 64, 256)
+BATCHES: Final = (4, 8, 16, 32, 64, 128, 256)
 """Lengths of the batches, in rounds, by which dependence is estimated."""
-LEAST_BATCHES: Final = 20
+LEAST_BATCHES: Final = 10
+UNSEEN: Final = 96
+"""Rounds at the start in which nothing is bet: dependence must have had its chance to show."""
 CHUNK: Final = 32
 """Rounds after which dependence is estimated again."""
 SURPRISE: Final = 2.5
@@ -64,7 +66,7 @@ def inflation(d: Floats) -> Floats:
     for length in BATCHES:
         ends = np.arange(length, n + 1, length)
         means = (s1[ends] - s1[ends - length]) / length
-        m1, m2 = np.concatenate([[0.0], np.cumsum(means)]), np.concatenate([[0.0], np.cumsum(means * means)])
+        m1, m2 = (np.concatenate([[0.0], np.cumsum(means**power)]) for power in (1, 2))
         count = starts // length
         many = np.maximum(count, 2)
         spread = np.maximum(m2[count] / many - (m1[count] / many) ** 2, 0.0) * many / (many - 1)
@@ -73,7 +75,8 @@ def inflation(d: Floats) -> Floats:
         shows = (count >= LEAST_BATCHES) & (ratio > 1 + SURPRISE * error)
         # A first sight of dependence is noisy: a part of its own error is added.
         worst = np.maximum(worst, np.where(shows, ratio * (1 + error), 1.0))
-    return np.repeat(np.maximum.accumulate(worst) if n else worst, CHUNK)[:n]
+    worst[starts < UNSEEN] = np.inf
+    return np.repeat(worst, CHUNK)[:n]
 
 
 def log_wealth(rounds: Rounds, null: float, bound: float) -> Floats:
