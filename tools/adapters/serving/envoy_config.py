@@ -112,6 +112,19 @@ def routes(weights: Mapping[str, int], *, stable: str | None, mirror: Mapping[st
     }
 
 
+def no_routes() -> dict[str, Any]:
+    """Before the first route: Envoy does not start without the file."""
+    return {
+        "resources": [
+            {
+                "@type": f"{_V3}.config.route.v3.RouteConfiguration",
+                "name": ROUTES,
+                "virtual_hosts": [{"name": "all", "domains": ["*"]}],
+            }
+        ]
+    }
+
+
 def weights_of(route: Mapping[str, Any]) -> tuple[dict[str, int], dict[str, int]]:
     """(weights, mirrored percents) of a route as Envoy reports it; the reverse of `routes`."""
     for host in route.get("virtual_hosts", []):

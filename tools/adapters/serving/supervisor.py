@@ -67,6 +67,8 @@ class EnvoyProcess:
         command = [wanted["envoy"], "-c", str(layout.bootstrap), "--concurrency", "1", "--disable-hot-restart"]
         try:
             replace(layout.bootstrap, bootstrap)
+            if not layout.routes.exists():
+                replace(layout.routes, envoy_config.no_routes())
             self.child = processes.start(
                 [*command, "--log-level", "warning"],
                 layout.envoy,

@@ -216,7 +216,6 @@ class ServingTargetAdapter:
             servers = self._build(files, self._environments, self._progress)
             self._progress(f"loading version {version} of {self._profile.id}")
             self.control.want(version, files=str(files), python=servers.python, envoy=servers.envoy, digest=digest)
-        self.control.supervise()
         try:
             self._wait_until_ready(version)
         except RetrainingError:
@@ -226,6 +225,8 @@ class ServingTargetAdapter:
 
     def _wait_until_ready(self, version: str) -> None:
         def ready() -> bool | None:
+            # One that was about to end, for nothing was wanted, may have missed what was asked.
+            self.control.supervise()
             if self.control.version(version).get("state") != "ready":
                 return None
             host = self.control.admin.hosts().get(version)
