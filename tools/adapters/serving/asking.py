@@ -53,6 +53,16 @@ def ask(version: str, rows: Path, features: Sequence[str], model: str, record: M
     )
 
 
+def example(path: Path, features: Sequence[str]) -> dict[str, Any]:
+    """The body of a request for the first row of a Parquet file."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path).slice(0, 1)
+    table = table.select([name for name in table.column_names if name in features])
+    kinds = {field.name: protocol.datatype(field.type) for field in table.schema}
+    return protocol.infer_request(table.to_pydict(), kinds)
+
+
 def _call(connection: http.client.HTTPConnection, method: str, path: str, body: Any, version: str) -> dict[str, Any]:
     content = None if body is None else json.dumps(body, allow_nan=False)
     connection.request(method, path, content, {"content-type": "application/json", PROBE: "1"})

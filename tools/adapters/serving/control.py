@@ -59,7 +59,9 @@ class Control:
         asked = self.wanted.get("versions", {}).get(version)
         return record if asked is not None and record.get("prepared_at") == asked["prepared_at"] else {}
 
-    def settle(self, *, model: str, task: str, positive: str | None, port: int | None, limits: dict[str, float]) -> None:
+    def settle(
+        self, *, model: str, task: str, positive: str | None, port: int | None, limits: dict[str, float]
+    ) -> None:
         """What all versions have in common; ports are chosen once and kept.
 
         Raises:

@@ -106,9 +106,7 @@ def routes(weights: Mapping[str, int], *, stable: str | None, mirror: Mapping[st
     prefixes = ("/v2/models/", "/v2/health/")
     host = {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": p}, "route": action} for p in prefixes]}
     return {
-        "resources": [
-            {"@type": f"{_V3}.config.route.v3.RouteConfiguration", "name": ROUTES, "virtual_hosts": [host]}
-        ]
+        "resources": [{"@type": f"{_V3}.config.route.v3.RouteConfiguration", "name": ROUTES, "virtual_hosts": [host]}]
     }
 
 

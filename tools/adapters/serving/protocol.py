@@ -3,6 +3,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 
@@ -49,5 +50,5 @@ def _plain(value: Any, kind: str) -> Any:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return None
     if kind == "BYTES":
-        return value.isoformat() if hasattr(value, "isoformat") else str(value)
+        return value.isoformat() if isinstance(value, date) else str(value)
     return float(value) if kind == "FP64" else value

@@ -1,4 +1,4 @@
-# pyright: basic
+# pyright: basic, reportMissingImports=false
 """Stand-alone: an MLServer runtime around one MLflow model. Lies on the server's own path; imports nothing of ours but what lies
 beside it. It answers in the V2 protocol, and each answer says which version gave it.
 
@@ -14,6 +14,7 @@ import os
 import sys
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ class Runtime(MLModel):
         self._model = mlflow.pyfunc.load_model(given.uri)
         self._schema = self._model.metadata.get_input_schema()
         self._log = Segments(Path(self._extra["answers"]), self.version or "")
-        self._named = None
+        with suppress(Exception):  # the first prediction fills caches: better now than for a client
+            self._answer(self._model.input_example)
         return True
 
     async def metadata(self) -> types.MetadataModelResponse:
@@ -81,7 +83,9 @@ class Runtime(MLModel):
             mirrored = headers.get("host", "").rpartition(":")[0].endswith("-shadow") or headers.get(
                 "host", ""
             ).endswith("-shadow")
-            self._log.append(request_id, mirrored, failed is not None, took, predictions, self._positive(shares, classes))
+            self._log.append(
+                request_id, mirrored, failed is not None, took, predictions, self._positive(shares, classes)
+            )
         if failed is not None:
             raise ModelFailed(f"version {self.version} failed: {type(failed).__name__}: {str(failed)[:300]}")
         return self._response(payload, predictions, shares, classes)
@@ -131,7 +135,9 @@ def tensor(name: str, values: list, shape: list, **more: Any) -> Any:
     else:
         kind, values = "BYTES", [None if value is None else str(value) for value in values]
     parameters = types.Parameters(content_type="str" if kind == "BYTES" else "np", **more)
-    return types.ResponseOutput(name=name, shape=shape, datatype=kind, data=types.TensorData(root=values), parameters=parameters)
+    return types.ResponseOutput(
+        name=name, shape=shape, datatype=kind, data=types.TensorData(root=values), parameters=parameters
+    )
 
 
 def frame_of(payload: types.InferenceRequest) -> Any:
@@ -201,7 +207,9 @@ class Segments:
         self._folder, self._version, self._file, self._written = folder, version, -1, SEGMENT_BYTES
         self.lost = 0
 
-    def append(self, request_id: str, mirrored: bool, failed: bool, took: float, predictions: list, shares: Any) -> None:
+    def append(
+        self, request_id: str, mirrored: bool, failed: bool, took: float, predictions: list, shares: Any
+    ) -> None:
         """One write an answer: whole lines, at once in the file."""
         at, many = time.time(), len(predictions) > 1
         lines = [

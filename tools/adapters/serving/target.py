@@ -13,7 +13,7 @@ from tools.adapters.model_files import digest_of
 from tools.adapters.serving import asking, envoy_config
 from tools.adapters.serving.control import SEEN_SECONDS, Control
 from tools.adapters.serving.environment import Servers, environment_for
-from tools.adapters.serving.layout import LOOPBACK, Layout, fit_name, fit_version, replace, unwritten
+from tools.adapters.serving.layout import LOOPBACK, Layout, fit_name, fit_version, read, replace, unwritten
 from tools.adapters.serving.segments import Labels, SegmentLog
 from tools.contracts.peers import DeploymentReply, DeploymentRequest, ModelArtifact, ServingEndpoint
 from tools.contracts.profile import Profile, ServingTarget
@@ -76,6 +76,19 @@ class ServingTargetAdapter:
         port = self.control.wanted.get("port")
         return None if port is None else f"http://{LOOPBACK}:{port}/v2/models/{self.model}/infer"
 
+    def routed(self) -> dict[str, int]:
+        """Weights as last ordered, whether or not Envoy runs; empty where nothing is to be served."""
+        if not self.control.wanted.get("versions"):
+            return {}
+        found = read(self.layout.routes).get("resources", [{}])
+        weights, _ = envoy_config.weights_of(found[0])
+        return {version: weight for version, weight in weights.items() if weight > 0}
+
+    def revive(self) -> None:
+        """Everything that is wanted runs again, under the route as it was. Raises `Unavailable`."""
+        for version in self.control.wanted.get("versions", {}):
+            self._wait_until_ready(version)
+
     def prepare(self, request: DeploymentRequest) -> None:
         """Load the version beside what serves.
 
@@ -97,7 +110,7 @@ class ServingTargetAdapter:
             self._load(self._artifact(request.model_artifact, rest))
         loaded = self.control.wanted.get("versions", {})
         if weight == 100:
-            stable = rest if rest in loaded else version
+            stable = rest if rest is not None and rest in loaded else version
             weights = {version: 100}
         elif rest is None:
             raise BadInput(
@@ -152,8 +165,7 @@ class ServingTargetAdapter:
             raise Unavailable(
                 f"version {version} is not loaded: {record.get('said') or 'nobody asked for it'}", thing="version"
             )
-        features = [name for name in self._profile.data.features]
-        return asking.ask(version, rows, features, self.model, record)
+        return asking.ask(version, rows, self._profile.data.features, self.model, record)
 
     def release(self, version: str) -> None:
         """Unload it. Raises `Conflict` for a version with traffic."""

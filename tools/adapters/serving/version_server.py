@@ -144,7 +144,7 @@ class VersionServer:
         took = time.time() - self._begun
         if status == 200:
             self.state, self.said, self._was_ready = "ready", "", True
-            self.load_seconds = round(time.time() - self.child.started, 2)
+            self.load_seconds = round(took, 2)
         elif took > wanted["load_seconds"]:
             self.child.end(patience=1.0)
             self._ended(stable, f"it was not ready within {wanted['load_seconds']:g} s")
