@@ -20,6 +20,8 @@ STOP_SECONDS = 15.0
 SEEN_SECONDS = 5.0
 """For Envoy to take up a file: measured 0.26 s."""
 ROOT = Path(__file__).parents[3]
+_LEFT_RUNNING: list[processes.Child] = []
+"""Supervisors that this process started and that outlive it: kept, so that nothing takes them for forgotten."""
 
 
 class Control:
@@ -133,6 +135,7 @@ class Control:
         environment = bare_environment({"PYTHONPATH": here})
         command = [sys.executable, "-m", "tools.adapters.serving.supervisor", str(self.layout.folder)]
         child = processes.start(command, self.layout.folder, environment, self.layout.log)
+        _LEFT_RUNNING.append(child)
         self.wait(
             lambda: self.supervised or None,
             START_SECONDS,

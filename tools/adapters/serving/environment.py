@@ -40,20 +40,30 @@ def environment_for(
         Unavailable: It could not be built; nothing half made is left.
     """
     python = python_for(models.logged_python(model))
-    shared = _built(python, environments, None, progress, seconds)
+    base = shared(environments, progress, seconds, python)
     reason = models.misfit(model, python=_numbers(python), version_of=pins(LOCK.read_text(encoding="utf-8")))
-    envoy = str(_packages(shared) / "envoy" / "_bin" / "envoy")
     if reason is None:
-        return Servers(str(shared / "bin" / "python"), envoy, shared.name)
+        return base
     progress(f"the model does not fit the shared serving environment ({reason})")
     own = _built(python, environments, model, progress, seconds)
-    return Servers(str(own / "bin" / "python"), envoy, own.name)
+    return Servers(str(own / "bin" / "python"), base.envoy, own.name)
+
+
+def shared(
+    environments: Path,
+    progress: Callable[[str], None],
+    seconds: float = models.BUILD_SECONDS,
+    python: str | None = None,
+) -> Servers:
+    """The environment of all models whose requirements fit it. Raises as `environment_for`."""
+    made = _built(python or python_for(None), environments, None, progress, seconds)
+    return Servers(str(made / "bin" / "python"), str(_packages(made) / "envoy" / "_bin" / "envoy"), made.name)
 
 
 def python_for(
     logged: str | None,
     ours: tuple[int, int] = (sys.version_info.major, sys.version_info.minor),
-    find: Callable[[str], str | None] = shutil.which,
+    find: Callable[[str], str | None] | None = None,
 ) -> str:
     """An interpreter below 3.13, of the model's version where that is known.
 
@@ -68,10 +78,13 @@ def python_for(
             value=logged,
             remedy="train it with Python 3.11 or 3.12, or deploy it through a `command` target",
         )
-    for version in KNOWN if wanted is None else (wanted,):
+    tried = (ours, *KNOWN) if wanted is None else (wanted,)
+    for version in tried:
+        if version >= TOO_NEW:
+            continue
         if version == ours:
             return sys.executable
-        found = find(f"python{version[0]}.{version[1]}")
+        found = (find or _working)(f"python{version[0]}.{version[1]}")
         if found is not None:
             return found
     asked = "3.11 or 3.12" if wanted is None else logged
@@ -81,6 +94,15 @@ def python_for(
         value=f"{ours[0]}.{ours[1]}",
         remedy=f"install Python {asked} so that it is on PATH, or deploy through a `command` target",
     )
+
+
+def _working(name: str) -> str | None:
+    """On PATH, and it runs: a version manager's stand-in may name a Python that is not chosen."""
+    found = shutil.which(name)
+    if found is None:
+        return None
+    ended = run_limited([found, "-c", ""], cwd=Path.home(), environment=pipeline_environment({}), seconds=20)
+    return found if ended.good else None
 
 
 def pins(lock: str) -> Callable[[str], str]:
