@@ -70,6 +70,7 @@ class FolderOfModels:
         import pandas as pd
 
         code = self.root / f"{version}.py"
+        # Warnings of MLflow about models that are as its documentation shows them.
         code.write_text(CODE.format(**({"load": "pass", "predict": "pass", "cut": "0.0"} | BEHAVIOURS[behaviour])))
         example = pd.DataFrame({"x": [0.5, 0.5]})
         with warnings.catch_warnings():

@@ -231,7 +231,9 @@ def test_secrets_are_not_passed_on(made: Callable[..., World], monkeypatch: pyte
     assert len(pids) == 3
     assert not any("not-to-be-shown" in psutil.Process(pid).environ().values() for pid in pids)
     assert psutil.Process(world.target.control.version("6")["process"]["pid"]).environ()["OMP_NUM_THREADS"] == "1"
-    addresses = {c.laddr.ip for pid in pids for c in psutil.Process(pid).net_connections("inet") if c.status == "LISTEN"}
+    addresses = {
+        c.laddr.ip for pid in pids for c in psutil.Process(pid).net_connections("inet") if c.status == "LISTEN"
+    }
     assert {address.removeprefix("::ffff:") for address in addresses} == {"127.0.0.1"}
 
 

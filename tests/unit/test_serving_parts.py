@@ -46,6 +46,22 @@ def test_a_version_is_backed_by_the_stable_one_and_the_stable_one_by_nobody():
     assert pair["cluster_type"]["typed_config"]["clusters"] == ["version:7", "version:6"]
 
 
+def test_any_number_of_clients_of_a_dead_candidate_is_helped_at_once():
+    # Envoy's own limit is three retries at a time.
+    for cluster in envoy_config.clusters({"6": 1, "7": 2}, "m")["resources"]:
+        assert cluster["circuit_breakers"]["thresholds"][0]["max_retries"] >= 1000
+
+
+def test_reason_of_a_server_that_ended_is_its_exception_not_its_farewell(tmp_path: Path):
+    (tmp_path / "log").write_text(
+        "Traceback\n  x\nValueError: weights are missing\nINFO: Finished server process\nbye\n"
+    )
+    assert processes.reason(tmp_path / "log") == "ValueError: weights are missing"
+    (tmp_path / "log").write_text("one\ntwo\nthree\nfour\n")
+    assert processes.reason(tmp_path / "log") == "two\nthree\nfour"
+    assert processes.reason(tmp_path / "none") == ""
+
+
 def test_every_cluster_that_a_route_can_name_is_defined():
     defined = {cluster["name"] for cluster in envoy_config.clusters({"6": 1, "7": 2, "8": 3}, "m")["resources"]}
     for stable in "678":

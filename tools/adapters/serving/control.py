@@ -141,7 +141,7 @@ class Control:
             START_SECONDS,
             "the supervisor did not come up",
             # Another command may have started one meanwhile: then ours ends at once with 3, and theirs counts.
-            fault=lambda: None if child.alive or self.supervised else processes.tail(self.layout.log) or "it ended",
+            fault=lambda: None if child.alive or self.supervised else processes.tail(self.layout.log, 5) or "it ended",
             patience=1.0,
         )
 

@@ -8,6 +8,7 @@ HTTP_MANAGER: Final = f"{_V3}.extensions.filters.network.http_connection_manager
 ROUTER: Final = f"{_V3}.extensions.filters.http.router.v3.Router"
 ROUTES: Final = "answers"
 REQUEST_SECONDS: Final = 15
+MOST_RETRIES: Final = 1024
 TRY_SECONDS: Final = 5
 """A version that hangs: the request goes to the stable one after so long."""
 
@@ -163,6 +164,7 @@ def _leaf(version: str, port: int, model: str) -> dict[str, Any]:
         "name": name,
         "type": "STATIC",
         "connect_timeout": "1s",
+        "circuit_breakers": {"thresholds": [{"max_retries": MOST_RETRIES}]},
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
         "health_checks": [
             {
@@ -190,6 +192,8 @@ def _pair(version: str, stable: str) -> dict[str, Any]:
         "@type": f"{_V3}.config.cluster.v3.Cluster",
         "name": cluster_of(version, stable),
         "connect_timeout": "1s",
+        # By default only three requests may be retried at a time: the fourth client of a dead candidate would get its error.
+        "circuit_breakers": {"thresholds": [{"max_retries": MOST_RETRIES}]},
         "lb_policy": "CLUSTER_PROVIDED",
         "cluster_type": {
             "name": "envoy.clusters.aggregate",

@@ -2,6 +2,7 @@
 """A server's process: started in a session of its own, known by pid and start time, so that another supervisor can adopt it."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 from tools.adapters.subprocesses import bare_environment, end_group
 
+_EXCEPTION = re.compile(r"[\w.]*(Error|Exception|Interrupt|Exit)\b")
 _SLACK = 2.0
 """Seconds; see tools/adapters/processes.py."""
 LOG_BYTES = 5_000_000
@@ -122,8 +124,14 @@ def server_environment(home: Path, python: str) -> dict[str, str]:
     return kept | {"PATH": os.pathsep.join([binaries, kept.get("PATH", os.defpath)])}
 
 
-def tail(log: Path, lines: int = 12) -> str:
-    """The last lines of a log; of a traceback, its end."""
+def reason(log: Path) -> str:
+    """The last exception in a log: what a server says while it stops comes behind it. The last lines where there is none."""
+    raised = [line for line in tail(log, 80).splitlines() if _EXCEPTION.match(line)]
+    return raised[-1][:500] if raised else tail(log, 3)
+
+
+def tail(log: Path, lines: int) -> str:
+    """The last lines of a log."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 6000))

@@ -53,7 +53,7 @@ class VersionServer:
                 self._start(wanted, taken)
             return
         if not self.child.alive:
-            self._ended(stable, f"its server ended by itself: {processes.tail(self._log, 3)}")
+            self._ended(stable, f"its server ended by itself: {processes.reason(self._log)}")
             return
         self.memory_mb = self.child.memory_mb
         if self.memory_mb > wanted["memory_limit_mb"]:
