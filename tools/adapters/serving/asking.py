@@ -55,12 +55,17 @@ def ask(version: str, rows: Path, features: Sequence[str], model: str, record: M
 
 def example(path: Path, features: Sequence[str]) -> dict[str, Any]:
     """The body of a request for the first row of a Parquet file."""
+    return bodies(path, features, 1)[0]
+
+
+def bodies(path: Path, features: Sequence[str], limit: int = 10_000) -> list[dict[str, Any]]:
+    """A request a row of a Parquet file."""
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path).slice(0, 1)
+    table = pq.read_table(path).slice(0, limit)
     table = table.select([name for name in table.column_names if name in features])
     kinds = {field.name: protocol.datatype(field.type) for field in table.schema}
-    return protocol.infer_request(table.to_pydict(), kinds)
+    return [protocol.infer_request({name: [value] for name, value in row.items()}, kinds) for row in table.to_pylist()]
 
 
 def _call(connection: http.client.HTTPConnection, method: str, path: str, body: Any, version: str) -> dict[str, Any]:
