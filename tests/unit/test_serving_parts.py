@@ -205,6 +205,12 @@ def test_requirements_are_pinned_and_hashed_and_name_no_index():
     assert all("==" in line and line.endswith("\\") for line in packages)
 
 
+@pytest.mark.parametrize("name", ["numpy", "pandas", "scikit-learn", "scipy", "cloudpickle", "mlflow"])
+def test_servers_hold_the_versions_that_models_are_trained_with_here(name: str):
+    ours = pins((Path(__file__).parents[2] / "requirements.lock").read_text(encoding="utf-8"))
+    assert pins(LOCK.read_text(encoding="utf-8"))(name) == ours(name), "`make lock` makes both"
+
+
 def test_model_that_fits_the_shared_environment_needs_none_of_its_own(tmp_path: Path):
     version_of = pins(LOCK.read_text(encoding="utf-8"))
     (tmp_path / "requirements.txt").write_text(f"scikit-learn=={version_of('scikit-learn')}\nmlflow==3.1.0\n")
