@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SERVING := tools/adapters/serving/requirements-serving
 export UV_PYTHON_DOWNLOADS := never
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: demo test engines kubernetes setup lint types imports unit lock clean
+.PHONY: demo test engines kubernetes serving setup lint types imports unit lock clean
 
 demo: $(VENV)/.ready
 	$(BIN)/retrain demo
@@ -41,6 +42,10 @@ engines: $(VENV)/.engines
 	ENGINES_REQUIRED=1 timeout 1500 $(BIN)/python -m pytest -m engines tests/engines
 	$(BIN)/python -m pytest -n 0 tests/conformance/test_data_source.py -k "password or address or variable"
 
+# Real MLServers behind a real Envoy, on loopback; the first test builds their environment (Python below 3.13).
+serving: $(VENV)/.ready
+	SERVING_REQUIRED=1 timeout 1200 $(BIN)/python -m pytest -n 0 -m serving tests/serving
+
 $(VENV)/.engines: $(VENV)/.ready requirements-engines.lock
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
 	  (apt-get update -q && apt-get install -q -y --no-install-recommends postgresql)
@@ -62,6 +67,10 @@ lock: $(VENV)/.ready
 	$(BIN)/uv pip compile pyproject.toml --extra postgres --extra spark --extra seldon --group dev --group build --universal \
 	  --python-version 3.11 --constraint requirements.lock --generate-hashes --no-emit-index-url --no-header \
 	  --output-file requirements-engines.lock
+	grep -hE "^(numpy|pandas|scikit-learn|scipy|skops|cloudpickle|pyarrow|joblib|mlflow[a-z-]*)==" requirements.lock \
+	  | sed 's/ *\\$$//' > $(VENV)/.serving-keep
+	$(BIN)/uv pip compile $(SERVING).in --universal --python-version 3.11 --constraint $(VENV)/.serving-keep \
+	  --generate-hashes --no-emit-index-url --no-header --no-annotate --output-file $(SERVING).lock
 
 clean:
 	rm -rf $(VENV) .demo build *.egg-info

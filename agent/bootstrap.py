@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from agent.deps import Deps, silent
 from agent.profiles import list_profiles, load_profile
@@ -18,10 +18,13 @@ from agent.services.watch import Watch
 from agent.settings import Settings, read_settings
 from agent.workspace import Workspace, find_workspace
 from prompts.loader import load as load_prompt
-from tools.contracts.profile import CommandTarget, Profile, SeldonTarget
+from tools.contracts.profile import CommandTarget, Profile, SeldonTarget, ServingTarget
 from tools.contracts.request import RetrainingRequest, RunKind, RunOrder
 from tools.errors import NotFound
 from tools.ports import Clock, DeploymentTarget, DriftDetective, RationaleWriter
+
+if TYPE_CHECKING:
+    from tools.adapters.serving.target import ServingTargetAdapter
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,8 @@ def build(
             from tools.adapters.seldon.target import SeldonTargetAdapter
 
             return SeldonTargetAdapter(profile.target, profile.registered_model, source_of)
+        if isinstance(profile.target, ServingTarget):
+            return serving_target(space, profile, progress or silent)
         from tools.adapters.alias_target import AliasTargetAdapter
 
         return AliasTargetAdapter()
@@ -178,6 +183,21 @@ def build(
     )
     runs = Runs(deps, _checkpointer(work_dir, SqliteSaver), this_holder())
     return App(space, deps, runs, LocalDriftDetective(now, html=False))
+
+
+def serving_target(space: Workspace, profile: Profile, progress: Callable[[str], None]) -> "ServingTargetAdapter":
+    """The embedded servers of a profile's model; starts nothing."""
+    from tools.adapters.model_files import ModelFiles
+    from tools.adapters.serving.layout import layout_of
+    from tools.adapters.serving.target import ServingTargetAdapter
+
+    return ServingTargetAdapter(
+        profile,
+        layout_of(space.work_dir, profile.id),
+        ModelFiles(space.tracking_uri, space.registry_uri),
+        space.work_dir / "environments",
+        progress,
+    )
 
 
 def _checkpointer(work_dir: Path, saver: Any) -> Any:

@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,18 +40,23 @@ class Interpreter:
     """`ours`, or the built environment's requirement hash."""
 
 
-def misfit(model: Path) -> str | None:
+def misfit(
+    model: Path,
+    python: str = f"{sys.version_info.major}.{sys.version_info.minor}",
+    version_of: Callable[[str], str] = importlib.metadata.version,
+) -> str | None:
     """Why this interpreter cannot stand in for the model's logged environment; None where it can.
+
+    Another environment than this one is named by its Python and by what it has installed.
 
     Python and libraries of stored objects must agree in the first two numbers, other pinned packages in the first; a
     package without a pin must be there. A model without a logged environment is taken to fit.
     """
-    wanted = _python_of(model)
-    ours = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if wanted is not None and wanted != ours:
-        return f"it was logged with Python {wanted}, ours is {ours}"
+    wanted = logged_python(model)
+    if wanted is not None and wanted != python:
+        return f"it was logged with Python {wanted}, ours is {python}"
     for requirement in _requirements(model):
-        reason = _package_misfit(requirement)
+        reason = _package_misfit(requirement, version_of)
         if reason is not None:
             return reason
     return None
@@ -62,15 +67,15 @@ def build(model: Path, environments: Path, seconds: float = BUILD_SECONDS) -> In
     file = model / "requirements.txt"
     if not file.exists():
         return "the model was logged without requirements.txt"
-    python = _find_python(_python_of(model))
+    python = _find_python(logged_python(model))
     if python is None:
-        return f"it needs Python {_python_of(model)}, and there is no python{_python_of(model)} on PATH"
+        return f"it needs Python {logged_python(model)}, and there is no python{logged_python(model)} on PATH"
     text = file.read_bytes()
     name = hashlib.sha256(text + b"\0" + Path(python).name.encode()).hexdigest()[:16]
     target = environments / name
     made = Interpreter(str(target / "bin" / "python"), name)
     environments.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _alone(environments / f"{name}.lock"):
+    with alone(environments / f"{name}.lock"):
         if (target / ".ready").exists():
             return made
         named = {_name(line) for line in text.decode("utf-8", "replace").splitlines()}
@@ -91,7 +96,7 @@ def build(model: Path, environments: Path, seconds: float = BUILD_SECONDS) -> In
     return made
 
 
-def _python_of(model: Path) -> str | None:
+def logged_python(model: Path) -> str | None:
     """`3.11`, from python_env.yaml, or from the flavor where there is none."""
     import yaml
 
@@ -125,13 +130,13 @@ def _requirements(model: Path) -> Iterator[Any]:
             yield requirement
 
 
-def _package_misfit(requirement: Any) -> str | None:
+def _package_misfit(requirement: Any, version_of: Callable[[str], str]) -> str | None:
     from packaging.utils import canonicalize_name
     from packaging.version import InvalidVersion, Version
 
     name = canonicalize_name(requirement.name)
     try:
-        installed = Version(importlib.metadata.version(requirement.name))
+        installed = Version(version_of(requirement.name))
     except importlib.metadata.PackageNotFoundError:
         if name in ANY_VERSION:
             return None
@@ -161,7 +166,7 @@ def _find_python(wanted: str | None) -> str | None:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> Iterator[None]:
     """Two models with the same requirements are scored at once; one of them builds."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

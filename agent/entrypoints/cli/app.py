@@ -14,6 +14,7 @@ from agent.entrypoints.cli import (
     reviews,
     rollouts,
     runs,
+    serving,
     setup,
     validation,
     watch,
@@ -45,6 +46,7 @@ app.command("init", short_help="Write retraining.yaml and draft profiles.")(init
 app.add_typer(profiles.app, name="profile")
 app.add_typer(validation.app, name="validation")
 app.add_typer(policy.app, name="policy")
+app.add_typer(serving.app, name="serving")
 app.command("schema")(setup.schema)
 app.command("doctor", short_help="What is missing before a run?")(setup.doctor)
 app.command("demo", short_help="Improve, refuse, go back, ask: on real data.")(setup.demo)

@@ -65,10 +65,16 @@ def demo(
     folder: Annotated[Path, typer.Option("--folder", help="Made fresh; must be new or an earlier demo's.")] = Path(
         ".demo"
     ),
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Instead: a canary and a rollback on real servers, under a steady load.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Four runs on the electricity stream: improve, refuse bad data, go back, ask."""
-    from agent.demo import play
+    if serve:
+        from agent.demo_serving import play
+    else:
+        from agent.demo import play
 
     SCREEN.workspace = folder
     play(folder, SCREEN)

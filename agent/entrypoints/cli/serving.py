@@ -1,0 +1,105 @@
+"""`retrain serving up|status|down`: the champion behind an endpoint on this machine."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.entrypoints.cli.options import Json, Quiet, Workspace, open_app
+from agent.entrypoints.cli.render import SCREEN, labelled, table
+
+if TYPE_CHECKING:
+    from agent.bootstrap import App
+    from agent.services.serving import Serving
+    from tools.adapters.serving.target import ServingTargetAdapter
+    from tools.contracts.profile import Profile
+
+app = typer.Typer(
+    help="Serve a model on this machine: MLServer behind Envoy.", no_args_is_help=True, rich_markup_mode=None
+)
+
+Model = Annotated[str, typer.Argument(help="Profile id or registered model name.")]
+
+
+@app.command("up")
+def up(model: Model, json: Json = False, quiet: Quiet = False, workspace: Workspace = None) -> None:
+    """Start the servers and put the champion behind the endpoint; may be repeated, and mends what is broken."""
+    from agent.services import serving
+
+    opened, profile, target = _open(model, workspace)
+    _show(serving.up(opened.deps, profile, target))
+
+
+@app.command("status")
+def status(model: Model, json: Json = False, quiet: Quiet = False, workspace: Workspace = None) -> None:
+    """What serves now: versions, weights, health. Touches nothing."""
+    from agent.services import serving
+
+    opened, profile, target = _open(model, workspace)
+    _show(serving.status(opened.deps, profile, target))
+
+
+@app.command("down")
+def down(
+    model: Model,
+    force: Annotated[bool, typer.Option("--force", help="Also in the middle of a rollout.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    workspace: Workspace = None,
+) -> None:
+    """Stop all servers of the model and its endpoint; the log of answers stays."""
+    from agent.services import serving
+
+    _, profile, target = _open(model, workspace)
+    ended = serving.down(target, force=force)
+    said = f"{profile.id}: stopped; nothing of it runs any more" if ended else f"{profile.id} was not served"
+    SCREEN.result({"modelId": profile.id, "stopped": ended}, [said])
+
+
+def _open(model: str, workspace: "Workspace") -> "tuple[App, Profile, ServingTargetAdapter]":
+    from agent.bootstrap import serving_target
+    from tools.contracts.profile import ServingTarget
+    from tools.errors import BadInput
+
+    opened = open_app(workspace, model)
+    profile = opened.deps.load_profile(model)
+    if not isinstance(profile.target, ServingTarget):
+        raise BadInput(
+            f"profile {profile.id!r} deploys to a target of kind {profile.target.kind!r}, not to servers on this machine",
+            thing="target.kind",
+            value=profile.target.kind,
+            remedy="write `target: {kind: serving}` into the profile",
+        )
+    return opened, profile, serving_target(opened.workspace, profile, SCREEN.progress)
+
+
+def _show(found: "Serving") -> None:
+    SCREEN.result(found.to_json_dict(), _lines(found))
+
+
+def _lines(found: "Serving") -> list[str]:
+    if not found.versions:
+        champion = "no champion" if found.champion is None else f"champion: version {found.champion}"
+        lines = [f"{found.model_id} is not served ({champion}); `retrain serving up {found.model_id}` serves it"]
+        return lines + [line for note in found.notes for line in labelled("note: ", note)]
+    head = f"{found.model_id} answers at {found.url}" if found.serving else f"{found.model_id} does NOT answer"
+    rows = [
+        [
+            version.version + (" (champion)" if version.version == found.champion else ""),
+            version.state if version.healthy is not False or version.state != "ready" else "unhealthy",
+            "?" if version.weight is None else f"{version.weight} %",
+            "" if not version.mirror else f"{version.mirror} %",
+            version.restarts,
+            "" if version.memory_mb is None else f"{version.memory_mb:.0f} MB",
+            f"{version.recent_answers:,}",
+            f"{version.recent_failed:,}",
+            "" if version.median_ms is None else f"{version.median_ms:.1f} ms",
+        ]
+        for version in found.versions
+    ]
+    heads = ["version", "state", "weight", "mirror", "restarts", "memory", "answers in 5 min", "failed", "median"]
+    lines = [head, "", *table(heads, rows)]
+    notes = [f"version {version.version}: {version.said}" for version in found.versions if version.said]
+    for note in (*notes, *found.notes):
+        lines += ["", *labelled("note: ", note)]
+    # Not folded: it is there to be copied.
+    return lines if found.curl is None else [*lines, "", "Ask it:", "", found.curl]

@@ -1,0 +1,282 @@
+"""Embedded serving without servers: what is written for Envoy, what is read from the log, what a full disk leaves."""
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.adapters.model_environments import misfit
+from tools.adapters.serving import envoy_config, processes, protocol
+from tools.adapters.serving.control import Control
+from tools.adapters.serving.environment import LOCK, pins, python_for
+from tools.adapters.serving.layout import Layout, fit_version, free_port, is_free, layout_of, read, replace
+from tools.adapters.serving.segments import SegmentLog
+from tools.errors import BadInput, Conflict, Unavailable
+
+
+def at(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+# --- Envoy's configuration -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("weights", "mirror"),
+    [
+        ({"6": 100}, {}),
+        ({"6": 95, "7": 5}, {}),
+        ({"7": 100}, {}),
+        ({"6": 100}, {"7": 100}),
+        ({"6": 50, "7": 50}, {"7": 10}),
+    ],
+)
+def test_weights_read_back_from_a_route_are_those_put_into_it(weights: dict[str, int], mirror: dict[str, int]):
+    route = envoy_config.routes(weights, stable="6", mirror=mirror)["resources"][0]
+    assert envoy_config.weights_of(route) == (weights, mirror)
+
+
+def test_a_version_is_backed_by_the_stable_one_and_the_stable_one_by_nobody():
+    assert envoy_config.cluster_of("7", "6") == "version:7:else:6"
+    assert envoy_config.cluster_of("6", "6") == "version:6"
+    pair = next(c for c in envoy_config.clusters({"6": 1, "7": 2}, "m")["resources"] if c["name"] == "version:7:else:6")
+    assert pair["cluster_type"]["typed_config"]["clusters"] == ["version:7", "version:6"]
+
+
+def test_any_number_of_clients_of_a_dead_candidate_is_helped_at_once():
+    # Envoy's own limit is three retries at a time.
+    for cluster in envoy_config.clusters({"6": 1, "7": 2}, "m")["resources"]:
+        assert cluster["circuit_breakers"]["thresholds"][0]["max_retries"] >= 1000
+
+
+def test_reason_of_a_server_that_ended_is_its_exception_not_its_farewell(tmp_path: Path):
+    (tmp_path / "log").write_text(
+        "Traceback\n  x\nValueError: weights are missing\nINFO: Finished server process\nbye\n"
+    )
+    assert processes.reason(tmp_path / "log") == "ValueError: weights are missing"
+    (tmp_path / "log").write_text("one\ntwo\nthree\nfour\n")
+    assert processes.reason(tmp_path / "log") == "two\nthree\nfour"
+    assert processes.reason(tmp_path / "none") == ""
+
+
+def test_every_cluster_that_a_route_can_name_is_defined():
+    defined = {cluster["name"] for cluster in envoy_config.clusters({"6": 1, "7": 2, "8": 3}, "m")["resources"]}
+    for stable in "678":
+        route = envoy_config.routes({"6": 20, "7": 30, "8": 50}, stable=stable, mirror={"8": 5})
+        action = route["resources"][0]["virtual_hosts"][0]["routes"][0]["route"]
+        named = {share["name"] for share in action["weighted_clusters"]["clusters"]}
+        assert named | {policy["cluster"] for policy in action["request_mirror_policies"]} <= defined
+
+
+@pytest.mark.parametrize("weights", [{"6": 90}, {"6": 110}, {"6": 120, "7": -20}])
+def test_weights_that_do_not_share_out_everything_are_refused(weights: dict[str, int]):
+    with pytest.raises(ValueError, match="sum to 100"):
+        envoy_config.routes(weights, stable="6", mirror={})
+
+
+def test_a_route_never_reaches_the_calls_that_load_and_unload_models():
+    host = envoy_config.routes({"6": 100}, stable="6", mirror={})["resources"][0]["virtual_hosts"][0]
+    assert [entry["match"]["prefix"] for entry in host["routes"]] == ["/v2/models/", "/v2/health/"]
+
+
+def test_everything_listens_on_loopback_only():
+    text = json.dumps(envoy_config.bootstrap(port=1, admin_port=2, clusters="c", routes="r", node="m"))
+    text += json.dumps(envoy_config.clusters({"6": 3}, "m"))
+    assert text.count('"address": "127.0.0.1"') == text.count('"port_value"') == 3
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def test_disk_that_fills_up_while_a_file_is_written_leaves_the_old_content(tmp_path: Path):
+    file = tmp_path / "routes.json"
+    replace(file, {"weights": "old"})
+    # Where the new content is written first: a device that is always full.
+    (tmp_path / "routes.json.new").symlink_to("/dev/full")
+    with pytest.raises(Unavailable, match=r"No space left on device.*what was there before stands"):
+        replace(file, {"weights": "new"})
+    assert read(file) == {"weights": "old"}
+    assert not (tmp_path / "routes.json.new").is_symlink()
+    replace(file, {"weights": "new"})
+    assert read(file) == {"weights": "new"}
+
+
+def test_state_that_is_no_json_is_told_with_a_remedy(tmp_path: Path):
+    (tmp_path / "wanted.json").write_text('{"half')
+    with pytest.raises(Unavailable, match="cannot be read") as caught:
+        read(tmp_path / "wanted.json")
+    assert caught.value.remedy == "`retrain serving down MODEL` clears it away"
+
+
+@pytest.mark.parametrize("version", ["", "../7", "a/b", "7 8", "-7"])
+def test_version_that_is_no_file_name_is_refused(version: str):
+    with pytest.raises(BadInput, match="cannot be served"):
+        fit_version(version)
+
+
+def test_names_of_catalogues_become_folders(tmp_path: Path):
+    assert layout_of(tmp_path, "main.sales.prices").folder == tmp_path / "serving" / "main-sales-prices"
+
+
+def settle(control: Control, port: int | None = None) -> None:
+    limits = {"memory_limit_mb": 512, "load_seconds": 5.0}
+    control.settle(model="m", task="classification", positive="1", port=port, limits=limits)
+
+
+def test_ports_are_chosen_once_and_kept(tmp_path: Path):
+    control = Control(Layout(tmp_path / "m"))
+    settle(control)
+    first = control.wanted
+    settle(control)
+    assert control.wanted == first
+    assert first["port"] != first["admin_port"]
+
+
+def test_port_that_somebody_else_has_is_told_before_anything_starts(tmp_path: Path):
+    import socket
+
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert not is_free(port)
+        with pytest.raises(Conflict, match=f"port {port} of the endpoint is taken"):
+            settle(Control(Layout(tmp_path / "m")), port)
+    assert not (tmp_path / "m" / "wanted.json").exists()
+
+
+def test_last_version_left_is_the_stable_one(tmp_path: Path):
+    control = Control(Layout(tmp_path / "m"))
+    settle(control)
+    for version in ("6", "7"):
+        control.want(version, files="f", python="p", envoy="e", digest="d")
+    assert control.wanted["stable"] == "6"
+    control.unwant("6")
+    assert (control.wanted["stable"], list(control.wanted["versions"])) == ("7", ["7"])
+
+
+def test_down_of_what_was_never_up_has_nothing_to_do(tmp_path: Path):
+    assert Control(Layout(tmp_path / "m")).down() is False
+
+
+def test_a_pid_that_was_used_again_is_not_taken_for_ours():
+    import os
+
+    import psutil
+
+    started = psutil.Process().create_time()
+    assert processes.is_running(os.getpid(), started)
+    assert not processes.is_running(os.getpid(), started - 3600)
+
+
+def test_servers_are_given_no_secret_and_one_thread(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    for name in ("MLFLOW_TRACKING_PASSWORD", "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY", "DATABASE_URL", "PYTHONPATH"):
+        monkeypatch.setenv(name, "not-to-be-shown")
+    given = processes.server_environment(tmp_path, sys.executable)
+    assert "not-to-be-shown" not in given.values()
+    assert given["OMP_NUM_THREADS"] == "1"
+
+
+# --- environment -----------------------------------------------------------------------------------------------------
+
+
+def test_python_too_new_for_the_servers_is_refused_with_the_remedy():
+    with pytest.raises(BadInput, match=r"need Python 3.11 or 3.12; this is 3.13") as caught:
+        python_for(None, ours=(3, 13), find=lambda _: None)
+    assert "install Python 3.11 or 3.12" in str(caught.value.remedy)
+    assert python_for(None, ours=(3, 13), find=lambda name: f"/bin/{name}") == "/bin/python3.12"
+
+
+def test_model_logged_with_a_python_too_new_is_refused_wherever_it_is_served():
+    with pytest.raises(BadInput, match=r"logged with Python 3.13"):
+        python_for("3.13", ours=(3, 11), find=lambda name: f"/bin/{name}")
+    with pytest.raises(BadInput, match=r"need Python 3.12; this is 3.11"):
+        python_for("3.12", ours=(3, 11), find=lambda _: None)
+
+
+def test_requirements_are_pinned_and_hashed_and_name_no_index():
+    text = LOCK.read_text(encoding="utf-8")
+    assert "://" not in text.replace("via", "")
+    packages = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
+    assert packages
+    assert all("==" in line and line.endswith("\\") for line in packages)
+
+
+@pytest.mark.parametrize("name", ["numpy", "pandas", "scikit-learn", "scipy", "cloudpickle", "mlflow"])
+def test_servers_hold_the_versions_that_models_are_trained_with_here(name: str):
+    ours = pins((Path(__file__).parents[2] / "requirements.lock").read_text(encoding="utf-8"))
+    assert pins(LOCK.read_text(encoding="utf-8"))(name) == ours(name), "`make lock` makes both"
+
+
+def test_model_that_fits_the_shared_environment_needs_none_of_its_own(tmp_path: Path):
+    version_of = pins(LOCK.read_text(encoding="utf-8"))
+    (tmp_path / "requirements.txt").write_text(f"scikit-learn=={version_of('scikit-learn')}\nmlflow==3.1.0\n")
+    assert misfit(tmp_path, "3.11", version_of) is None
+    (tmp_path / "requirements.txt").write_text("scikit-learn==1.2.0\n")
+    assert "scikit-learn 1.2.0" in str(misfit(tmp_path, "3.11", version_of))
+    (tmp_path / "requirements.txt").write_text("no-such-package==1.0\n")
+    assert "not installed" in str(misfit(tmp_path, "3.11", version_of))
+
+
+# --- log ---------------------------------------------------------------------------------------------------------------
+
+
+def row(number: int, version: str = "7", **more: Any) -> dict[str, Any]:
+    fixed = {"mirrored": False, "failed": False, "ms": 2.5, "prediction": 1, "probability": 0.75}
+    return {"id": f"r{number}", "version": version, "at": 1000.0 + number} | fixed | more
+
+
+def segment(folder: Path, version: str, rows: list[dict[str, Any]], name: str = "1", end: str = "") -> None:
+    (folder / version).mkdir(exist_ok=True)
+    (folder / version / f"{name}.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows) + end)
+
+
+def test_log_of_a_version_that_never_answered_is_empty(tmp_path: Path):
+    assert len(SegmentLog(tmp_path).observations(["7"], at(0), at(9e9), 10)) == 0
+
+
+def test_answers_of_several_segments_and_versions_come_in_order_of_time(tmp_path: Path):
+    segment(tmp_path, "7", [row(3), row(4)], "2")
+    segment(tmp_path, "7", [row(1)], "1")
+    segment(tmp_path, "6", [row(2, "6", mirrored=True, failed=True, prediction=None, probability=None)])
+    found = SegmentLog(tmp_path).observations(["6", "7"], at(0), at(9e9), 10)
+    assert found.request_id.tolist() == ["r1", "r2", "r3", "r4"]
+    assert found.version.tolist() == ["7", "6", "7", "7"]
+    assert found.mirrored.tolist() == found.failed.tolist() == [False, True, False, False]
+    assert found.prediction.tolist() == [1, None, 1, 1]
+    assert [value == value for value in found.probability] == [True, False, True, True]
+    assert not found.cut
+
+
+def test_only_the_time_asked_for_and_the_newest_of_each_version_are_read(tmp_path: Path):
+    segment(tmp_path, "7", [row(number) for number in range(10)])
+    log = SegmentLog(tmp_path)
+    assert log.observations(["7"], at(1002), at(1005), 10).request_id.tolist() == ["r2", "r3", "r4"]
+    newest = log.observations(["7"], at(0), at(9e9), 3)
+    assert (newest.request_id.tolist(), newest.cut) == (["r7", "r8", "r9"], True)
+
+
+def test_line_under_way_and_line_that_a_full_disk_cut_are_no_answers(tmp_path: Path):
+    segment(tmp_path, "7", [row(1)], end='{"id": "half\n' + json.dumps(row(2)) + "\n" + '{"id": "r3", "at"')
+    assert SegmentLog(tmp_path).observations(["7"], at(0), at(9e9), 10).request_id.tolist() == ["r1", "r2"]
+
+
+# --- protocol ------------------------------------------------------------------------------------------------------------
+
+
+def test_rows_become_a_tensor_a_column_with_gaps_as_null():
+    body = protocol.infer_request(
+        {"x": [1, float("nan")], "day": [datetime(2026, 1, 2, tzinfo=UTC), None]}, {"x": "FP64", "day": "BYTES"}
+    )
+    assert body["inputs"] == [
+        {"name": "x", "shape": [2], "datatype": "FP64", "data": [1.0, None]},
+        {"name": "day", "shape": [2], "datatype": "BYTES", "data": ["2026-01-02T00:00:00+00:00", None]},
+    ]
+    json.dumps(body, allow_nan=False)
+
+
+def test_free_ports_are_free():
+    assert is_free(free_port())
