@@ -21,7 +21,7 @@ from prompts.loader import load as load_prompt
 from tools.contracts.profile import CommandTarget, Profile
 from tools.contracts.request import RetrainingRequest, RunKind, RunOrder
 from tools.errors import NotFound
-from tools.ports import Clock, DeploymentTarget, DriftDetective, RationaleWriter
+from tools.ports import Clock, DeploymentTarget, DriftDetective, RationaleWriter, TrafficLog
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,17 @@ def build(
 
         return AliasTargetAdapter()
 
+    def traffic_log_of(profile: Profile, target: DeploymentTarget) -> TrafficLog | None:
+        from tools.adapters.label_store import own_labels
+        from tools.adapters.traffic_log import IbisLabels, IbisTrafficLog, LabelledLog
+
+        rollout = profile.rollout
+        labels = rollout.labels or own_labels(work_dir, profile.id)
+        if rollout.log is not None:
+            return IbisTrafficLog(rollout.log, labels, space.root, settings.variables)
+        log = target.log
+        return None if log is None else LabelledLog(log, IbisLabels(labels, space.root, settings.variables))
+
     deps = Deps(
         store=SqlStore(space.store, now),
         registry=MlflowRegistry(space.registry_uri, space.tracking_uri),
@@ -159,6 +170,7 @@ def build(
         drift_detective=LocalDriftDetective(now),
         model_evaluator=LocalModelEvaluator(now),
         target_of=target_of,
+        traffic_log_of=traffic_log_of,
         rationale=_writer(space, settings),
         root=space.root,
         work_dir=work_dir,
