@@ -18,7 +18,7 @@ from agent.services.watch import Watch
 from agent.settings import Settings, read_settings
 from agent.workspace import Workspace, find_workspace
 from prompts.loader import load as load_prompt
-from tools.contracts.profile import CommandTarget, Profile
+from tools.contracts.profile import BatchTarget, CommandTarget, Profile
 from tools.contracts.request import RetrainingRequest, RunKind, RunOrder
 from tools.errors import NotFound
 from tools.ports import Clock, DeploymentTarget, DriftDetective, RationaleWriter, TrafficLog
@@ -139,12 +139,25 @@ def build(
     work_dir = space.work_dir
     work_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     data = IbisData(space.root, settings.variables)
+    scorer = SubprocessScorer(space.tracking_uri, space.registry_uri, work_dir / "environments")
 
     def target_of(profile: Profile) -> DeploymentTarget:
         if isinstance(profile.target, CommandTarget):
             from tools.adapters.command_target import CommandTargetAdapter
 
             return CommandTargetAdapter(profile.target, space.root)
+        if isinstance(profile.target, BatchTarget):
+            from tools.adapters.batch_target import BatchTargetAdapter
+
+            return BatchTargetAdapter(
+                profile,
+                data=data,
+                scorer=scorer,
+                root=space.root,
+                work_dir=work_dir,
+                clock=now,
+                environ=settings.variables,
+            )
         from tools.adapters.alias_target import AliasTargetAdapter
 
         return AliasTargetAdapter()
@@ -166,7 +179,7 @@ def build(
         tracking=MlflowTracking(space.tracking_uri),
         data=data,
         trainers={"project": ProjectTrainer(space.tracking_uri), "external": ExternalTrainer(space.tracking_uri)},
-        scorer=SubprocessScorer(space.tracking_uri, space.registry_uri, work_dir / "environments"),
+        scorer=scorer,
         drift_detective=LocalDriftDetective(now),
         model_evaluator=LocalModelEvaluator(now),
         target_of=target_of,
