@@ -89,7 +89,7 @@ def _together(parts: Sequence[Observations]) -> Observations:
     arrays = [each.name for each in fields(Observations) if isinstance(getattr(parts[0], each.name), np.ndarray)]
     joined: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
     whole = Observations(**joined)
-    order = np.argsort(whole.at, kind="stable")
+    order: Any = np.argsort(whole.at, kind="stable")
     return replace(whole.of(order), cut=any(part.cut for part in parts))
 
 
