@@ -18,10 +18,10 @@ from agent.services.watch import Watch
 from agent.settings import Settings, read_settings
 from agent.workspace import Workspace, find_workspace
 from prompts.loader import load as load_prompt
-from tools.contracts.profile import CommandTarget, Profile, SeldonTarget, ServingTarget
+from tools.contracts.profile import BatchTarget, CommandTarget, Profile, SeldonTarget, ServingTarget
 from tools.contracts.request import RetrainingRequest, RunKind, RunOrder
 from tools.errors import NotFound
-from tools.ports import Clock, DeploymentTarget, DriftDetective, RationaleWriter
+from tools.ports import Clock, DeploymentTarget, DriftDetective, RationaleWriter, TrafficLog
 
 if TYPE_CHECKING:
     from tools.adapters.serving.target import ServingTargetAdapter
@@ -142,6 +142,7 @@ def build(
     work_dir = space.work_dir
     work_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     data = IbisData(space.root, settings.variables)
+    scorer = SubprocessScorer(space.tracking_uri, space.registry_uri, work_dir / "environments")
 
     def source_of(model_uri: str) -> str:
         from tools.adapters.mlflow_client import client_for, location_of
@@ -159,9 +160,32 @@ def build(
             return SeldonTargetAdapter(profile.target, profile.registered_model, source_of)
         if isinstance(profile.target, ServingTarget):
             return serving_target(space, profile, progress or silent)
+        if isinstance(profile.target, BatchTarget):
+            from tools.adapters.batch_target import BatchTargetAdapter
+
+            return BatchTargetAdapter(
+                profile,
+                data=data,
+                scorer=scorer,
+                root=space.root,
+                work_dir=work_dir,
+                clock=now,
+                environ=settings.variables,
+            )
         from tools.adapters.alias_target import AliasTargetAdapter
 
         return AliasTargetAdapter()
+
+    def traffic_log_of(profile: Profile, target: DeploymentTarget) -> TrafficLog | None:
+        from tools.adapters.label_store import own_labels
+        from tools.adapters.traffic_log import IbisLabels, IbisTrafficLog, LabelledLog
+
+        rollout = profile.rollout
+        labels = rollout.labels or own_labels(work_dir, profile.id)
+        if rollout.log is not None:
+            return IbisTrafficLog(rollout.log, labels, space.root, settings.variables)
+        log = target.log
+        return None if log is None else LabelledLog(log, IbisLabels(labels, space.root, settings.variables))
 
     deps = Deps(
         store=SqlStore(space.store, now),
@@ -169,10 +193,11 @@ def build(
         tracking=MlflowTracking(space.tracking_uri),
         data=data,
         trainers={"project": ProjectTrainer(space.tracking_uri), "external": ExternalTrainer(space.tracking_uri)},
-        scorer=SubprocessScorer(space.tracking_uri, space.registry_uri, work_dir / "environments"),
+        scorer=scorer,
         drift_detective=LocalDriftDetective(now),
         model_evaluator=LocalModelEvaluator(now),
         target_of=target_of,
+        traffic_log_of=traffic_log_of,
         rationale=_writer(space, settings),
         root=space.root,
         work_dir=work_dir,

@@ -68,7 +68,8 @@ def means_of(deps: Deps, run: Run) -> Means:
         mirror=able.can_mirror,
         bake=able.can_load,
         log=able.can_prove and deps.traffic_log_of(profile, target) is not None,
-        labels_in_time=profile.rollout.labels is not None
+        # A batch target's labels come with the data itself.
+        labels_in_time=(profile.rollout.labels is not None or profile.target.kind == "batch")
         and profile.data.label_maturity < profile.rollout.max_duration,
     )
 

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests import kubernetes_double
+from tests.conformance.batch_world import World
 from tools.adapters.alias_target import AliasTargetAdapter
 from tools.adapters.command_target import CommandTargetAdapter, command_environment, parse_status
 from tools.adapters.memory_target import Call, MemoryTarget
@@ -54,6 +55,8 @@ def documented(folder: Path, can_split: bool = True) -> CommandTargetAdapter:
 
 
 TARGETS: dict[str, Make] = {
+    # A day passes between any two looks at the clock, so there is always a next partition to prove by.
+    "batch": lambda folder: World(folder, days_a_look=1).target,
     "alias": lambda _: AliasTargetAdapter(),
     "command": documented,
     "command that cannot split": lambda folder: documented(folder, can_split=False),

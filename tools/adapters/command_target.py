@@ -78,54 +78,67 @@ class CommandTargetAdapter(NothingToLoad):
 
     def _run(self, action: str, argv: tuple[str, ...], request: DeploymentRequest, weight: int | None) -> str:
         """Standard output of the command."""
-        # Files, not pipes: a server that the command leaves running would hold a pipe open until the time limit.
-        with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            stdin.write(json.dumps(request.to_json_dict()).encode())
-            stdin.seek(0)
-            try:
-                process = subprocess.Popen(
-                    argv,
-                    cwd=self._cwd,
-                    env=command_environment(os.environ, action, request, weight),
-                    stdin=stdin,
-                    stdout=out,
-                    stderr=err,
-                    start_new_session=True,
-                )
-            except (OSError, ValueError) as error:
-                raise Unavailable(
-                    f"the target's {action} command cannot be started: {argv[0]}: {error}",
-                    thing=f"target.{action}",
-                    value=list(argv),
-                    remedy="name an executable file; relative paths start in the workspace",
-                ) from error
-            self._wait(process, action, err)
-            if process.returncode != 0:
-                how = f"exit code {process.returncode}" if process.returncode > 0 else f"signal {-process.returncode}"
-                raise Unavailable(
-                    f"the target's {action} command failed with {how}{_tail(err)}",
-                    thing=f"target.{action}",
-                    value=process.returncode,
-                    remedy="run the command by hand with the same request; see docs/targets.md",
-                )
-            return _stdout(out, action)
+        return run_command(
+            action,
+            argv,
+            cwd=self._cwd,
+            environment=command_environment(os.environ, action, request, weight),
+            content=json.dumps(request.to_json_dict()).encode(),
+            seconds=self._spec.time_limit.total_seconds(),
+        )
 
-    def _wait(self, process: "subprocess.Popen[bytes]", action: str, err: IO[bytes]) -> None:
-        limit = self._spec.time_limit.total_seconds()
+
+def run_command(
+    action: str, argv: tuple[str, ...], *, cwd: Path, environment: dict[str, str], content: bytes, seconds: float
+) -> str:
+    """Standard output of one of the target's commands, given `content` on standard input.
+
+    Raises:
+        Unavailable: It cannot be started, failed, or printed without end.
+        TimedOut: It hung; its process group was killed.
+    """
+    # Files, not pipes: a server that the command leaves running would hold a pipe open until the time limit.
+    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        stdin.write(content)
+        stdin.seek(0)
         try:
-            process.wait(limit)
-        except subprocess.TimeoutExpired as error:
-            _kill_group(process)
-            raise TimedOut(
-                f"the target's {action} command did not finish within {limit:g} seconds and was killed{_tail(err)}",
+            process = subprocess.Popen(
+                argv, cwd=cwd, env=environment, stdin=stdin, stdout=out, stderr=err, start_new_session=True
+            )
+        except (OSError, ValueError) as error:
+            raise Unavailable(
+                f"the target's {action} command cannot be started: {argv[0]}: {error}",
                 thing=f"target.{action}",
-                value=limit,
-                remedy="raise target.time_limit, or find out what the command waits for",
+                value=list(argv),
+                remedy="name an executable file; relative paths start in the workspace",
             ) from error
-        except BaseException:
-            # Interrupted by the user: the command is in a session of its own and would outlive us.
-            _kill_group(process)
-            raise
+        _wait(process, action, err, seconds)
+        if process.returncode != 0:
+            how = f"exit code {process.returncode}" if process.returncode > 0 else f"signal {-process.returncode}"
+            raise Unavailable(
+                f"the target's {action} command failed with {how}{_tail(err)}",
+                thing=f"target.{action}",
+                value=process.returncode,
+                remedy="run the command by hand with the same request; see docs/targets.md",
+            )
+        return _stdout(out, action)
+
+
+def _wait(process: "subprocess.Popen[bytes]", action: str, err: IO[bytes], limit: float) -> None:
+    try:
+        process.wait(limit)
+    except subprocess.TimeoutExpired as error:
+        _kill_group(process)
+        raise TimedOut(
+            f"the target's {action} command did not finish within {limit:g} seconds and was killed{_tail(err)}",
+            thing=f"target.{action}",
+            value=limit,
+            remedy="raise target.time_limit, or find out what the command waits for",
+        ) from error
+    except BaseException:
+        # Interrupted by the user: the command is in a session of its own and would outlive us.
+        _kill_group(process)
+        raise
 
 
 def command_environment(

@@ -11,6 +11,12 @@ from tools.errors import BadInput
 from tools.masking import masked
 
 FileKind = Literal["parquet", "csv"]
+
+
+class NotThere(BadInput):
+    """The source does not exist, or not yet."""
+
+
 _ENDINGS: dict[FileKind, tuple[str, ...]] = {
     "parquet": (".parquet", ".pq", ".parq"),
     "csv": (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".csv.zst"),
@@ -39,9 +45,9 @@ def find_files(root: Path, source: str) -> tuple[list[Path], FileKind]:
         found = sorted(root / name for name in glob.glob(source, root_dir=root, recursive=True))
         found = [file for file in found if file.is_file()]
     if not found and path.is_dir():
-        raise _refused(source, "holds no file", "put a Parquet or CSV file there, or mend data.source")
+        raise _refused(source, "holds no file", "put a Parquet or CSV file there, or mend data.source", NotThere)
     if not found:
-        raise _refused(source, "does not exist", _near(path))
+        raise _refused(source, "does not exist", _near(path), NotThere)
     kinds: set[FileKind] = {kind for file in found if (kind := kind_of(file)) is not None}
     known = [file for file in found if kind_of(file) is not None]
     if not kinds:
@@ -49,7 +55,7 @@ def find_files(root: Path, source: str) -> tuple[list[Path], FileKind]:
     if len(kinds) == 2:
         raise _refused(source, "holds both Parquet and CSV files", "name one kind, e.g. FOLDER/*.parquet")
     if not any(file.stat().st_size for file in known):
-        raise _refused(source, "is empty (0 bytes)", "write it again")
+        raise _refused(source, "is empty (0 bytes)", "write it again", NotThere)
     return known, kinds.pop()
 
 
@@ -78,6 +84,6 @@ def _near(path: Path) -> str:
     return closest(path.name, beside) or "name a Parquet or CSV file, folder or glob, relative to the workspace"
 
 
-def _refused(source: str, what: str, remedy: str) -> BadInput:
+def _refused(source: str, what: str, remedy: str, kind: type[BadInput] = BadInput) -> BadInput:
     shown = masked(source)
-    return BadInput(f"data source {shown} {what}", thing="data.source", value=shown, remedy=remedy)
+    return kind(f"data source {shown} {what}", thing="data.source", value=shown, remedy=remedy)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from tools.adapters.data_files import closest, find_files
+from tools.adapters.data_files import NotThere, closest, find_files
 from tools.adapters.ibis_columns import reading
 from tools.errors import BadInput, Unavailable
 from tools.masking import masked
@@ -182,7 +182,7 @@ class PostgresEngine:
             )
         there = self.con.list_tables(database=schema or None)
         if table not in there:
-            raise BadInput(
+            raise NotThere(
                 f"{masked(source)} has no table {table!r} in schema {schema or 'public'!r}",
                 thing="data.source",
                 value=masked(source),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from tools.adapters.data_files import find_files
+from tools.adapters.data_files import NotThere, find_files
 from tools.adapters.engines import not_installed
 from tools.errors import BadInput
 from tools.masking import masked
@@ -53,7 +53,7 @@ class SparkEngine:
             try:
                 return self.con.table(name.rpartition(".")[2], database=name.rpartition(".")[0] or None)
             except Exception as error:
-                raise _unknown(source) from error
+                raise _unknown(source, error) from error
         files, _ = find_files(self._root, name)
         return self.con.read_parquet([str(file) for file in files] if len(files) > 1 else str(files[0]))
 
@@ -125,9 +125,10 @@ def _session() -> tuple[Any, bool]:
     return builder.getOrCreate(), True
 
 
-def _unknown(source: str) -> BadInput:
+def _unknown(source: str, error: Exception) -> BadInput:
     shown = masked(source)
-    return BadInput(
+    absent = type(error).__name__ == "TableNotFound" or "NOT_FOUND" in str(error)
+    return (NotThere if absent else BadInput)(
         f"Spark knows no table {shown.removeprefix('spark:')!r}",
         thing="data.source",
         value=shown,

@@ -6,9 +6,11 @@ import typer
 from typer.exceptions import TyperException
 
 from agent.entrypoints.cli import (
+    batch,
     check,
     history,
     init,
+    labels,
     policy,
     profiles,
     reviews,
@@ -47,6 +49,8 @@ app.add_typer(profiles.app, name="profile")
 app.add_typer(validation.app, name="validation")
 app.add_typer(policy.app, name="policy")
 app.add_typer(serving.app, name="serving")
+app.add_typer(labels.app, name="labels")
+app.add_typer(batch.app, name="batch")
 app.command("schema")(setup.schema)
 app.command("doctor", short_help="What is missing before a run?")(setup.doctor)
 app.command("demo", short_help="Improve, refuse, go back, ask: on real data.")(setup.demo)
