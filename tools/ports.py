@@ -22,7 +22,7 @@ from tools.contracts.peers import (
 from tools.contracts.profile import DataSpec, PredictionTable
 from tools.contracts.profiling import DataProfile, Overlap, RuleCount, SchemaRule, WindowSummary
 from tools.contracts.rollout import EndpointAnswer
-from tools.contracts.run import ChampionEvent, EffectRecord, Lease, Review, RunRecord
+from tools.contracts.run import ChampionEvent, EffectRecord, Hold, Lease, Review, RunRecord
 from tools.contracts.training import (
     ModelSignature,
     ModelVersion,
@@ -390,6 +390,23 @@ class Store(Protocol):
 
     def effects(self, run_id: str) -> Sequence[EffectRecord]:
         """In order of intent."""
+        ...
+
+    def unconfirmed(self, name_prefix: str) -> Sequence[EffectRecord]:
+        """Effects of any run that were intended and never confirmed, by the beginning of their names; in order of intent."""
+        ...
+
+    # holds
+    def set_hold(self, hold: Hold) -> Hold:
+        """Returns the hold in force for that scope where there is one: of two at once, one stands."""
+        ...
+
+    def release_hold(self, scope: str, by: str, why: str, at: datetime) -> Hold:
+        """Raises `NotFound` where nothing is held under that scope."""
+        ...
+
+    def holds(self, *, in_force: bool = True) -> Sequence[Hold]:
+        """Oldest first; with `in_force=False` the released ones too."""
         ...
 
     # reviews
