@@ -21,7 +21,7 @@ from prompts.loader import load as load_prompt
 from tools.contracts.profile import CommandTarget, Profile
 from tools.contracts.request import RetrainingRequest, RunKind, RunOrder
 from tools.errors import NotFound
-from tools.ports import Clock, DeploymentTarget, DriftDetective, RationaleWriter
+from tools.ports import Clock, DeploymentTarget, DriftDetective, Notifier, RationaleWriter
 
 
 @dataclass(frozen=True)
@@ -165,10 +165,17 @@ def build(
         clock=now,
         new_id=_new_id,
         load_profile=lambda model_id: load_profile(space, model_id).profile,
+        notifier_of=lambda profile: _notifier(profile, settings),
         progress=progress or silent,
     )
     runs = Runs(deps, _checkpointer(work_dir, SqliteSaver), this_holder())
     return App(space, deps, runs, LocalDriftDetective(now, html=False))
+
+
+def _notifier(profile: Profile, settings: Settings) -> Notifier:
+    from tools.adapters.apprise_notifier import AppriseNotifier
+
+    return AppriseNotifier(profile.notify.urls, settings.variables)
 
 
 def _checkpointer(work_dir: Path, saver: Any) -> Any:

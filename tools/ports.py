@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from tools.contracts.comparison import Look
 from tools.contracts.decision import PolicyResult, Rationale
 from tools.contracts.evidence import DatasetRef, Effort, EvidenceItem
+from tools.contracts.incident import Notice
 from tools.contracts.measuring import MetricJob, MetricResult, TimingJob, TimingResult
 from tools.contracts.peers import (
     DeploymentReply,
@@ -325,6 +326,18 @@ class DeploymentTarget(Protocol):
     @property
     def log(self) -> TrafficLog | None:
         """The target's own log of answers; None where it keeps none."""
+        ...
+
+
+class Notifier(Protocol):
+    """Who is told, by channels that know nothing of each other."""
+
+    def channels(self) -> Sequence[str]:
+        """Names of the channels; no address and no secret stands in them."""
+        ...
+
+    def send(self, channel: str, notice: Notice) -> None:
+        """Raises `Unavailable` where the message did not leave, without any part of the address."""
         ...
 
 

@@ -163,7 +163,9 @@ def confirmed(effect: EffectRecord | None, key: str, result: Mapping[str, Any], 
 def let_go(hold: Hold | None, scope: str, by: str, why: str, at: datetime) -> Hold:
     """The hold, released."""
     if hold is None:
-        raise NotFound(f"nothing is held under {scope!r}", thing="hold", value=scope, remedy="`retrain holds` lists them")
+        raise NotFound(
+            f"nothing is held under {scope!r}", thing="hold", value=scope, remedy="`retrain holds` lists them"
+        )
     return Hold.model_validate(hold.model_dump() | {"released_at": at, "released_by": by, "released_why": why})
 
 

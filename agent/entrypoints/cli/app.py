@@ -8,6 +8,7 @@ from typer.exceptions import TyperException
 from agent.entrypoints.cli import (
     check,
     history,
+    holds,
     init,
     policy,
     profiles,
@@ -39,6 +40,10 @@ app.add_typer(reviews.app, name="review")
 app.command("rollback", short_help="Back to the last known good version, proved.")(runs.rollback)
 app.add_typer(rollouts.app, name="rollout")
 app.command("watch", short_help="Go on with rollouts and overdue questions.")(watch.watch)
+app.command("holds", short_help="What stands still until a person says so.")(holds.holds)
+app.command("release", short_help="Let a model go on after a rollback.")(holds.release)
+app.command("pause", short_help="Stop everything but rollbacks.")(holds.pause)
+app.command("resume", short_help="Go on after `pause --all`.")(holds.resume)
 app.add_typer(runs.app, name="runs")
 app.command("history")(history.history)
 app.command("init", short_help="Write retraining.yaml and draft profiles.")(init.init)
