@@ -140,15 +140,10 @@ def _end_overtaken(deps: Deps, run_id: str, why: str) -> None:
 
 def _serve(deps: Deps, run: Run, to: ModelVersion) -> Any:
     """All traffic to `to`; what the target then reports is the proof. None where it could not be told: the effect stays open."""
-    try:
-        target = deps.target_of(run.profile)
-    except Unavailable as failure:
-        return _untold(deps, failure)
-    key = f"{run.run_id}/undo"
-    request = request_for(to, 100, None, key, "rolling")
+    request = request_for(to, 100, None, f"{run.run_id}/undo", "rolling")
 
     def act() -> dict[str, Any]:
-        return {"observed": target.undo(request).observed_weights}
+        return {"observed": deps.target_of(run.profile).undo(request).observed_weights}
 
     def found() -> dict[str, Any] | None:
         return None  # `undo` is idempotent by contract: doing it again is the safe way to know
@@ -156,7 +151,10 @@ def _serve(deps: Deps, run: Run, to: ModelVersion) -> Any:
     try:
         once(deps, run.run_id, "undo", {"version": to.version}, act, found)
     except Unavailable as failure:
-        return _untold(deps, failure)
+        # The alias goes back all the same: whoever loads by it is served the old version, and the target is told again later.
+        deps.progress(f"the target could not be told to go back: {failure.message}")
+        return None
+    target = deps.target_of(run.profile)
     if not target.abilities.can_prove:
         return "unproved"
     try:
@@ -167,11 +165,6 @@ def _serve(deps: Deps, run: Run, to: ModelVersion) -> Any:
     if observed is None:
         return "unproved"
     return "proved" if observed.get(to.version) == 100 else "contradicted"
-
-
-def _untold(deps: Deps, failure: Unavailable) -> None:
-    """The alias goes back all the same: whoever loads by it is served the old version, and the target is told again later."""
-    deps.progress(f"the target could not be told to go back: {failure.message}")
 
 
 def _way_back(deps: Deps, run: Run, champion: ModelVersion | None, plan: RolloutPlan | None) -> ModelVersion | None:

@@ -1,7 +1,7 @@
 # pyright: reportDeprecated=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """How does a run begin, park, wake and end? One drive of the graph under one lease."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -38,8 +38,12 @@ class Runs:
         """This process, as leases name it."""
         return self._holder
 
-    def start(self, order: RunOrder) -> dict[str, Any]:
+    def start(self, order: RunOrder, *, recorded: Callable[[str], None] | None = None) -> dict[str, Any]:
         """One pass of the state machine. Returns the public JSON at its end or its first pause.
+
+        Args:
+            order: What is to be done.
+            recorded: Hears the run's id once nothing can be refused any more, before anything moves.
 
         Raises:
             Conflict: the model has a run already; the message says which and who holds it.
@@ -64,6 +68,8 @@ class Runs:
                 updated_at=now,
             )
         )
+        if recorded is not None:
+            recorded(record.run_id)
         if record.run_id != run_id:
             return record.output if record.output is not None else self.resume(record.run_id)
         deps.progress(f"run {run_id} of {profile.id}")

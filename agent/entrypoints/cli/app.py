@@ -15,6 +15,7 @@ from agent.entrypoints.cli import (
     reviews,
     rollouts,
     runs,
+    serve,
     setup,
     validation,
     watch,
@@ -50,6 +51,7 @@ app.command("init", short_help="Write retraining.yaml and draft profiles.")(init
 app.add_typer(profiles.app, name="profile")
 app.add_typer(validation.app, name="validation")
 app.add_typer(policy.app, name="policy")
+app.command("serve", short_help="Answer webhooks of Alertmanager.")(serve.serve)
 app.command("schema")(setup.schema)
 app.command("doctor", short_help="What is missing before a run?")(setup.doctor)
 app.command("demo", short_help="Improve, refuse, go back, ask: on real data.")(setup.demo)

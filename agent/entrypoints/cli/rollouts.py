@@ -1,5 +1,6 @@
-"""`retrain rollout status|pause|resume|abort`: rollouts that are under way, and what a person may do about them."""
+"""`retrain rollout status|pause|resume|abort|rules`: rollouts that are under way, and what a person may do about them."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -50,6 +51,24 @@ def abort(
     SCREEN.result(output, run_lines(output))
     if output["rollout"]["phase"] != "rolled_back":
         raise typer.Exit(4)
+
+
+@app.command("rules")
+def rules(
+    run: Annotated[str, typer.Argument(help="Run that does the rollout.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; the screen where absent.")] = None,
+    json: Json = False,
+    workspace: Workspace = None,
+) -> None:
+    """The plan's triggers as a Prometheus rule file, for the embedded endpoint's own metrics."""
+    from agent.services import monitors
+
+    opened = open_app(workspace)
+    exported = monitors.export(opened.deps, run)
+    if out is not None:
+        monitors.write(exported, out)
+    lines = exported.text.splitlines() if out is None else [f"wrote {out}"]
+    SCREEN.result({"rules": exported.text, "leftOut": list(exported.left_out)}, lines)
 
 
 def _under_way(opened: "App", model: str) -> "ActiveRollout":
