@@ -1,7 +1,7 @@
 """Which of a plan's triggers can Prometheus watch too, and how are they written for it?
 
-A rule here reads counters over a window, so it is coarser than the looks of `tools/canary.py`. It therefore asks for more: the worsening
-must exceed the margin by `Z` standard errors, on enough samples of both versions, for as many looks as the metric's
+A rule here reads counters over a window, so it is coarser than the looks of `tools/canary.py`. It therefore asks for more: the
+worsening must exceed the margin by `Z` standard errors, on enough samples of both versions, for as many looks as the metric's
 `failure_limit` lets pass. Missing series are an alert of their own that rolls nothing back: no data is never harm.
 """
 
@@ -35,6 +35,9 @@ class SeriesNames(NamedTuple):
     healthy: str = "envoy_cluster_membership_healthy"
 
 
+ENVOY: Final = SeriesNames()
+
+
 class Exported(NamedTuple):
     """The rule file, and what of the plan it cannot watch."""
 
@@ -42,7 +45,7 @@ class Exported(NamedTuple):
     left_out: tuple[str, ...]
 
 
-def export(plan: RolloutPlan, *, model_id: str, run_id: str, names: SeriesNames = SeriesNames()) -> Exported:
+def export(plan: RolloutPlan, *, model_id: str, run_id: str, names: SeriesNames = ENVOY) -> Exported:
     """A Prometheus rule file for the plan's triggers.
 
     Args:

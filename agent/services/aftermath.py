@@ -29,7 +29,7 @@ def roll_back(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     changes = rollback.roll_back(deps, run, findings)
     aftermath(deps, run, findings, changes)
     told = RolloutStatus.model_validate(changes["rollout"])
-    if _undo_is_open(deps, run):
+    if undo_is_open(deps, run.run_id):
         raise Unavailable(
             f"the target could not be told to go back: {told.statement}",
             thing="target",
@@ -47,7 +47,7 @@ def aftermath(deps: Deps, run: Run, findings: Findings, changes: dict[str, Any])
     moved = any(effect.name == "undo" for effect in effects)
     outcome: Literal["rolled_back", "not_proved", "refused"] = "refused"
     if moved:
-        back = status.phase == "rolled_back" and not _undo_is_open(deps, run)
+        back = status.phase == "rolled_back" and not undo_is_open(deps, run.run_id)
         outcome = "rolled_back" if back else "not_proved"
     scope = _hold(deps, run, report) if moved else None
     written = _incident(deps, run, findings, report, outcome, scope)
@@ -82,8 +82,9 @@ def _by(run: Run) -> str:
     return run.order.requested_by if run.order.kind == "rollback" else "policy"
 
 
-def _undo_is_open(deps: Deps, run: Run) -> bool:
-    return any(effect.name == "undo" and effect.status != "done" for effect in deps.store.effects(run.run_id))
+def undo_is_open(deps: Deps, run_id: str) -> bool:
+    """Whether the target is still to be told."""
+    return any(effect.name == "undo" and effect.status != "done" for effect in deps.store.effects(run_id))
 
 
 def _incident(

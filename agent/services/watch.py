@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from agent.deps import Deps
-from agent.services import active
+from agent.services import active, aftermath
 from agent.services.notices import Retries
 from agent.services.runs import Runs
 from tools.contracts.run import RunRecord
@@ -63,9 +63,13 @@ class Watch:
             return False
         if record.status == "parked":
             return record.wake_at is not None and record.wake_at <= now
-        # A rollback that could not tell its target is told again until it can.
-        left_behind = record.kind == "rollback" and record.status == "failed"
-        return left_behind or active.plan_of(self._deps, record.run_id) is not None
+        return self._is_rollback_left_behind(record) or active.plan_of(self._deps, record.run_id) is not None
+
+    def _is_rollback_left_behind(self, record: RunRecord) -> bool:
+        """Killed in the middle, or its target could not be told: it is told again until it can."""
+        if record.kind != "rollback":
+            return False
+        return record.status == "running" or aftermath.undo_is_open(self._deps, record.run_id)
 
     def _look(self, record: RunRecord) -> Look | None:
         """None where another process has the run: it is in good hands."""

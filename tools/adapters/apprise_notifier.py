@@ -33,22 +33,25 @@ class AppriseNotifier:
 
     def send(self, channel: str, notice: Notice) -> None:
         """One message. Apprise tells no reason for a failure that could be shown: it may quote the address."""
+        if channel not in self._urls:
+            raise _unsent(channel, "the profile names no such channel any more")
+        try:
+            self._send(channel, self._filled(channel), notice)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a plugin raises, the message did not leave
+            raise _unsent(channel, type(error).__name__) from None
+
+    def _send(self, channel: str, url: str, notice: Notice) -> None:
         import apprise
 
         # Its warnings quote addresses.
         logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
         sender = apprise.Apprise()
-        if channel not in self._urls:
-            raise _unsent(channel, "the profile names no such channel any more")
-        if not sender.add(self._filled(channel)):
+        if not sender.add(url):
             raise _unsent(channel, "Apprise knows no such address")
         kind = apprise.NotifyType.SUCCESS if notice.event == "promoted" else apprise.NotifyType.WARNING
-        body = f"{notice.body}\n[{notice.key}]"
-        try:
-            taken = bool(sender.notify(title=notice.title, body=body, notify_type=kind))
-        except Exception as error:  # noqa: BLE001 - whatever a plugin raises, the message did not leave
-            raise _unsent(channel, type(error).__name__) from None
-        if not taken:
+        if not sender.notify(title=notice.title, body=f"{notice.body}\n[{notice.key}]", notify_type=kind):
             raise _unsent(channel, "it was not taken")
 
     def _filled(self, channel: str) -> str:
