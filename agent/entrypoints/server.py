@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Final
@@ -68,7 +68,7 @@ def application(
     alarms, rate = Alarms(deps, runs), _Rate(deps.clock, calls_a_minute)
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_: Starlette) -> AsyncGenerator[None]:
         yield
         await run_in_threadpool(alarms.close)
 
