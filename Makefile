@@ -37,9 +37,9 @@ imports: $(VENV)/.ready
 unit: $(VENV)/.ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# Real engines: Debian's PostgreSQL and a local Spark (which needs Java 17).
+# Real engines: Debian's PostgreSQL, Debian's promtool (which reads the exported alert rules) and a local Spark (which needs Java 17).
 engines: $(VENV)/.engines
-	ENGINES_REQUIRED=1 timeout 1500 $(BIN)/python -m pytest -m engines tests/engines
+	ENGINES_REQUIRED=1 timeout 1500 $(BIN)/python -m pytest -m "engines or promtool" tests/engines
 	$(BIN)/python -m pytest -n 0 tests/conformance/test_data_source.py -k "password or address or variable"
 
 # Real MLServers behind a real Envoy, on loopback; the first test builds their environment (Python below 3.13).
@@ -49,6 +49,7 @@ serving: $(VENV)/.ready
 $(VENV)/.engines: $(VENV)/.ready requirements-engines.lock
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
 	  (apt-get update -q && apt-get install -q -y --no-install-recommends postgresql)
+	command -v promtool >/dev/null || apt-get install -q -y --no-install-recommends prometheus
 	command -v java >/dev/null || apt-get install -q -y --no-install-recommends openjdk-17-jre-headless
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements-engines.lock \
 	  || $(BIN)/python -m pip install --quiet --require-hashes -r requirements-engines.lock

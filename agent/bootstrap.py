@@ -21,7 +21,7 @@ from prompts.loader import load as load_prompt
 from tools.contracts.profile import BatchTarget, CommandTarget, Profile, SeldonTarget, ServingTarget
 from tools.contracts.request import RetrainingRequest, RunKind, RunOrder
 from tools.errors import NotFound
-from tools.ports import Clock, DeploymentTarget, DriftDetective, RationaleWriter, TrafficLog
+from tools.ports import Clock, DeploymentTarget, DriftDetective, Notifier, RationaleWriter, TrafficLog
 
 if TYPE_CHECKING:
     from tools.adapters.serving.target import ServingTargetAdapter
@@ -204,6 +204,7 @@ def build(
         clock=now,
         new_id=_new_id,
         load_profile=lambda model_id: load_profile(space, model_id).profile,
+        notifier_of=lambda profile: _notifier(profile, settings),
         progress=progress or silent,
     )
     runs = Runs(deps, _checkpointer(work_dir, SqliteSaver), this_holder())
@@ -223,6 +224,12 @@ def serving_target(space: Workspace, profile: Profile, progress: Callable[[str],
         space.work_dir / "environments",
         progress,
     )
+
+
+def _notifier(profile: Profile, settings: Settings) -> Notifier:
+    from tools.adapters.apprise_notifier import AppriseNotifier
+
+    return AppriseNotifier(profile.notify.urls, settings.variables)
 
 
 def _checkpointer(work_dir: Path, saver: Any) -> Any:

@@ -212,6 +212,7 @@ def _where_next(app: App, folder: Path, asked: dict[str, Any], seconds: float) -
             "The last run waits for you. In a new process, after a restart, whenever you like:",
             "",
             f"  retrain review show {review} -w {folder}",
+            f'  retrain release electricity --reason "understood" -w {folder}      (held since the rollback: first let it go)',
             f'  retrain review approve {review} --reason "I know this week" -w {folder}      (or: reject)',
             f"  retrain runs show {asked['runId']} -w {folder}",
         ]

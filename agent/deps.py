@@ -1,10 +1,11 @@
 """What do services need? Everything from outside, built in one place and handed in."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.services.leases import LeaseKeeper
+from tools.contracts.incident import Notice
 from tools.contracts.profile import Profile
 from tools.ports import (
     Clock,
@@ -13,6 +14,7 @@ from tools.ports import (
     DriftDetective,
     ModelEvaluator,
     NewId,
+    Notifier,
     RationaleWriter,
     Registry,
     Scorer,
@@ -32,6 +34,21 @@ def silent(_: str) -> None:
 def targets_own_log(profile: Profile, target: DeploymentTarget) -> TrafficLog | None:
     """The log of answers, where a profile names none of its own."""
     return target.log
+
+
+class Nobody:
+    """The notifier of a profile that names nobody."""
+
+    def channels(self) -> Sequence[str]:
+        return ()
+
+    def send(self, channel: str, notice: Notice) -> None:
+        """Nobody hears."""
+
+
+def nobody(_: Profile) -> Notifier:
+    """Who hears of it where nothing else is said."""
+    return Nobody()
 
 
 @dataclass(frozen=True)
@@ -58,6 +75,8 @@ class Deps:
     load_profile: Callable[[str], Profile]
     traffic_log_of: Callable[[Profile, DeploymentTarget], TrafficLog | None] = targets_own_log
     """The log that a rollout is judged by; None where there is none."""
+    notifier_of: Callable[[Profile], Notifier] = nobody
+    """Who is told of rollbacks and rollouts."""
     progress: Progress = field(default=silent)
     lease: LeaseKeeper | None = None
 

@@ -270,7 +270,11 @@ def _from_pydantic(merged: _Merged, own: Document, path: Path_, item: Any) -> Pr
     if missing and described:
         remedy = f"add it: {described}"
     whole = isinstance(item["input"], dict | BaseModel)
-    return Problem(field, what, remedy, merged.where(path, own), item["input"], has_value=not missing and not whole)
+    # An address that is at fault may hold the secret that made it so.
+    secret = path[:1] == ("notify",)
+    value = None if secret else item["input"]
+    shown = not (missing or whole or secret)
+    return Problem(field, what, remedy, merged.where(path, own), value, has_value=shown)
 
 
 def _description(path: Path_) -> str | None:

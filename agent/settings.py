@@ -20,6 +20,9 @@ class Settings(Contract):
     llm_model: str | None = None
     """RETRAIN_LLM_MODEL: the model that words rationales; without it the template does."""
 
+    webhook_token: str | None = None
+    """RETRAIN_WEBHOOK_TOKEN: who calls the webhooks of `retrain serve` must bear it."""
+
     variables: Mapping[str, str] = Field(default_factory=dict[str, str])
     """The whole environment: `${NAME}` in a data source is looked up in it when the source is opened."""
 
@@ -41,5 +44,6 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         openai_base_url=value("OPENAI_BASE_URL"),
         openai_api_key=value("OPENAI_API_KEY"),
         llm_model=value("RETRAIN_LLM_MODEL"),
+        webhook_token=value("RETRAIN_WEBHOOK_TOKEN"),
         variables=dict(environ),
     )

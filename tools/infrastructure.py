@@ -19,6 +19,10 @@ class Soundness(Contract):
     """Median of single-row requests."""
     memory_mb: float | None = None
     load_seconds: float | None = None
+    answered: bool = True
+    """False where it could not be asked at all."""
+    same_files: bool = True
+    """False where the endpoint says that its files are others."""
     faults: tuple[str, ...] = ()
 
     @property
@@ -50,12 +54,17 @@ def soundness(
     """
     if answer is None:
         return Soundness(
-            version=version, golden_rows=len(golden_expected), golden_matches=0, faults=("it could not be asked",)
+            version=version,
+            golden_rows=len(golden_expected),
+            golden_matches=0,
+            answered=False,
+            faults=("it could not be asked",),
         )
     faults: list[str] = []
     if answer.version != version:
         faults.append(f"asked for version {version}, version {answer.version} answered")
-    if answer.digest is not None and digest_recorded is not None and answer.digest != digest_recorded:
+    same_files = answer.digest is None or digest_recorded is None or answer.digest == digest_recorded
+    if not same_files:
         faults.append("the files it serves are not the registered ones")
     same = matches(golden_expected, answer.predictions)
     if not golden_expected:
@@ -83,5 +92,6 @@ def soundness(
         latency_ms=latency,
         memory_mb=answer.memory_mb,
         load_seconds=answer.load_seconds,
+        same_files=same_files,
         faults=tuple(faults),
     )

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from tools.contracts.comparison import Look
 from tools.contracts.decision import PolicyResult, Rationale
 from tools.contracts.evidence import DatasetRef, Effort, EvidenceItem
+from tools.contracts.incident import Notice
 from tools.contracts.measuring import MetricJob, MetricResult, TimingJob, TimingResult
 from tools.contracts.peers import (
     DeploymentReply,
@@ -22,7 +23,7 @@ from tools.contracts.peers import (
 from tools.contracts.profile import DataSpec, PredictionTable
 from tools.contracts.profiling import DataProfile, Overlap, RuleCount, SchemaRule, WindowSummary
 from tools.contracts.rollout import EndpointAnswer
-from tools.contracts.run import ChampionEvent, EffectRecord, Lease, Review, RunRecord
+from tools.contracts.run import ChampionEvent, EffectRecord, Hold, Lease, Review, RunRecord
 from tools.contracts.training import (
     ModelSignature,
     ModelVersion,
@@ -328,6 +329,18 @@ class DeploymentTarget(Protocol):
         ...
 
 
+class Notifier(Protocol):
+    """Who is told, by channels that know nothing of each other."""
+
+    def channels(self) -> Sequence[str]:
+        """Names of the channels; no address and no secret stands in them."""
+        ...
+
+    def send(self, channel: str, notice: Notice) -> None:
+        """Raises `Unavailable` where the message did not leave, without any part of the address."""
+        ...
+
+
 class RationaleWriter(Protocol):
     """Explains a decision. Never raises: any fault gives the template's text with the fault named."""
 
@@ -390,6 +403,23 @@ class Store(Protocol):
 
     def effects(self, run_id: str) -> Sequence[EffectRecord]:
         """In order of intent."""
+        ...
+
+    def unconfirmed(self, name_prefix: str) -> Sequence[EffectRecord]:
+        """Effects of any run that were intended and never confirmed, by the beginning of their names; in order of intent."""
+        ...
+
+    # holds
+    def set_hold(self, hold: Hold) -> Hold:
+        """Returns the hold in force for that scope where there is one: of two at once, one stands."""
+        ...
+
+    def release_hold(self, scope: str, by: str, why: str, at: datetime) -> Hold:
+        """Raises `NotFound` where nothing is held under that scope."""
+        ...
+
+    def holds(self, *, in_force: bool = True) -> Sequence[Hold]:
+        """Oldest first; with `in_force=False` the released ones too."""
         ...
 
     # reviews

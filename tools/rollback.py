@@ -30,20 +30,22 @@ def proof(
         version: The version wanted.
         loaded: Whether it loaded in a subprocess.
         digest_recorded: sha256 of its files at registration; None where never recorded.
-        digest_now: sha256 of its files now; None where they could not be fetched, which counts as a difference.
+        digest_now: sha256 of its files now; None where they could not be fetched.
         golden_expected: Predictions recorded at registration.
         golden_got: Predictions now, in the same order; another count matches nothing.
         served: What the endpoint reports.
     """
     same = matches(golden_expected, golden_got)
-    artifact = "not_recorded" if digest_recorded is None else "matches" if digest_recorded == digest_now else "differs"
+    artifact = "not_recorded" if digest_recorded is None else "not_fetched" if digest_now is None else "differs"
+    artifact = "matches" if artifact == "differs" and digest_recorded == digest_now else artifact
     files = {
         "matches": "are as registered",
         "differs": "differ from those registered",
         "not_recorded": "have no record",
+        "not_fetched": "could not be fetched",
     }
-    if artifact == "differs" and digest_now is None:
-        files["differs"] = "could not be fetched"
+    tried = loaded or bool(golden_expected)
+    loads = "loads" if loaded else "does not load" if tried else "was not tried: its golden rows are not at hand"
     told = {
         "proved": "the target reports it as served",
         "unproved": "what is served is not reported",
@@ -57,10 +59,16 @@ def proof(
         golden_matches=same,
         served=served,
         statement=(
-            f"Version {version} {'loads' if loaded else 'does not load'}, its files {files[artifact]}, "
+            f"Version {version} {loads}, its files {files[artifact]}, "
             f"{same} of {len(golden_expected)} golden rows come out as recorded, {told[served]}."
         ),
     )
+
+
+def speaks_against(proof: ProofOfVersion) -> bool:
+    """Whether something was measured and is bad. What could not be measured for want of files or rows speaks neither way."""
+    wrong_answers = proof.golden_rows > 0 and (not proof.loaded or proof.golden_matches < proof.golden_rows)
+    return proof.artifact_digest == "differs" or wrong_answers or proof.served == "contradicted"
 
 
 def matches(expected: Sequence[Any], got: Sequence[Any]) -> int:

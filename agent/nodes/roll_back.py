@@ -5,10 +5,10 @@ from typing import Any
 from langgraph.runtime import Runtime
 
 from agent.deps import Deps
-from agent.services import rollback
+from agent.services import aftermath
 from agent.state import RunState, findings_of, run_of
 
 
 def roll_back(state: RunState, runtime: Runtime[Deps]) -> dict[str, Any]:
-    """Returns the keys that `services.rollback.roll_back` found."""
-    return rollback.roll_back(runtime.context, run_of(state), findings_of(state))
+    """Returns the keys that `services.aftermath.roll_back` found."""
+    return aftermath.roll_back(runtime.context, run_of(state), findings_of(state))

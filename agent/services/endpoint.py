@@ -103,9 +103,12 @@ def proved_there(deps: Deps, run: Run, version: ModelVersion, served: Any) -> An
     except RetrainingError as failure:
         deps.progress(f"the endpoint could not be asked: {failure.message}")
         return "unproved"
+    if not found.answered or not found.golden_rows:
+        deps.progress(f"the endpoint's version {version.version} could not be held against golden rows")
+        return "unproved"
     if not found.sound:
-        deps.progress(f"the endpoint's version {version.version} is not the one registered: {'; '.join(found.faults)}")
-    return "proved" if found.golden_rows and found.golden_matches == found.golden_rows else "contradicted"
+        deps.progress(f"the endpoint's version {version.version} is not as registered: {'; '.join(found.faults)}")
+    return "proved" if found.same_files and found.golden_matches == found.golden_rows else "contradicted"
 
 
 def unload(deps: Deps, run: Run, version: ModelVersion) -> None:

@@ -30,7 +30,7 @@ def roll_back(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     if not rehearsed:
         deps.progress(f"proving version {to.version} of {to.name}: loading it and scoring its golden rows")
         before = prove(deps, run, to, served="unproved")
-        if not before.holds:
+        if rollback.speaks_against(before):
             return _refused(champion, to, reason, before.statement, before)
     if findings.overtaken is not None:
         _end_overtaken(deps, findings.overtaken, f"a rollback (run {run.run_id}) took the model")
@@ -59,7 +59,8 @@ def roll_back(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         deps.registry.set_tags(
             left.name, left.version, {"retraining.status": "rolled_back", "retraining.rolled_back_why": reason[:500]}
         )
-    served = endpoint.proved_there(deps, run, to, served)
+    told = served is not None
+    served = "unproved" if served is None else endpoint.proved_there(deps, run, to, served)
     after = before if before is not None and served == "unproved" else prove(deps, run, to, served=served)
     result = rollback.report(
         from_version=None if left is None else left.version,
@@ -68,10 +69,11 @@ def roll_back(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         applied=True,
         proved=after,
     )
-    if left is not None:
+    if left is not None and told:
         endpoint.unload(deps, run, left)
-    # What was rehearsed and took the traffic is back, even where its files can no longer be read to prove it once more.
-    back = result.done or (rehearsed and served != "contradicted")
+    # What was rehearsed and took the traffic is back, even where its files can no longer be read to prove it once more; and so
+    # is what nothing speaks against, where no proof could be had.
+    back = result.done or (served != "contradicted" and (rehearsed or not rollback.speaks_against(after)))
     status = RolloutStatus(
         phase="rolled_back" if back else "refused", proof=served, weight=0, statement=result.statement
     )
@@ -137,18 +139,22 @@ def _end_overtaken(deps: Deps, run_id: str, why: str) -> None:
 
 
 def _serve(deps: Deps, run: Run, to: ModelVersion) -> Any:
-    """All traffic to `to`; what the target then reports is the proof."""
-    target = deps.target_of(run.profile)
-    key = f"{run.run_id}/undo"
-    request = request_for(to, 100, None, key, "rolling")
+    """All traffic to `to`; what the target then reports is the proof. None where it could not be told: the effect stays open."""
+    request = request_for(to, 100, None, f"{run.run_id}/undo", "rolling")
 
     def act() -> dict[str, Any]:
-        return {"observed": target.undo(request).observed_weights}
+        return {"observed": deps.target_of(run.profile).undo(request).observed_weights}
 
     def found() -> dict[str, Any] | None:
         return None  # `undo` is idempotent by contract: doing it again is the safe way to know
 
-    once(deps, run.run_id, "undo", {"version": to.version}, act, found)
+    try:
+        once(deps, run.run_id, "undo", {"version": to.version}, act, found)
+    except Unavailable as failure:
+        # The alias goes back all the same: whoever loads by it is served the old version, and the target is told again later.
+        deps.progress(f"the target could not be told to go back: {failure.message}")
+        return None
+    target = deps.target_of(run.profile)
     if not target.abilities.can_prove:
         return "unproved"
     try:

@@ -4,7 +4,7 @@ from typing import Any
 
 from agent.deps import Deps
 from agent.services import baseline as baselines
-from agent.services import endpoint, lineage, signals, train
+from agent.services import endpoint, holds, lineage, notices, signals, train
 from agent.services.champion import find_champion, move_champion
 from agent.services.decide import plan_for
 from agent.services.effects import Result, once
@@ -28,6 +28,10 @@ def start(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     """
     attempt = findings.rollout_attempt + 1
     decision: DecisionKind = "canary" if findings.decision == "canary" else "deploy"
+    holds.require_going_on(deps, "no rollout starts")
+    held = holds.why_no_rollout(deps, run.profile)
+    if held is not None:
+        return _refuse(attempt, held)
     if decision == "canary" and not findings.can_split:
         return _refuse(attempt, "the target cannot split traffic (target_cannot_split)")
     candidate = findings.candidate or _register(deps, run, findings)
@@ -69,8 +73,9 @@ def look(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     if plan is None or status is None or candidate is None:
         raise BrokenInvariant("a rollout was looked at before it started", thing="rollout")
     reply, fault = None, None
+    held = holds.on_rollout(deps, run.profile, run.run_id) is not None
     try:
-        reply = _act(deps, run, findings, plan, candidate, status)
+        reply = _act(deps, run, findings, plan, candidate, status, held=held)
     except Unavailable as failure:
         fault = failure.message
         deps.progress(f"the target failed: {fault}")
@@ -82,19 +87,29 @@ def look(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         can_prove=deps.target_of(run.profile).abilities.can_prove,
         signals=signals.read(deps, run, plan, status),
         fault=fault,
+        held=held,
     )
     if following.phase == "healthy":
         _promote(deps, run, findings, candidate)
         following = following.model_copy(update={"phase": "promoted", "statement": _promoted(candidate, following)})
+    notices.rollout(deps, run, following)
+    if following.phase == "promoted":
         _release(deps, run, findings, plan)
     deps.progress(f"rollout: {following.phase}, {following.weight} % on version {candidate.version}")
     return {"rollout": following.to_state()}
 
 
 def _act(
-    deps: Deps, run: Run, findings: Findings, plan: RolloutPlan, candidate: ModelVersion, status: RolloutStatus
+    deps: Deps,
+    run: Run,
+    findings: Findings,
+    plan: RolloutPlan,
+    candidate: ModelVersion,
+    status: RolloutStatus,
+    *,
+    held: bool,
 ) -> DeploymentReply | None:
-    """The weight or mirror that is due, once; then what is served."""
+    """The weight or mirror that is due, once, unless a person holds it; then what is served."""
     action = rules.pending_action(plan, status)
     target = deps.target_of(run.profile)
     weight = action.weight if isinstance(action, SetWeight) else status.weight
@@ -102,7 +117,7 @@ def _act(
     step = f"weight-{findings.rollout_attempt}-{status.step_index}"
     key = f"{run.run_id}/{step}"
     request = request_for(candidate, weight, plan.last_known_good, key, plan.strategy, mirror=mirror)
-    if isinstance(action, SetWeight | SetMirror):
+    if isinstance(action, SetWeight | SetMirror) and not held:
 
         def act() -> Result:
             return {"observed": target.apply(request).observed_weights}

@@ -1,7 +1,7 @@
 # pyright: reportDeprecated=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """How does a run begin, park, wake and end? One drive of the graph under one lease."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +12,11 @@ from langgraph.types import Command
 
 from agent.deps import Deps
 from agent.graph import build_graph
-from agent.services import active, outputs, report, reviews
+from agent.services import active, holds, outputs, report, reviews
 from agent.services.champion import find_champion
 from agent.services.leases import LeaseKeeper
 from agent.services.preflight import require_sound
+from agent.services.spared import spared
 from agent.state import STATE_VERSION, RunState, findings_of, run_of
 from tools.contracts.request import RunOrder
 from tools.contracts.run import RunRecord
@@ -32,8 +33,17 @@ class Runs:
         self._deps, self._holder, self._lease_seconds = deps, holder, lease_seconds
         self._app = build_graph(checkpointer)
 
-    def start(self, order: RunOrder) -> dict[str, Any]:
+    @property
+    def holder(self) -> str:
+        """This process, as leases name it."""
+        return self._holder
+
+    def start(self, order: RunOrder, *, recorded: Callable[[str], None] | None = None) -> dict[str, Any]:
         """One pass of the state machine. Returns the public JSON at its end or its first pause.
+
+        Args:
+            order: What is to be done.
+            recorded: Hears the run's id once nothing can be refused any more, before anything moves.
 
         Raises:
             Conflict: the model has a run already; the message says which and who holds it.
@@ -41,6 +51,7 @@ class Runs:
         deps = self._deps
         profile = deps.load_profile(order.request.model_id)
         require_sound(deps, profile, order)
+        holds.require_free(deps, profile, order)
         self._end_overdue_review(profile.registered_model)
         run_id, now = deps.new_id(), deps.clock()
         record = deps.store.create_run(
@@ -57,6 +68,8 @@ class Runs:
                 updated_at=now,
             )
         )
+        if recorded is not None:
+            recorded(record.run_id)
         if record.run_id != run_id:
             return record.output if record.output is not None else self.resume(record.run_id)
         deps.progress(f"run {run_id} of {profile.id}")
@@ -168,7 +181,9 @@ class Runs:
                 if store.get_run(run_id).updated_at != record.updated_at:
                     raise Conflict(f"another process went on with run {run_id} meanwhile", thing="run", value=run_id)
                 store.update_run(run_id, status="running", parked_for=None, wake_at=None, error=None)
-                yield replace(self._deps, lease=keeper)
+                # Whatever else is down, a rollback needs the registry alone.
+                deps = self._deps if record.kind != "rollback" else spared(self._deps)
+                yield replace(deps, lease=keeper)
         except (RetrainingError, KeyboardInterrupt) as error:
             # A resumed run that could not have its lease stays what it was, and an ended one stays ended.
             if (new or keeper.held) and store.get_run(run_id).status == "running":

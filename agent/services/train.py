@@ -3,7 +3,7 @@
 from typing import Any
 
 from agent.deps import Deps
-from agent.services import lineage
+from agent.services import holds, lineage
 from agent.services.effects import Result, once
 from agent.state import Findings, Run
 from tools.contracts.evidence import Fold, PreparedData
@@ -19,6 +19,7 @@ def train(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     how = run.profile.training
     if how is None:
         raise BrokenInvariant("training was reached without a training section", thing="training")
+    holds.require_going_on(deps, "nothing is trained")
     trainer = deps.trainers[how.kind]
     models: list[str] = []
     result: TrainingResult | None = None

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from agent.deps import Deps
-from agent.services import active
+from agent.services import active, aftermath
+from agent.services.notices import Retries
 from agent.services.runs import Runs
 from tools.contracts.run import RunRecord
 from tools.errors import Conflict, RetrainingError, Unavailable
@@ -33,9 +34,11 @@ class Watch:
     def __init__(self, deps: Deps, runs: Runs) -> None:
         self._deps, self._runs = deps, runs
         self._retry: dict[str, tuple[datetime, timedelta]] = {}
+        self._notices = Retries(deps, runs.holder)
 
     def looks(self, model_id: str | None = None, stop: Callable[[], bool] = lambda: False) -> Iterator[Look]:
         """One look at each run that is due, as they come; ends early, between two looks, once `stop` says so."""
+        self._notices.due()
         for record in self.due(model_id):
             if stop():
                 return
@@ -60,7 +63,13 @@ class Watch:
             return False
         if record.status == "parked":
             return record.wake_at is not None and record.wake_at <= now
-        return active.plan_of(self._deps, record.run_id) is not None
+        return self._is_rollback_left_behind(record) or active.plan_of(self._deps, record.run_id) is not None
+
+    def _is_rollback_left_behind(self, record: RunRecord) -> bool:
+        """Killed in the middle, or its target could not be told: it is told again until it can."""
+        if record.kind != "rollback":
+            return False
+        return record.status == "running" or aftermath.undo_is_open(self._deps, record.run_id)
 
     def _look(self, record: RunRecord) -> Look | None:
         """None where another process has the run: it is in good hands."""

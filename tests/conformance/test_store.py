@@ -27,7 +27,7 @@ from tools.adapters.memory_store import MemoryStore
 from tools.adapters.processes import is_alive, this_holder
 from tools.adapters.store import SqlStore
 from tools.contracts.comparison import Look
-from tools.contracts.run import ChampionEvent, EffectRecord, Lease, Review, RunRecord
+from tools.contracts.run import ChampionEvent, EffectRecord, Hold, Lease, Review, RunRecord
 from tools.errors import BadInput, BrokenInvariant, Conflict, NotFound, RetrainingError, Unavailable
 from tools.ports import Store
 
@@ -463,6 +463,61 @@ def test_effects_come_by_run_in_order_of_intent(store: Store):
     assert [effect.key for effect in store.effects("run-1")] == ["run-1/train", "run-1/register", "run-1/alias"]
 
 
+def test_unconfirmed_effects_of_all_runs_come_by_the_beginning_of_their_names(store: Store):
+    lease = acquire(store)
+    for name in ("notify-a", "notify-b", "notifyXc", "undo"):
+        store.intend(lease, f"run-1/{name}", name, {"n": name})
+    store.confirm("run-1/notify-a", {})
+    other = store.acquire("shop.loads", "run-2", HERE, 60)
+    store.intend(other, "run-2/notify-a", "notify-a", {})
+
+    assert [e.key for e in store.unconfirmed("notify-")] == ["run-1/notify-b", "run-2/notify-a"]
+    assert store.unconfirmed("notify_") == []
+
+
+# --- holds -----------------------------------------------------------------------------------------------------------
+
+
+def hold(scope: str = "model:shop.prices", **changes: Any) -> Hold:
+    return Hold.model_validate({"scope": scope, "why": "odd prices", "by": "ann", "at": START} | changes)
+
+
+def test_hold_stands_until_it_is_released_and_stays_on_record(store: Store):
+    given = store.set_hold(hold(run_id="run-1"))
+    assert store.holds() == [given]
+
+    released = store.release_hold(given.scope, "bob", "mended", START + timedelta(hours=1))
+
+    assert (released.released_by, released.released_why) == ("bob", "mended")
+    assert (store.holds(), store.holds(in_force=False)) == ([], [released])
+
+
+def test_second_hold_of_a_scope_returns_the_first_until_that_is_released(store: Store):
+    first = store.set_hold(hold())
+    assert store.set_hold(hold(why="again", by="eve")) == first
+    store.release_hold(first.scope, "bob", "mended", START)
+
+    second = store.set_hold(hold(why="again", by="eve"))
+
+    assert store.holds() == [second]
+    assert [h.why for h in store.holds(in_force=False)] == ["odd prices", "again"]
+
+
+def test_release_of_one_scope_leaves_the_others_and_an_unknown_one_is_not_found(store: Store):
+    for scope in ("all", "model:shop.prices", "rollout:run-1"):
+        store.set_hold(hold(scope))
+    store.release_hold("all", "bob", "mended", START)
+
+    assert [h.scope for h in store.holds()] == ["model:shop.prices", "rollout:run-1"]
+    with pytest.raises(NotFound, match="nothing is held under 'all'"):
+        store.release_hold("all", "bob", "mended", START)
+
+
+def test_scope_that_means_nothing_is_refused():
+    with pytest.raises(ValidationError):
+        hold("everything")
+
+
 # --- reviews ---------------------------------------------------------------------------------------------------------
 
 
@@ -821,6 +876,18 @@ def test_records_survive_reopening(url: str, clock: SetClock):
     again = SqlStore(url, clock)
     assert everything(again) == everything(store)
     assert (again.identity(), again.current_lease("loads")) == (store.identity(), lease)
+
+
+def test_store_of_an_earlier_program_gets_the_holds_by_itself(url: str, clock: SetClock, tmp_path: Path):
+    made = SqlStore(url, clock).create_run(run())
+    with sqlite3.connect(tmp_path / "store.db") as database:
+        database.execute("DROP TABLE retraining_holds")
+    database.close()
+
+    store = SqlStore(url, clock)
+
+    assert (store.holds(), store.get_run("run-1")) == ([], made)
+    assert store.set_hold(hold()) == store.holds()[0]
 
 
 def test_files_are_their_owners_alone(tmp_path: Path, clock: SetClock):

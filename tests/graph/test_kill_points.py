@@ -22,6 +22,7 @@ CHANGING = {
         "intend",
         "confirm",
         "record_champion",
+        "set_hold",
         "record_look",
         "open_review",
         "park",

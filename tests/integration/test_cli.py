@@ -192,6 +192,28 @@ def test_question_is_answered_in_a_new_process_by_an_approver_only_and_once(shop
     history = shop.retrain("history", name, "--json").json
     assert [event["how"] for event in history] == ["rolled_back", "deployed", "adopted"]
 
+    (held,) = [hold for hold in shop.retrain("holds", "--json").json if hold["scope"] == f"model:{name}"]
+    assert (held["by"], "odd prices" in held["why"]) == (reviews.os_user(), True)
+    refused(shop.retrain("run", name, "--trigger", "scheduled", "-q"), 4, "held", f"retrain release {name}")
+    refused(shop.retrain("release", name, "--reason", " "), 2, "reason")
+    released = shop.retrain("release", name, "--reason", "mended", "--json").json
+    assert (released["releasedBy"], released["releasedWhy"]) == (reviews.os_user(), "mended")
+
+
+def test_pause_stops_runs_of_every_model_until_resume(shop: Shop, model: str) -> None:
+    refused(shop.retrain("pause", "--reason", "freeze"), 2, "--all")
+    assert shop.retrain("pause", "--all", "--reason", "freeze").code == 0
+    try:
+        refused(shop.retrain("run", model, "-q"), 4, "everything is paused", "freeze", "retrain resume --all")
+    finally:
+        resumed = shop.retrain("resume", "--all", "--reason", "over")
+    assert resumed.code == 0, resumed.err
+    assert not [hold for hold in shop.retrain("holds", "--json").json if hold["scope"] == "all"]
+
+
+def test_server_that_can_be_reached_from_outside_is_refused_without_a_token(shop: Shop) -> None:
+    refused(shop.retrain("serve", "--host", "0.0.0.0"), 2, "RETRAIN_WEBHOOK_TOKEN")
+
 
 def test_version_registered_by_hand_is_judged_without_training(shop: Shop, model: str) -> None:
     version = shop.register_by_hand(model, CHANGE)

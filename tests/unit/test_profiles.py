@@ -419,3 +419,16 @@ def test_the_documentation_names_every_field() -> None:
         return found
 
     assert {name for name in names(Profile) if name not in page} == set()
+
+
+@pytest.mark.parametrize(
+    "urls", ["['${CHAT}', 'slack://s3cr3t-word/x']", "slack://s3cr3t-word/x", "[{a: s3cr3t-word}]"]
+)
+def test_address_that_is_refused_is_not_shown(workspace: Workspace, urls: str) -> None:
+    _put(workspace, "fraud", f"{MINIMAL}notify:\n  urls: {urls}\n")
+
+    with pytest.raises(BadInput) as raised:
+        load_profile(workspace, "fraud")
+
+    assert "fraud.yaml:" in str(raised.value)
+    assert "s3cr3t-word" not in f"{raised.value} {raised.value.value!r}"

@@ -11,7 +11,7 @@ from tools.adapters import store_rules as rules
 from tools.adapters.processes import is_alive as process_is_alive
 from tools.contracts.base import Contract
 from tools.contracts.comparison import Look
-from tools.contracts.run import ChampionEvent, EffectRecord, Lease, Review, RunRecord
+from tools.contracts.run import ChampionEvent, EffectRecord, Hold, Lease, Review, RunRecord
 from tools.ports import Clock
 
 Key = TypeVar("Key")
@@ -55,6 +55,7 @@ class MemoryStore:
         self._held: dict[str, rules.Held] = {}
         self._effects = _Shelf[str, EffectRecord](EffectRecord)
         self._reviews = _Shelf[int, Review](Review)
+        self._holds = _Shelf[int, Hold](Hold)
         self._looks = _Shelf[str, Look](Look)
         self._champions = _Shelf[int, ChampionEvent](ChampionEvent)
 
@@ -157,6 +158,32 @@ class MemoryStore:
     def effects(self, run_id: str) -> Sequence[EffectRecord]:
         with self._lock:
             return [effect for effect in self._effects.all() if effect.run_id == run_id]
+
+    def unconfirmed(self, name_prefix: str) -> Sequence[EffectRecord]:
+        with self._lock:
+            return [e for e in self._effects.all() if e.status == "intended" and e.name.startswith(name_prefix)]
+
+    # --- holds ---------------------------------------------------------------------------------------------------
+
+    def set_hold(self, hold: Hold) -> Hold:
+        with self._lock:
+            number = self._held_under(hold.scope)
+            known = None if number is None else self._holds.get(number)
+            return known or self._holds.put(len(self._holds), hold)
+
+    def _held_under(self, scope: str) -> int | None:
+        found = enumerate(self._holds.all())
+        return next((n for n, hold in found if hold.scope == scope and hold.released_at is None), None)
+
+    def release_hold(self, scope: str, by: str, why: str, at: datetime) -> Hold:
+        with self._lock:
+            number = self._held_under(scope)
+            released = rules.let_go(None if number is None else self._holds.get(number), scope, by, why, at)
+            return released if number is None else self._holds.put(number, released)
+
+    def holds(self, *, in_force: bool = True) -> Sequence[Hold]:
+        with self._lock:
+            return [hold for hold in self._holds.all() if hold.released_at is None or not in_force]
 
     # --- reviews -------------------------------------------------------------------------------------------------
 

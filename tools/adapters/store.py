@@ -16,7 +16,7 @@ from tools.adapters import store_rules as rules
 from tools.adapters.processes import is_alive as process_is_alive
 from tools.adapters.sqlite_files import write_ahead
 from tools.contracts.comparison import Look
-from tools.contracts.run import ChampionEvent, EffectRecord, Lease, Review, RunRecord
+from tools.contracts.run import ChampionEvent, EffectRecord, Hold, Lease, Review, RunRecord
 from tools.errors import BadInput, Conflict, Unavailable
 from tools.ports import Clock
 
@@ -277,6 +277,51 @@ class SqlStore:
         query = self._sa.select(effects.c.record).where(effects.c.run_id == run_id).order_by(effects.c.number)
         with self._transaction() as c:
             return [EffectRecord.model_validate(row) for row in c.execute(query).scalars()]
+
+    def unconfirmed(self, name_prefix: str) -> Sequence[EffectRecord]:
+        record = self._t.EFFECTS.c.record
+        query = self._sa.select(record).where(record["status"].as_string() == "intended")
+        query = query.where(record["name"].as_string().startswith(name_prefix, autoescape=True))
+        with self._transaction() as c:
+            found = c.execute(query.order_by(self._t.EFFECTS.c.number)).scalars()
+            return [EffectRecord.model_validate(row) for row in found]
+
+    # --- holds ---------------------------------------------------------------------------------------------------
+
+    def set_hold(self, hold: Hold) -> Hold:
+        with self._transaction() as c:
+            # Insert first, as runs do: only the table's constraint knows which of two came second.
+            try:
+                with c.begin_nested():
+                    c.execute(self._t.HOLDS.insert().values(held_scope=hold.scope, record=hold.to_state()))
+                return hold
+            except self._errors.IntegrityError:
+                known = self._hold(c, hold.scope)
+                if known is None:
+                    raise
+                return known
+
+    def _hold(self, c: Any, scope: str) -> Hold | None:
+        holds = self._t.HOLDS
+        query = self._sa.select(holds.c.record).where(holds.c.held_scope == scope)
+        found = c.execute(self._locked(query)).scalar()
+        return None if found is None else Hold.model_validate(found)
+
+    def release_hold(self, scope: str, by: str, why: str, at: datetime) -> Hold:
+        holds = self._t.HOLDS
+        with self._transaction() as c:
+            released = rules.let_go(self._hold(c, scope), scope, by, why, at)
+            row = {"held_scope": None, "record": released.to_state()}
+            c.execute(holds.update().where(holds.c.held_scope == scope).values(row))
+        return released
+
+    def holds(self, *, in_force: bool = True) -> Sequence[Hold]:
+        holds = self._t.HOLDS
+        query = self._sa.select(holds.c.record).order_by(holds.c.number)
+        if in_force:
+            query = query.where(holds.c.held_scope.is_not(None))
+        with self._transaction() as c:
+            return [Hold.model_validate(row) for row in c.execute(query).scalars()]
 
     # --- reviews -------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from tools.contracts.run import ChampionEvent, EffectRecord, Lease, Review, RunRecord
+from tools.contracts.run import ChampionEvent, EffectRecord, Hold, Lease, Review, RunRecord
 from tools.errors import BrokenInvariant, Conflict, NotFound
 
 IsAlive = Callable[[str], bool | None]
@@ -155,6 +155,18 @@ def confirmed(effect: EffectRecord | None, key: str, result: Mapping[str, Any], 
     if effect is None:
         raise BrokenInvariant(f"effect {key!r} was confirmed before it was intended", thing="effect", value=key)
     return effect.model_copy(update={"status": "done", "result": dict(result), "done_at": now})
+
+
+# --- holds ---------------------------------------------------------------------------------------------------------
+
+
+def let_go(hold: Hold | None, scope: str, by: str, why: str, at: datetime) -> Hold:
+    """The hold, released."""
+    if hold is None:
+        raise NotFound(
+            f"nothing is held under {scope!r}", thing="hold", value=scope, remedy="`retrain holds` lists them"
+        )
+    return Hold.model_validate(hold.model_dump() | {"released_at": at, "released_by": by, "released_why": why})
 
 
 # --- reviews -------------------------------------------------------------------------------------------------------

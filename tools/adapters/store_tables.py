@@ -46,6 +46,14 @@ REVIEWS = Table(
     Column("status", String(16), nullable=False),
     Column("record", JSON, nullable=False),
 )
+HOLDS = Table(
+    "retraining_holds",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    # Empty once released: of each scope one hold is in force, and the others stay on record.
+    Column("held_scope", String(400), unique=True),
+    Column("record", JSON, nullable=False),
+)
 LOOKS = Table(
     "retraining_looks",
     METADATA,

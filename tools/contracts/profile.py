@@ -472,6 +472,24 @@ class ReviewSpec(Contract):
     expires_after: Positive = timedelta(days=7)
 
 
+class NotifySpec(Contract):
+    """Who is told of rollbacks, promotions, and rollouts that a person must judge."""
+
+    urls: tuple[str, ...] = ()
+    """Apprise addresses. Each holds a secret: it, or the secret in it, is written `${NAME}` and comes from the environment."""
+
+    @field_validator("urls")
+    @classmethod
+    def _secrets_in_the_environment(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        if any(re.search(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}", url) is None for url in urls):
+            # The address is not repeated: it may hold the secret.
+            raise _refused(
+                "an address is written out",
+                "an address holds a secret: put it into the environment and write `${NAME}`, e.g. `mailtos://${MAIL}`",
+            )
+        return urls
+
+
 class Profile(Contract):
     """One model, whole. `id` is what a request's modelId names."""
 
@@ -496,6 +514,7 @@ class Profile(Contract):
     ] = AliasTarget()
     rollout: RolloutSpec = RolloutSpec()
     review: ReviewSpec = ReviewSpec()
+    notify: NotifySpec = NotifySpec()
 
     @model_validator(mode="after")
     def _key_where_predictions_are_looked_up(self) -> "Profile":

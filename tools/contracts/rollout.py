@@ -177,7 +177,7 @@ class ProofOfVersion(Contract):
 
     version: str
     loaded: bool
-    artifact_digest: Literal["matches", "differs", "not_recorded"]
+    artifact_digest: Literal["matches", "differs", "not_recorded", "not_fetched"]
     golden_rows: int = 0
     golden_matches: int = 0
     served: Literal["proved", "unproved", "contradicted"] = "unproved"

@@ -1,6 +1,8 @@
 """Records of the run store: runs, leases, effects, reviews, champion history."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from tools.contracts.base import Contract, UtcDatetime
 from tools.contracts.request import RunKind
@@ -102,3 +104,20 @@ class ChampionEvent(Contract):
     by: str
     """`policy` or the person."""
     reason: str = ""
+
+
+class Hold(Contract):
+    """Something that a person must let go again: nothing within its scope goes on by itself."""
+
+    scope: Annotated[str, Field(pattern=r"^(all|model:.+|rollout:.+)$")]
+    """`all`, `model:REGISTERED_NAME` or `rollout:RUN_ID`."""
+    why: str
+    by: str
+    """Who set it: a person, or `policy` for a rollback that a trigger asked for."""
+    run_id: str | None = None
+    """The rollback that set it, where one did."""
+    at: UtcDatetime
+    released_at: UtcDatetime | None = None
+    """Absent while it is in force."""
+    released_by: str | None = None
+    released_why: str | None = None

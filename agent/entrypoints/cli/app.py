@@ -9,6 +9,7 @@ from agent.entrypoints.cli import (
     batch,
     check,
     history,
+    holds,
     init,
     labels,
     policy,
@@ -16,6 +17,7 @@ from agent.entrypoints.cli import (
     reviews,
     rollouts,
     runs,
+    serve,
     serving,
     setup,
     validation,
@@ -42,6 +44,10 @@ app.add_typer(reviews.app, name="review")
 app.command("rollback", short_help="Back to the last known good version, proved.")(runs.rollback)
 app.add_typer(rollouts.app, name="rollout")
 app.command("watch", short_help="Go on with rollouts and overdue questions.")(watch.watch)
+app.command("holds", short_help="What stands still until a person says so.")(holds.holds)
+app.command("release", short_help="Let a model go on after a rollback.")(holds.release)
+app.command("pause", short_help="Stop everything but rollbacks.")(holds.pause)
+app.command("resume", short_help="Go on after `pause --all`.")(holds.resume)
 app.add_typer(runs.app, name="runs")
 app.command("history")(history.history)
 app.command("init", short_help="Write retraining.yaml and draft profiles.")(init.init)
@@ -51,6 +57,7 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(serving.app, name="serving")
 app.add_typer(labels.app, name="labels")
 app.add_typer(batch.app, name="batch")
+app.command("serve", short_help="Answer webhooks of Alertmanager.")(serve.serve)
 app.command("schema")(setup.schema)
 app.command("doctor", short_help="What is missing before a run?")(setup.doctor)
 app.command("demo", short_help="Improve, refuse, go back, ask: on real data.")(setup.demo)

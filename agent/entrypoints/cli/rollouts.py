@@ -1,5 +1,6 @@
-"""`retrain rollout status|pause|resume|abort`: rollouts that are under way, and what a person may do about them."""
+"""`retrain rollout status|pause|resume|abort|rules`: rollouts that are under way, and what a person may do about them."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from agent.services.active import ActiveRollout
 
 app = typer.Typer(help="Rollouts under way.", no_args_is_help=True, rich_markup_mode=None)
+Reason = Annotated[str, typer.Option("--reason", help="Why; stands in the record.")]
 Model = Annotated[str, typer.Argument(help="Profile id or registered model name.")]
 
 
@@ -50,6 +52,47 @@ def abort(
     SCREEN.result(output, run_lines(output))
     if output["rollout"]["phase"] != "rolled_back":
         raise typer.Exit(4)
+
+
+@app.command("rules")
+def rules(
+    run: Annotated[str, typer.Argument(help="Run that does the rollout.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; the screen where absent.")] = None,
+    json: Json = False,
+    workspace: Workspace = None,
+) -> None:
+    """The plan's triggers as a Prometheus rule file, for the embedded endpoint's own metrics."""
+    from agent.services import monitors
+
+    opened = open_app(workspace)
+    exported = monitors.export(opened.deps, run)
+    if out is not None:
+        monitors.write(exported, out)
+    lines = exported.text.splitlines() if out is None else [f"wrote {out}"]
+    SCREEN.result({"rules": exported.text, "leftOut": list(exported.left_out)}, lines)
+
+
+@app.command("pause")
+def pause(model: Model, reason: Reason, json: Json = False, workspace: Workspace = None) -> None:
+    """Keep the weight where it is. The rollout is still looked at, and harm still goes back."""
+    from agent.services import holds
+
+    opened = open_app(workspace, model)
+    found = _under_way(opened, model)
+    held = holds.put(opened.deps, holds.of_rollout(found.run.run_id), reason, run_id=found.run.run_id)
+    SCREEN.result(held.to_json_dict(), [f"{model}: paused by {held.by}; `{hint(f'rollout resume {model}')}` goes on"])
+
+
+@app.command("resume")
+def resume(model: Model, reason: Reason, json: Json = False, workspace: Workspace = None) -> None:
+    """Let a paused rollout go on at its next look."""
+    from agent.services import holds
+
+    opened = open_app(workspace, model)
+    found = _under_way(opened, model)
+    approvers = opened.deps.load_profile(model).review.approvers
+    freed = holds.release(opened.deps, holds.of_rollout(found.run.run_id), reason, approvers=approvers)
+    SCREEN.result(freed.to_json_dict(), [f"{model}: goes on at its next look; `{hint('watch')}` takes it"])
 
 
 def _under_way(opened: "App", model: str) -> "ActiveRollout":

@@ -1,0 +1,104 @@
+"""Who must hear of it, and did they? A message that does not leave stops nothing: it stays on record and is tried again.
+
+Each channel is an effect of its own, so that one that fails does not have the others hear twice. Nobody can tell whether a process
+that was killed while sending had sent: such a message is sent again, under the same key, because a page that never came is worse
+than one that came twice.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from agent.deps import Deps
+from agent.services.effects import Result, once
+from agent.state import Run
+from tools.contracts.incident import Notice
+from tools.contracts.rollout import RolloutStatus
+from tools.contracts.run import EffectRecord
+from tools.errors import Conflict, NotFound, RetrainingError, Unavailable
+
+PREFIX: Final = "notify-"
+RETRY: Final = timedelta(minutes=1)
+"""Between tries of what did not leave."""
+_LEASE_SECONDS: Final = 120.0
+
+
+def rollout(deps: Deps, run: Run, status: RolloutStatus) -> None:
+    """Tell of a rollout that was promoted, or that a person must judge. Other phases are told elsewhere, or not at all."""
+    if status.phase == "promoted":
+        title = f"{run.profile.id}: promoted"
+    elif status.phase == "inconclusive":
+        title = f"{run.profile.id}: a person is asked about the candidate"
+    else:
+        return
+    body = f"{status.statement}\nRun {run.run_id}: retrain runs show {run.run_id}"
+    key = f"{run.run_id}/{status.phase}"
+    send(deps, run, Notice(key=key, event=status.phase, title=title, body=body))
+
+
+def send(deps: Deps, run: Run, notice: Notice) -> None:
+    """To every channel of the profile, once each."""
+    notifier = deps.notifier_of(run.profile)
+    for channel in notifier.channels():
+
+        def act(channel: str = channel) -> Result:
+            notifier.send(channel, notice)
+            return {"sent": True}
+
+        name = f"{PREFIX}{notice.event}-{channel}"
+        try:
+            once(deps, run.run_id, name, {"channel": channel, "notice": notice.to_state()}, act, lambda: None)
+        except Unavailable as failure:
+            deps.progress(f"not sent yet: {failure.message}")
+
+
+def unsent(deps: Deps) -> list[EffectRecord]:
+    """Messages on record that are not known to have left, of runs that are not at it right now."""
+    found = deps.store.unconfirmed(PREFIX)
+    return [effect for effect in found if deps.store.get_run(effect.run_id).status != "running"]
+
+
+def retry(deps: Deps, holder: str) -> int:
+    """Try once what did not leave; how many left now. Of two processes at once, one tries."""
+    return sum(_tried(deps, holder, effect) for effect in unsent(deps))
+
+
+def _tried(deps: Deps, holder: str, effect: EffectRecord) -> bool:
+    try:
+        lease = deps.store.acquire(f"notice:{effect.key}", effect.run_id, holder, _LEASE_SECONDS)
+    except Conflict:
+        return False
+    try:
+        if all(each.key != effect.key for each in deps.store.unconfirmed(PREFIX)):
+            return False
+        profile = deps.load_profile(deps.store.get_run(effect.run_id).model_id)
+        channel = str(effect.intent["channel"])
+        if channel not in deps.notifier_of(profile).channels():
+            deps.store.confirm(effect.key, {"sent": False, "why": "the profile names the channel no more"})
+            return False
+        deps.notifier_of(profile).send(channel, Notice.model_validate(effect.intent["notice"]))
+        deps.store.confirm(effect.key, {"sent": True, "late": True})
+        return True
+    except NotFound:
+        deps.store.confirm(effect.key, {"sent": False, "why": "the profile is gone"})
+        return False
+    except RetrainingError as failure:
+        deps.progress(f"not sent yet: {failure.message}")
+        return False
+    finally:
+        deps.store.release(lease)
+
+
+class Retries:
+    """When a watcher tries again. Kept in memory: whoever comes next begins at once."""
+
+    def __init__(self, deps: Deps, holder: str) -> None:
+        self._deps, self._holder = deps, holder
+        self._next: datetime | None = None
+
+    def due(self) -> int:
+        """Try if it is time."""
+        now = self._deps.clock()
+        if self._next is not None and now < self._next:
+            return 0
+        self._next = now + RETRY
+        return retry(self._deps, self._holder)
