@@ -1,0 +1,201 @@
+"""What a look says about each signal: harm and its twin, too little, broken rows, labels that come late, a champion that is gone."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tools.canary import judge
+from tools.contracts.rollout import RolloutMetric, SignalName, SignalVerdict
+from tools.observations import Observations, no_observations
+
+N = 6000
+
+
+def answers(n: int = N, *, candidates: float = 0.5, seed: int = 1, **columns: Any) -> Observations:
+    """Independent requests in turn; a column may be a function of (ours, generator)."""
+    g = np.random.default_rng(seed)
+    ours = g.random(n) < candidates
+    made: dict[str, Any] = {
+        "request_id": np.array([f"q{i}" for i in range(n)], dtype=object),
+        "version": np.where(ours, "2", "1").astype(object),
+        "at": np.arange(n, dtype=float),
+        "mirrored": np.zeros(n, dtype=bool),
+        "failed": np.zeros(n, dtype=bool),
+        "latency_ms": 5 + g.random(n),
+        "prediction": np.where(g.random(n) < 0.3, "yes", "no").astype(object),
+        "probability": np.full(n, np.nan),
+        "label": np.full(n, None, dtype=object),
+        "label_at": np.full(n, np.nan),
+    }
+    for name, column in columns.items():
+        made[name] = column(ours, g) if callable(column) else column
+    return Observations(**made)
+
+
+def one(
+    name: SignalName, rows: Observations, *, margin: float = 0.02, task: Any = "classification", **more: Any
+) -> SignalVerdict:
+    (verdict,) = judge(
+        metrics=(RolloutMetric(name=name, margin=margin, **more),),
+        observations=rows,
+        champion="1",
+        candidate="2",
+        alpha=0.05,
+        task=task,
+    )
+    return verdict
+
+
+def share(ours: float, theirs: float) -> Any:
+    return lambda mine, g: g.random(len(mine)) < np.where(mine, ours, theirs)
+
+
+def wrong(ours: float, theirs: float) -> dict[str, Any]:
+    """Labels of all answers, known a minute later; these shares of the predictions miss them."""
+
+    def label(mine: np.ndarray, g: np.random.Generator) -> np.ndarray:
+        return np.where(g.random(len(mine)) < np.where(mine, ours, theirs), "no", "yes").astype(object)
+
+    return {
+        "prediction": lambda mine, _: np.full(len(mine), "yes", dtype=object),
+        "label": label,
+        "label_at": lambda mine, _: np.arange(len(mine)) + 60.0,
+    }
+
+
+CASES: dict[SignalName, tuple[dict[str, Any], dict[str, Any], float]] = {
+    "errors": ({"failed": share(0.15, 0.02)}, {"failed": share(0.02, 0.02)}, 0.05),
+    "missing_values": (
+        {"prediction": lambda mine, g: np.where(g.random(len(mine)) < np.where(mine, 0.15, 0), None, "no")},
+        {},
+        0.05,
+    ),
+    "latency_ms": ({"latency_ms": lambda mine, g: 5 + g.random(len(mine)) + mine * 0.5}, {}, 0.1),
+    "prediction_distribution": (
+        {"prediction": lambda mine, g: np.where(share(0.6, 0.3)(mine, g), "yes", "no").astype(object)},
+        {},
+        0.15,
+    ),
+    "quality": (wrong(0.25, 0.1), wrong(0.1, 0.1), 0.06),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_harm_is_found_and_its_harmless_twin_is_safe(name: SignalName) -> None:
+    harm, twin, margin = CASES[name]
+
+    found, clean = one(name, answers(**harm), margin=margin), one(name, answers(n=20_000, **twin), margin=margin)
+
+    assert (found.outcome, clean.outcome) == ("harmful", "safe"), (found.statement, clean.statement)
+    assert found.difference is not None
+    assert abs(found.difference) > margin
+
+
+def test_disagreement_is_counted_on_requests_that_both_answered() -> None:
+    def mirrored(differ: float) -> Observations:
+        twice = np.repeat([f"q{i}" for i in range(N // 2)], 2).astype(object)
+        ours = np.arange(N) % 2 == 1
+        flip = np.random.default_rng(3).random(N) < differ
+        return answers(
+            request_id=twice,
+            version=np.where(ours, "2", "1").astype(object),
+            mirrored=ours,
+            prediction=np.where(ours & flip, "yes", "no").astype(object),
+        )
+
+    assert one("disagreement", mirrored(0.4), margin=0.2).outcome == "harmful"
+    assert one("disagreement", mirrored(0.05), margin=0.2).outcome == "safe"
+    assert one("disagreement", answers(), margin=0.2).outcome == "no_data"
+
+
+def test_numbers_are_judged_by_spread_and_error() -> None:
+    def numbers(shift: float) -> Observations:
+        return answers(
+            n=20_000,
+            prediction=lambda mine, g: (g.normal(size=len(mine)) + mine * shift).astype(object),
+            label=lambda mine, g: np.zeros(len(mine)).astype(object),
+            label_at=lambda mine, g: np.arange(len(mine), dtype=float),
+        )
+
+    assert one("prediction_distribution", numbers(1.0), margin=0.1, task="regression").outcome == "harmful"
+    assert one("quality", numbers(1.0), margin=0.1, task="regression").outcome == "harmful"
+    assert one("quality", numbers(0.0), margin=0.1, task="regression").outcome == "safe"
+
+
+@pytest.mark.parametrize("name", [*CASES, "disagreement", "estimated_quality"])
+def test_nothing_to_go_by_is_no_data_and_never_good_news(name: SignalName) -> None:
+    only_ours = answers(candidates=1.0)
+    for rows in (no_observations(), answers(n=100), only_ours):
+        assert one(name, rows).outcome == "no_data"
+
+
+def test_broken_rows_are_left_out_and_judged_by_the_signals_that_know_them() -> None:
+    rows = answers(
+        n=20_000,
+        latency_ms=lambda mine, g: np.where(
+            g.random(len(mine)) < 0.1, np.nan, np.where(g.random(len(mine)) < 0.1, np.inf, 5.0)
+        ),
+        probability=np.full(20_000, 7.0),
+        prediction=lambda mine, g: np.where(g.random(len(mine)) < 0.1, np.nan, 1.0).astype(object),
+    )
+
+    assert one("latency_ms", rows).outcome in ("safe", "inconclusive")
+    assert one("estimated_quality", rows).outcome == "no_data"
+    assert one("missing_values", rows, margin=0.05).outcome == "safe"
+
+
+def test_own_word_of_a_version_warns_and_never_clears() -> None:
+    unsure = answers(n=20_000, probability=lambda mine, g: np.where(mine, 0.55, 0.95))
+    sure = answers(n=20_000, probability=lambda mine, g: np.where(mine, 0.999, 0.9))
+
+    assert one("estimated_quality", unsure).outcome == "harmful"
+    assert one("estimated_quality", sure).outcome == "inconclusive"
+
+
+def test_candidate_alone_is_held_against_what_the_champion_did() -> None:
+    def then_all(ours: float) -> Observations:
+        first = answers(n=8000, failed=share(0.02, 0.02))
+        alone = answers(n=8000, candidates=1.0, seed=2, failed=share(ours, 0.0), at=np.arange(8000) + 8000.0)
+        joined = {
+            name: np.concatenate([getattr(first, name), getattr(alone, name)])
+            for name in (
+                "request_id",
+                "version",
+                "at",
+                "mirrored",
+                "failed",
+                "latency_ms",
+                "prediction",
+                "probability",
+                "label",
+                "label_at",
+            )
+        }
+        return Observations(**joined)
+
+    assert one("errors", then_all(0.2)).outcome == "harmful"
+    assert one("errors", then_all(0.02)).outcome != "harmful"
+
+
+def test_several_critical_signals_share_alpha_and_the_others_cost_nothing() -> None:
+    rows = answers(n=3000, failed=share(0.075, 0.03), seed=7)
+    errors = RolloutMetric(name="errors", margin=0.0, min_samples=50)
+    others = [
+        RolloutMetric(name=name, margin=0.5, critical=True) for name in ("missing_values", "latency_ms", "quality")
+    ]
+
+    def low(*metrics: RolloutMetric) -> list[str]:
+        found = judge(
+            metrics=metrics, observations=rows, champion="1", candidate="2", alpha=0.05, task="classification"
+        )
+        return [verdict.outcome for verdict in found][:1]
+
+    silent = [metric.model_copy(update={"critical": False}) for metric in others]
+    assert low(errors) == low(errors, *silent)
+    assert {tuple(low(errors)), tuple(low(errors, *others))} <= {("harmful",), ("inconclusive",)}
+
+
+def test_look_at_two_hundred_thousand_answers_gives_the_same_twice() -> None:
+    rows = answers(n=100_000, failed=share(0.02, 0.02))
+    assert one("errors", rows) == one("errors", rows)

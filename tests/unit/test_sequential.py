@@ -1,0 +1,105 @@
+"""Wealth is a supermartingale under the null, and grows where there is something to win."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tools import sequential
+from tools.sequential import (
+    CHUNK,
+    UNSEEN,
+    Rounds,
+    bounds,
+    evidence_above,
+    evidence_below,
+    inflation,
+    log_wealth,
+    matched,
+)
+
+ONES = np.ones
+
+
+def fair(d: np.ndarray) -> Rounds:
+    """Bets that nothing tempers."""
+    return Rounds(d, np.ones(len(d)))
+
+
+@given(
+    null=st.floats(-0.9, 0.9),
+    share=st.floats(0, 1),
+    history=st.lists(st.sampled_from([-1.0, -0.5, 0.0, 0.5, 1.0]), max_size=30),
+)
+@settings(max_examples=60, deadline=None)
+def test_next_round_at_the_null_wins_nothing_on_average_whatever_came_before(
+    null: float, share: float, history: list[float]
+) -> None:
+    """The two-point differences -1 and 1 with the mean `null`: the expected wealth after the round is the wealth before it."""
+    up, before = (1 + null) / 2, np.array(history)
+
+    def wealth(last: list[float]) -> float:
+        path = log_wealth(fair(np.array([*before, *last])), null, 1 + null)
+        return float(np.exp(path[-1])) if len(path) else 1.0
+
+    expected = up * wealth([1.0]) + (1 - up) * wealth([-1.0])
+    assert expected == pytest.approx(wealth([]), rel=1e-9)
+
+
+def test_wealth_reaches_one_over_alpha_in_at_most_alpha_of_harmless_streams() -> None:
+    g = np.random.default_rng(1)
+    alarms = sum(
+        evidence_above(sequential.rounds_of((g.random(2000) < 0.1).astype(float) - (g.random(2000) < 0.1)), 0.0)
+        >= np.log(20)
+        for _ in range(300)
+    )
+    assert alarms <= 0.05 * 300 + 2 * (0.05 * 0.95 * 300) ** 0.5
+
+
+def test_harm_is_found_and_the_same_rows_the_other_way_round_are_none() -> None:
+    g = np.random.default_rng(2)
+    d = (g.random(4000) < 0.2).astype(float) - (g.random(4000) < 0.1)
+    rounds = sequential.rounds_of(d)
+
+    assert evidence_above(rounds, 0.0) > np.log(20)
+    assert evidence_below(rounds, 0.0) < np.log(20)
+    assert evidence_above(rounds, 0.2) < np.log(20)
+    low, high = bounds(rounds, 0.05)
+    assert 0 < low < 0.1 < high < 0.2
+
+
+@given(st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=1, max_size=400), st.integers(1, 400))
+@settings(max_examples=40, deadline=None)
+def test_evidence_found_by_an_earlier_look_is_never_lost(values: list[float], cut: int) -> None:
+    d = np.array(values)
+    assert evidence_above(sequential.rounds_of(d), 0.0) >= evidence_above(sequential.rounds_of(d[:cut]), 0.0) - 1e-9
+
+
+def test_dependence_tempers_bets_and_independence_does_not() -> None:
+    g = np.random.default_rng(3)
+    independent = (g.random(6000) < 0.1).astype(float) - (g.random(6000) < 0.1)
+    tied = np.repeat(independent[:1200], 5)
+
+    assert np.isinf(inflation(tied)[:UNSEEN]).all()
+    assert np.median(inflation(independent)[UNSEEN:]) == 1.0
+    assert np.median(inflation(tied)[1000:]) > 3.0
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
+def test_arms_of_any_size_are_matched_round_by_round_without_looking_at_values(share: float) -> None:
+    g = np.random.default_rng(4)
+    candidate = g.random(8000) < share
+    values = np.where(candidate, 1.0, 0.25)
+
+    d = matched(values, candidate)
+
+    assert np.allclose(d, 0.75)
+    assert len(d) % CHUNK == 0
+    assert len(d) >= 0.8 * min(candidate.sum(), (~candidate).sum()) - 2 * CHUNK
+
+
+def test_chunk_that_is_not_closed_waits_and_one_arm_alone_gives_no_round() -> None:
+    assert len(matched(ONES(31 * 2), np.arange(62) % 2 == 0)) == 0
+    assert len(matched(ONES(500), np.ones(500, dtype=bool))) == 0
+    assert len(log_wealth(fair(np.array([])), 0.0, 1.0)) == 0
+    assert evidence_above(sequential.rounds_of(np.array([])), 0.0) == 0.0
