@@ -18,8 +18,6 @@ from tools.sequential import (
     matched,
 )
 
-ONES = np.ones
-
 
 def fair(d: np.ndarray) -> Rounds:
     """Bets that nothing tempers."""
@@ -99,7 +97,7 @@ def test_arms_of_any_size_are_matched_round_by_round_without_looking_at_values(s
 
 
 def test_chunk_that_is_not_closed_waits_and_one_arm_alone_gives_no_round() -> None:
-    assert len(matched(ONES(31 * 2), np.arange(62) % 2 == 0)) == 0
-    assert len(matched(ONES(500), np.ones(500, dtype=bool))) == 0
+    assert len(matched(np.ones(31 * 2), np.arange(62) % 2 == 0)) == 0
+    assert len(matched(np.ones(500), np.ones(500, dtype=bool))) == 0
     assert len(log_wealth(fair(np.array([])), 0.0, 1.0)) == 0
     assert evidence_above(sequential.rounds_of(np.array([])), 0.0) == 0.0
