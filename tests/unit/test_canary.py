@@ -66,10 +66,14 @@ def wrong(ours: float, theirs: float) -> dict[str, Any]:
     }
 
 
+def without(gone: np.ndarray) -> np.ndarray:
+    return np.array([None if none else "no" for none in gone], dtype=object)
+
+
 CASES: dict[SignalName, tuple[dict[str, Any], dict[str, Any], float]] = {
     "errors": ({"failed": share(0.15, 0.02)}, {"failed": share(0.02, 0.02)}, 0.05),
     "missing_values": (
-        {"prediction": lambda mine, g: np.where(g.random(len(mine)) < np.where(mine, 0.15, 0), None, "no")},
+        {"prediction": lambda mine, g: without(g.random(len(mine)) < np.where(mine, 0.15, 0))},
         {},
         0.05,
     ),
