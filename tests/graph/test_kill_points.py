@@ -13,6 +13,7 @@ import pytest
 from tests.graph.traffic import ROLLOUT, endpoint_world, go_on, play, wake
 from tests.graph.world import NAME, World, make_world
 from tests.graph.world import with_deps as seen_with
+from tools.adapters.memory_notifier import MemoryNotifier
 from tools.adapters.memory_target import MemoryTarget
 
 CHANGING = {
@@ -32,6 +33,7 @@ CHANGING = {
     "tracking": {"open_run", "log_json", "log_file", "log_metrics", "set_tags", "close_run"},
     "trainer": {"train"},
     "target": {"apply", "undo", "prepare", "release"},
+    "notifier": {"send"},
 }
 
 
@@ -78,6 +80,7 @@ def fragile(world: World, fuse: Fuse, spared: frozenset[str]) -> World:
         return inner if port in spared else Fragile(inner, CHANGING[port], fuse)
 
     deps = world.deps
+    notifier = deps.notifier_of(deps.load_profile("prices"))
     return seen_with(
         world,
         store=wrap("store", deps.store),
@@ -85,6 +88,7 @@ def fragile(world: World, fuse: Fuse, spared: frozenset[str]) -> World:
         tracking=wrap("tracking", deps.tracking),
         trainers={"project": wrap("trainer", deps.trainers["project"])},
         target_of=lambda _: wrap("target", world.target),
+        notifier_of=lambda _: wrap("notifier", notifier),
     )
 
 
@@ -101,8 +105,14 @@ def rolls_back(folder: Path) -> World:
     return world
 
 
+def told(world: World) -> World:
+    """Somebody is to hear of what happens."""
+    notifier = MemoryNotifier(("1:mail",))
+    return seen_with(world, notifier_of=lambda _: notifier)
+
+
 def canary(folder: Path) -> World:
-    world = endpoint_world(folder, rollout={**ROLLOUT, "step_pause": "PT0S", "bake": "PT1M"})
+    world = told(endpoint_world(folder, rollout={**ROLLOUT, "step_pause": "PT0S", "bake": "PT1M"}))
     play(world, n=40_000)
     return world
 
@@ -116,7 +126,7 @@ def harmful_canary(folder: Path) -> World:
 
 def aborted(folder: Path) -> World:
     """A canary at 20 % that waits for more answers, about to be taken back by a person."""
-    world = endpoint_world(folder, rollout={**ROLLOUT, "step_pause": "PT0S", "mirror": 0})
+    world = told(endpoint_world(folder, rollout={**ROLLOUT, "step_pause": "PT0S", "mirror": 0}))
     assert world.run()["rollout"]["weight"] == 20
     world.target.calls.clear()
     world.registry.registrations.clear()
@@ -145,6 +155,14 @@ def resume(world: World, run_id: str) -> None:
         go_on(world, wake(world, {"runId": run_id}))
 
 
+def heard(world: World) -> set[tuple[str, str]]:
+    """Channel and event, once each: one that may have left when the process was killed is sent again under the same key."""
+    notifier = world.deps.notifier_of(world.deps.load_profile("prices"))
+    return (
+        {(channel, notice.key) for channel, notice in notifier.sent} if isinstance(notifier, MemoryNotifier) else set()
+    )
+
+
 def traces(world: World) -> dict[str, Any]:
     """What a run left outside; the same for a run that was never killed."""
     return {
@@ -159,6 +177,8 @@ def traces(world: World) -> dict[str, Any]:
         "asked of the target": {
             (c.action, c.version, c.weight, c.key) for c in world.target.calls if c.action != "status"
         },
+        "told": heard(world),
+        "held": [hold.scope for hold in world.store.holds()],
         "statuses": sorted(run.status for run in world.store.list_runs()),
         "lease": world.store.current_lease(NAME),
         "kept": sorted(path for run in world.tracking.runs.values() for path in run.artifacts if "lineage/" in path),
