@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from tools.adapters import v2_protocol as protocol
 from tools.adapters.model_environments import misfit
-from tools.adapters.serving import envoy_config, processes, protocol
+from tools.adapters.serving import envoy_config, processes
 from tools.adapters.serving.control import Control
 from tools.adapters.serving.environment import LOCK, pins, python_for
 from tools.adapters.serving.layout import Layout, fit_version, free_port, is_free, layout_of, read, replace

@@ -3,14 +3,13 @@
 
 import http.client
 import json
-import math
 import re
 import time
-from datetime import date
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from tools.adapters import v2_protocol
 from tools.contracts.rollout import EndpointAnswer
 from tools.errors import BadInput, Unavailable
 
@@ -27,7 +26,7 @@ def ask_model(url: str, name: str, version: str, rows: Path, seconds: float) -> 
     import pyarrow.parquet as pq
 
     table = pq.read_table(rows)
-    kinds = {field.name: _datatype(field.type) for field in table.schema}
+    kinds = {field.name: v2_protocol.datatype(field.type) for field in table.schema}
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise BadInput(
@@ -59,13 +58,8 @@ def ask_model(url: str, name: str, version: str, rows: Path, seconds: float) -> 
 
 def _infer(connection: Any, path: str, name: str, row: dict[str, Any], kinds: dict[str, str]) -> list[Any]:
     """The predictions for one row. `content_type: pd` makes MLServer build the data frame that an MLflow model takes."""
-    body = {
-        "parameters": {"content_type": "pd"},
-        "inputs": [
-            {"name": column, "shape": [1], "datatype": kinds[column], "data": [_plain(value, kinds[column])]}
-            for column, value in row.items()
-        ],
-    }
+    columns = {column: [value] for column, value in row.items()}
+    body = {"parameters": {"content_type": "pd"}, **v2_protocol.infer_request(columns, kinds)}
     headers = {"content-type": "application/json", "seldon-model": name}
     connection.request("POST", path, json.dumps(body, allow_nan=False), headers)
     reply = connection.getresponse()
@@ -78,26 +72,6 @@ def _infer(connection: Any, path: str, name: str, row: dict[str, Any], kinds: di
     if told != name:
         raise ValueError(f"Model {name} was asked, {told} answered")
     return list(answer["outputs"][0]["data"])
-
-
-def _datatype(arrow_type: Any) -> str:
-    import pyarrow as pa
-
-    if pa.types.is_boolean(arrow_type):
-        return "BOOL"
-    if pa.types.is_integer(arrow_type):
-        return "INT64"
-    if pa.types.is_floating(arrow_type) or pa.types.is_decimal(arrow_type):
-        return "FP64"
-    return "BYTES"
-
-
-def _plain(value: Any, kind: str) -> Any:
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return None
-    if kind == "BYTES":
-        return value.isoformat() if isinstance(value, date) else str(value)
-    return float(value) if kind == "FP64" else value
 
 
 def _unanswered(version: str, what: str) -> Unavailable:

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.adapters.serving import processes, protocol
+from tools.adapters import v2_protocol as protocol
+from tools.adapters.serving import processes
 from tools.adapters.serving.layout import LOOPBACK
 from tools.contracts.rollout import EndpointAnswer
 from tools.errors import Unavailable
