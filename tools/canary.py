@@ -9,7 +9,7 @@ is one too many; Bonferroni needs nothing of how they depend on one another). Sa
 worse than the champion is excluded, each at alpha undivided, since all of them must hold before anything is promoted.
 
 Once all traffic is on the candidate it is alone: it is then held against an upper bound of the champion's mean, which is given a
-twentieth of alpha.
+twentieth of alpha. Harm that begins late, then or before, is found by those who begin to bet late.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ from tools.contracts.rollout import RolloutMetric, SignalName, SignalVerdict
 from tools.observations import Observations
 from tools.sequential import Floats, Rounds
 
-ALONE: Final = 500
+ALONE: Final = 200
 """Answers of the candidate in a row, none of the champion's among them, before it counts as being alone."""
 FOR_THE_BOUND: Final = 0.05
 """Part of alpha that the champion's upper bound takes."""
@@ -34,6 +34,9 @@ BINS: Final = 5
 MOST_CLASSES: Final = 20
 _NUMERIC: Final = ("regression", "ranking")
 Bools = NDArray[np.bool_]
+Pairs = NDArray[np.intp]
+"""(candidate's row, champion's row), a line each."""
+NO_PAIRS: Final = np.empty((0, 2), dtype=np.intp)
 
 
 def judge(
@@ -70,7 +73,8 @@ def _judged(
         return _distribution(metric, rows, ours, share, alpha, task)
     values, known, order = _VALUES[metric.name](metric, rows, ours, task)
     keep = order[known[order]]
-    return _compared(metric, values[keep], ours[keep], share, alpha)
+    pairs = _pairs(rows.of(keep), ours[keep]) if metric.name == "quality" else NO_PAIRS
+    return _compared(metric, values[keep], ours[keep], share, alpha, pairs)
 
 
 # --- signals: (value in [0, 1] of each answer, whether it is known, order in which they became known) --------------------
@@ -137,18 +141,19 @@ _VALUES: Final[dict[SignalName, Callable[[RolloutMetric, Observations, Bools, Ta
 # --- verdicts ------------------------------------------------------------------------------------------------------------
 
 
-def _compared(metric: RolloutMetric, values: Floats, ours: Bools, share: float, alpha: float) -> SignalVerdict:
+def _compared(
+    metric: RolloutMetric, values: Floats, ours: Bools, share: float, alpha: float, pairs: Pairs = NO_PAIRS
+) -> SignalVerdict:
     """Two arms in one order."""
     n_ours, n_theirs = int(ours.sum()), int((~ours).sum())
     if min(n_ours, n_theirs) < metric.min_samples:
         return _no_data(metric, n_theirs, n_ours)
-    rounds = sequential.rounds_of(sequential.matched(values, ours))
+    rounds = sequential.rounds_of(_differences(values, ours, pairs))
     ends = sequential.last_shared(ours)
     alone = values[ends:] if len(values) - ends >= ALONE else values[:0]
-    evidence = _evidence_of_harm(metric.margin, rounds, values[:ends][~ours[:ends]], alone, share)
-    threshold = -np.log(share * (1 - FOR_THE_BOUND))
+    harmful = _harmful(metric.margin, rounds, values[:ends][~ours[:ends]], alone, share)
     low, high = sequential.bounds(rounds, alpha)
-    outcome, better = _outcome(metric, rounds, evidence >= threshold, alpha)
+    outcome, better = _outcome(metric, rounds, harmful, alpha)
     if metric.name == "estimated_quality":
         # A version's own word may warn; it clears nobody, least of all the one that gives it.
         outcome, better = ("harmful" if outcome == "harmful" else "inconclusive"), False
@@ -157,16 +162,31 @@ def _compared(metric: RolloutMetric, values: Floats, ours: Bools, share: float, 
     )
 
 
-def _evidence_of_harm(margin: float, rounds: Rounds, champions: Floats, alone: Floats, share: float) -> float:
-    """Largest log-wealth so far; who is alone goes on betting against the champion's upper bound with what was won."""
-    shared = sequential.evidence_above(rounds, margin)
+def _differences(values: Floats, ours: Bools, pairs: Pairs) -> Floats:
+    """Two answers to one request are compared with each other, all others arm by arm; in the order in which they became known."""
+    if not len(pairs):
+        return sequential.matched(values, ours)
+    rest = np.ones(len(values), dtype=bool)
+    rest[pairs.ravel()] = False
+    (others,) = np.nonzero(rest)
+    matching = sequential.matching(ours[others])
+    d = np.concatenate([values[pairs[:, 0]] - values[pairs[:, 1]], matching.differences(values[others])])
+    known = np.concatenate([pairs.max(axis=1), others[matching.ends]])
+    d = d[np.argsort(known, kind="stable")]
+    return d[: len(d) // sequential.CHUNK * sequential.CHUNK]
+
+
+def _harmful(margin: float, rounds: Rounds, champions: Floats, alone: Floats, share: float) -> bool:
+    """Who is alone is bet on against the champion's upper bound, with what was won or lost before and by those who begin late."""
+    enough = -np.log(share * (1 - FOR_THE_BOUND))
+    if sequential.evidence_of_harm(rounds, margin) >= enough:
+        return True
     if not len(alone):
-        return shared
-    limit = min(sequential.one_sided_upper(champions, share * FOR_THE_BOUND) + margin, 1 - 1e-6)
-    start = sequential.log_wealth(rounds, margin, 1 + margin)
-    won = float(start[-1]) if len(start) else 0.0
-    after = sequential.log_wealth(sequential.rounds_of(alone), limit, limit)
-    return max(shared, won + float(after.max(initial=0.0)))
+        return False
+    limit = sequential.upper_bound(champions, share * FOR_THE_BOUND) + margin
+    after = sequential.rounds_of(alone)
+    nulls = np.concatenate([np.full(len(rounds.d), margin), np.full(len(alone), limit)])
+    return sequential.evidence_of_harm(sequential.joined(rounds, after), nulls) >= enough
 
 
 def _outcome(metric: RolloutMetric, rounds: Rounds, harmful: bool, alpha: float) -> tuple[str, bool]:
@@ -194,7 +214,7 @@ def _disagreement(
     else:
         differs = np.array([not _same(x, y) for x, y in zip(mine, theirs, strict=True)])
     rounds = sequential.rounds_of(differs.astype(np.float64))
-    harmful = sequential.evidence_above(rounds, metric.margin) >= -np.log(share)
+    harmful = sequential.evidence_of_harm(rounds, metric.margin) >= -np.log(share)
     outcome, _ = _outcome(metric, rounds, harmful, alpha)
     low, high = sequential.bounds(rounds, alpha)
     return _told(metric, outcome, False, len(pairs), len(pairs), None, float(differs.mean()), max(low, 0.0), high)
@@ -210,43 +230,40 @@ def _distribution(
     if task in _NUMERIC:
         finite = np.isfinite(_numbers(predictions))
         predictions, mine = predictions[finite], mine[finite]
+    (theirs,) = np.nonzero(~mine)
+    # The champion's first answers make the bins, and are not judged by them: they fit them too well.
+    first = theirs[: metric.min_samples // 2 or 1]
+    if not len(first):
+        return _no_data(metric, 0, int(mine.sum()))
+    bins, count = _bins(predictions, first, task)
+    judged = np.ones(len(mine), dtype=bool)
+    judged[first] = False
+    bins, mine = bins[judged], mine[judged]
     n_ours, n_theirs = int(mine.sum()), int((~mine).sum())
     if min(n_ours, n_theirs) < metric.min_samples:
         return _no_data(metric, n_theirs, n_ours)
-    (theirs,) = np.nonzero(~mine)
-    bins = _bins(predictions, theirs[: metric.min_samples], task)
-    verdicts = [
-        _bin(metric, (bins == b).astype(np.float64), mine, share, alpha, len(np.unique(bins))) for b in np.unique(bins)
+    matching = sequential.matching(mine)
+    found = [
+        _bin(metric.margin, sequential.rounds_of(matching.differences((bins == b).astype(np.float64))), share, alpha, count)
+        for b in range(count)
     ]
-    outcomes = {v.outcome for v in verdicts}
-    outcome = "harmful" if "harmful" in outcomes else "safe" if outcomes == {"safe"} else "inconclusive"
-    worst = max(verdicts, key=lambda v: (v.outcome == outcome, abs(v.difference or 0.0)))
-    return _told(
-        metric,
-        outcome,
-        False,
-        n_theirs,
-        n_ours,
-        worst.champion_value,
-        worst.candidate_value or 0.0,
-        worst.low,
-        worst.high,
-    )
-
-
-def _bin(metric: RolloutMetric, values: Floats, ours: Bools, share: float, alpha: float, bins: int) -> SignalVerdict:
-    """Two-sided: a class may become rarer or more frequent."""
-    rounds = sequential.rounds_of(sequential.matched(values, ours))
-    back = Rounds(-rounds.d, rounds.tempered)
-    threshold = -np.log(share / (2 * bins))
-    harmful = any(sequential.evidence_above(side, metric.margin) >= threshold for side in (rounds, back))
-    safe = all(sequential.evidence_below(side, metric.margin) >= -np.log(alpha) for side in (rounds, back))
+    outcome = "harmful" if "harmful" in found else "safe" if set(found) == {"safe"} else "inconclusive"
+    shares = np.array([[np.mean(bins[~mine] == b), np.mean(bins[mine] == b)] for b in range(count)])
+    apart = np.abs(shares[:, 1] - shares[:, 0])
+    worst = int(np.argmax(np.where(np.array(found) == outcome, apart, -1.0)))
+    rounds = sequential.rounds_of(matching.differences((bins == worst).astype(np.float64)))
     low, high = sequential.bounds(rounds, alpha)
-    outcome = "harmful" if harmful else "safe" if safe else "inconclusive"
-    n = int(ours.sum())
-    return _told(
-        metric, outcome, False, len(ours) - n, n, float(values[~ours].mean()), float(values[ours].mean()), low, high
-    )
+    return _told(metric, outcome, False, n_theirs, n_ours, float(shares[worst, 0]), float(shares[worst, 1]), low, high)
+
+
+def _bin(margin: float, rounds: Rounds, share: float, alpha: float, bins: int) -> str:
+    """Two-sided: a class may become rarer or more frequent."""
+    sides = (rounds, sequential.mirror(rounds))
+    threshold = -np.log(share / (2 * bins))
+    if any(sequential.evidence_of_harm(side, margin) >= threshold for side in sides):
+        return "harmful"
+    safe = all(sequential.evidence_below(side, margin) >= -np.log(alpha) for side in sides)
+    return "safe" if safe else "inconclusive"
 
 
 # --- small pieces --------------------------------------------------------------------------------------------------------
@@ -324,24 +341,25 @@ def _same(one: Any, other: Any) -> bool:
     return a == b if np.isfinite(a) and np.isfinite(b) else str(one) == str(other)
 
 
-def _pairs(rows: Observations, ours: Bools) -> NDArray[np.intp]:
+def _pairs(rows: Observations, ours: Bools) -> Pairs:
     """(candidate's row, champion's row) of each request that both answered with a prediction, by the time of the later one."""
     good = _predicted(rows) & ~rows.failed
     theirs = {rows.request_id[i]: i for i in np.nonzero(good & ~ours)[0]}
     both = [(i, theirs[rows.request_id[i]]) for i in np.nonzero(good & ours)[0] if rows.request_id[i] in theirs]
     if not both:
-        return np.empty((0, 2), dtype=np.intp)
+        return NO_PAIRS
     pairs = np.array(both, dtype=np.intp)
     return pairs[np.argsort(rows.at[pairs].max(axis=1), kind="stable")]
 
 
-def _bins(predictions: NDArray[np.object_], first: NDArray[np.intp], task: Task) -> NDArray[np.intp]:
-    """The bin of each prediction; classes that the champion's first answers did not have share the last one."""
+def _bins(predictions: NDArray[np.object_], first: NDArray[np.intp], task: Task) -> tuple[NDArray[np.intp], int]:
+    """The bin of each prediction, and how many there are; classes that the champion's first answers did not have share the last
+    one, which counts whether or not one came: what was found must not be lost when it does."""
     if task in _NUMERIC:
         numbers = _numbers(predictions)
         edges = np.unique(np.quantile(numbers[first], np.linspace(0, 1, BINS + 1)[1:-1]))
-        return np.searchsorted(edges, numbers, side="left")
+        return np.searchsorted(edges, numbers, side="left"), len(edges) + 1
     names = np.array([str(value) for value in predictions], dtype=object)
     classes, counts = np.unique(names[first], return_counts=True)
     known = {name: k for k, name in enumerate(classes[np.argsort(-counts, kind="stable")][:MOST_CLASSES])}
-    return np.array([known.get(name, MOST_CLASSES) for name in names], dtype=np.intp)
+    return np.array([known.get(name, len(known)) for name in names], dtype=np.intp), len(known) + 1

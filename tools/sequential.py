@@ -6,13 +6,16 @@ by `1 + x (d - null) / bound`, where `bound` is the most that a round can lose. 
 inequality), whenever one looks. The wealth is a mixture over fixed shares, so it needs no tuning (Waudby-Smith and Ramdas,
 "Estimating means of bounded random variables by betting", 2024).
 
+Harm may begin late. Who has bet since the beginning has lost most of his wealth by then, and a sudden rise looks like dependence. So
+a part of the stake is kept for gamblers who begin later, one at each chunk; each goes by the dependence that was seen before he
+began, and their stakes sum to that part. A sum of such wealths has the same guarantee.
+
 Rows that depend on those before them break the premise. So each round's bet is tempered: the logarithm of its factor is divided by
 the variance inflation that the rounds before it showed (batch means at several lengths). For independent rows that keeps the
 guarantee, since a power below 1 of a supermartingale is one; for dependent rows it is an approximation, measured by
 `python -m evals.decisions.canary`.
 """
 
-from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -33,8 +36,15 @@ CHUNK: Final = 32
 """Rounds after which dependence is estimated again."""
 SURPRISE: Final = 2.5
 """Standard errors beyond which batch means count as more spread than independent rows would make them."""
-STEPS: Final = 30
-"""Halvings of the range in which a confidence bound is sought."""
+FINE: Final = 0.02
+"""A confidence bound is sought to this part of its distance from the mean."""
+LATE: Final = 0.05
+"""Part of the stake kept for gamblers who begin later."""
+FIRST_LATE: Final = 10
+"""Chunks before the first of them: he goes by the dependence seen in these."""
+
+NOBODY: Final = -1e9
+"""Logarithm of a wealth that nobody owns: as good as minus infinity, and can be reckoned with."""
 
 
 class Rounds(NamedTuple):
@@ -79,20 +89,68 @@ def inflation(d: Floats) -> Floats:
     return np.repeat(worst, CHUNK)[:n]
 
 
-def log_wealth(rounds: Rounds, null: float, bound: float) -> Floats:
-    """Logarithm of the wealth after each round of who bets that the mean exceeds `null`.
+def log_wealth(rounds: Rounds, null: float | Floats, bound: float | Floats) -> Floats:
+    """Logarithm of the wealth after each round of who bets that the mean exceeds `null`, from the first round on.
 
     Args:
         rounds: In order.
-        null: Largest mean that is no harm.
+        null: Largest mean that is no harm; one, or one a round.
         bound: The most that `null - d` can be; more than 0.
     """
     if not len(rounds.d):
         return np.array([], dtype=np.float64)
-    factors = np.log1p(np.outer(SHARES / bound, rounds.d - null))
-    paths = np.cumsum(factors / rounds.tempered, axis=1) + np.log(WEIGHTS)[:, None]
+    return _mixed(np.cumsum(_factors(rounds, null, bound) / rounds.tempered, axis=1))
+
+
+def log_wealth_from_any_start(rounds: Rounds, null: float | Floats, bound: float | Floats) -> Floats:
+    """The same with the gamblers who begin later. What these own counts at the end of each whole chunk."""
+    if not len(rounds.d):
+        return np.array([], dtype=np.float64)
+    factors = _factors(rounds, null, bound)
+    total = _mixed(np.cumsum(factors / rounds.tempered, axis=1)) + np.log1p(-LATE)
+    chunks = len(rounds.d) // CHUNK
+    if chunks > FIRST_LATE:
+        ends = np.arange(1, chunks + 1) * CHUNK - 1
+        gains = factors[:, : chunks * CHUNK].reshape(len(SHARES), chunks, CHUNK).sum(axis=2)
+        total[ends] = np.logaddexp(total[ends], np.log(LATE) + _late(gains, rounds.tempered[ends]))
+    return total
+
+
+def _factors(rounds: Rounds, null: float | Floats, bound: float | Floats) -> Floats:
+    """(shares, rounds)"""
+    return np.log1p(np.outer(SHARES, (rounds.d - null) / bound))
+
+
+def _mixed(paths: Floats) -> Floats:
+    paths = paths + np.log(WEIGHTS)[:, None]
     top = paths.max(axis=0)
     return top + np.log(np.exp(paths - top).sum(axis=0))
+
+
+def _late(gains: Floats, tempered: Floats) -> Floats:
+    """Logarithm of what all who begin later own at the end of each chunk.
+
+    Args:
+        gains: (shares, chunks) untempered.
+        tempered: Of each chunk, known before it. Kept by who begins with it, rounded up to a power of the root of 2.
+    """
+    count = gains.shape[1]
+    before = np.hstack([np.zeros((len(gains), 1)), np.cumsum(gains, axis=1)])
+    later = np.arange(1, count - FIRST_LATE + 1)
+    stake = np.full(count, NOBODY)
+    # 1 / log2(j + 1) falls from 1 to 0, so its steps sum to 1, and they fall slowly.
+    stake[FIRST_LATE:] = np.log(1 / np.log2(later + 1) - 1 / np.log2(later + 2))
+    level = np.full(count, -1)
+    known = np.isfinite(tempered)
+    level[known] = np.ceil(2 * np.log2(tempered[known])).astype(int)
+    owned = np.full(count, NOBODY)
+    for each in np.unique(level[FIRST_LATE:]):
+        if each < 0:
+            continue
+        power = 2.0 ** (-each / 2)
+        begun = np.where(level == each, stake, NOBODY) - power * before[:, :-1]
+        owned = np.logaddexp(owned, _mixed(power * before[:, 1:] + np.logaddexp.accumulate(begun, axis=1)))
+    return owned
 
 
 def evidence_above(rounds: Rounds, null: float) -> float:
@@ -104,60 +162,127 @@ def evidence_above(rounds: Rounds, null: float) -> float:
 
 def evidence_below(rounds: Rounds, null: float) -> float:
     """Largest log-wealth so far against "the mean is at least `null`"."""
-    return evidence_above(Rounds(-rounds.d, rounds.tempered), -null)
+    return evidence_above(mirror(rounds), -null)
+
+
+def evidence_of_harm(rounds: Rounds, null: float | Floats) -> float:
+    """Largest log-wealth so far against "the mean was never above `null`", whenever harm began."""
+    known = np.minimum(null, 1.0 - 1e-6)
+    return float(max(log_wealth_from_any_start(rounds, known, 1.0 + known).max(initial=0.0), 0.0))
+
+
+def mirror(rounds: Rounds) -> Rounds:
+    """The rounds of who bets the other way."""
+    return Rounds(-rounds.d, rounds.tempered)
+
+
+def joined(shared: Rounds, alone: Rounds) -> Rounds:
+    """Rounds of one kind, then of another: what tempered the first tempers the second at least as much."""
+    before = shared.tempered[-1] if len(shared.tempered) else np.inf
+    if not np.isfinite(before):
+        tempered = alone.tempered
+    else:
+        tempered = np.maximum(np.where(np.isfinite(alone.tempered), alone.tempered, 1.0), before)
+    return Rounds(np.concatenate([shared.d, alone.d]), np.concatenate([shared.tempered, tempered]))
 
 
 def bounds(rounds: Rounds, alpha: float) -> tuple[float, float]:
     """Confidence sequence of the mean: each side holds at all looks together with a probability of 1 - alpha."""
-    return _lower(rounds, alpha), -_lower(Rounds(-rounds.d, rounds.tempered), alpha)
+    return _lower(rounds, alpha), -_lower(mirror(rounds), alpha)
+
+
+def upper_bound(values: Floats, alpha: float) -> float:
+    """Upper confidence bound of the mean of values in [0, 1], at any time."""
+    return min(1.0, max(0.0, -_lower(mirror(rounds_of(values)), alpha)))
 
 
 def _lower(rounds: Rounds, alpha: float) -> float:
-    """The largest mean that is excluded from below. Wealth falls as `null` grows, so halving finds it."""
-    low, high, enough = -1.0, 1.0, -np.log(alpha)
-    if evidence_above(rounds, -1.0 + 1e-9) < enough:
+    """The largest mean that is excluded from below. Wealth falls as `null` grows, so the range is widened, then halved."""
+    if not len(rounds.d):
         return -1.0
-    for _ in range(STEPS):
+    enough, most = -np.log(alpha), 1.0 - 1e-9
+    high = min(float(rounds.d.mean()), most)
+    step = 1 / np.sqrt(len(rounds.d))
+    while high < most and evidence_above(rounds, high) >= enough:
+        high = min(high + step, most)
+    low = high - step
+    while low > -1 and evidence_above(rounds, low) < enough:
+        high, step = low, 2 * step
+        low = high - step
+    if low <= -1:
+        low = -1.0
+    width = max(high - low, step)
+    while high - low > FINE * width:
         middle = (low + high) / 2
-        low, high = (middle, high) if evidence_above(rounds, middle) >= enough else (low, middle)
-        if high - low < 1e-5:
-            break
+        if middle > -1 and evidence_above(rounds, middle) >= enough:
+            low = middle
+        else:
+            high = middle
     return low
 
 
-def matched(values: Floats, candidate: NDArray[np.bool_]) -> Floats:
-    """Differences between two arms of unequal size, whose rows come in one order.
+class Matching(NamedTuple):
+    """Who is compared with whom, where two arms of unequal size come in one order."""
 
-    A chunk is closed as soon as the smaller arm has `CHUNK` rows in it, and is cut into that many rounds, over which the larger
-    arm's rows are spread evenly. Who is matched with whom depends on counts alone, never on values. Rows of a chunk that is
-    not closed wait; behind the last row of the champion nothing closes any more, see `last_shared`.
+    ours: NDArray[np.intp]
+    """The candidate's rows that were matched, in order."""
+    theirs: NDArray[np.intp]
+    our_cuts: NDArray[np.intp]
+    """Where the rows of each round begin."""
+    their_cuts: NDArray[np.intp]
+    ends: NDArray[np.intp]
+    """Row with which each round is known."""
+
+    def differences(self, values: Floats) -> Floats:
+        """Candidate's mean less champion's mean, a round each."""
+        return _means(values[self.ours], self.our_cuts) - _means(values[self.theirs], self.their_cuts)
+
+
+def matching(candidate: NDArray[np.bool_]) -> Matching:
+    """Rows in chunks. A chunk is closed as soon as the smaller arm has `CHUNK` rows in it, and is cut into that many rounds, over
+    which the larger arm's rows are spread evenly. Who is matched with whom depends on counts alone, never on values. What the champion
+    answered before the candidate's first row is left out, but for one: it is of another time. Rows of a chunk that is not closed wait; behind
+    the last row of the champion nothing closes any more, see `last_shared`.
 
     Args:
-        values: In [0, 1], in order.
-        candidate: Whose row each is.
-
-    Returns:
-        Candidate's mean less champion's mean, a round each.
+        candidate: Whose row each is, in order.
     """
     ours, theirs = np.cumsum(candidate), np.cumsum(~candidate)
-    edges = [0]
-    while True:
+    first = max(0, int(np.argmax(candidate)) - 1) if candidate.any() else len(candidate)
+    edges = [first]
+    while edges[-1] < len(candidate):
         begin = edges[-1]
         had = (ours[begin - 1], theirs[begin - 1]) if begin else (0, 0)
         closing = max(np.searchsorted(ours, had[0] + CHUNK), np.searchsorted(theirs, had[1] + CHUNK))
-        if closing >= len(values):
+        if closing >= len(candidate):
             break
         edges.append(int(closing) + 1)
-    found: list[Floats] = []
-    for begin, end in pairwise(edges):
-        mine = candidate[begin:end]
-        found.append(_spread(values[begin:end][mine]) - _spread(values[begin:end][~mine]))
-    return np.concatenate(found) if found else np.array([], dtype=np.float64)
+    used = slice(edges[0], edges[-1])
+    (mine,), (other,) = np.nonzero(candidate[used]), np.nonzero(~candidate[used])
+    at = np.array(edges, dtype=np.intp)
+    return Matching(
+        mine + first,
+        other + first,
+        _cuts(np.searchsorted(mine, at - first)),
+        _cuts(np.searchsorted(other, at - first)),
+        np.repeat(at[1:] - 1, CHUNK),
+    )
 
 
-def _spread(values: Floats) -> Floats:
-    """Means of `CHUNK` consecutive parts of nearly equal size."""
-    cuts = (np.arange(CHUNK) * len(values)) // CHUNK
+def matched(values: Floats, candidate: NDArray[np.bool_]) -> Floats:
+    """Differences between two arms of unequal size, whose rows come in one order; `values` in [0, 1]. See `matching`."""
+    return matching(candidate).differences(values)
+
+
+def _cuts(edges: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Each chunk in `CHUNK` consecutive parts of nearly equal size."""
+    sizes = np.diff(edges)
+    return (edges[:-1, None] + (np.arange(CHUNK)[None, :] * sizes[:, None]) // CHUNK).ravel()
+
+
+def _means(values: Floats, cuts: NDArray[np.intp]) -> Floats:
+    if not len(cuts):
+        return np.array([], dtype=np.float64)
     return np.add.reduceat(values, cuts) / np.diff(np.append(cuts, len(values)))
 
 
@@ -165,22 +290,3 @@ def last_shared(candidate: NDArray[np.bool_]) -> int:
     """Rows up to and with the champion's last one; the candidate is alone behind it."""
     (theirs,) = np.nonzero(~candidate)
     return int(theirs[-1]) + 1 if len(theirs) else 0
-
-
-def one_sided_upper(values: Floats, alpha: float) -> float:
-    """Upper confidence bound of the mean of values in [0, 1], at any time."""
-    rounds = rounds_of(values)
-    low, high, enough = float(values.mean()), 1.0, -np.log(alpha)
-    for _ in range(STEPS):
-        middle = (low + high) / 2
-        low, high = (low, middle) if _falls_short(rounds, middle) >= enough else (middle, high)
-        if high - low < 1e-5:
-            break
-    return high
-
-
-def _falls_short(rounds: Rounds, mean: float) -> float:
-    """Largest log-wealth against "the mean is at least `mean`" of values in [0, 1]."""
-    return float(
-        log_wealth(Rounds(-rounds.d, rounds.tempered), -mean, 1.0 - mean if mean < 1 else 1e-9).max(initial=0.0)
-    )

@@ -27,7 +27,8 @@ def ours(champion: np.ndarray, candidate: np.ndarray) -> int | None:
     values[0::2], values[1::2] = champion, candidate
     mine = np.arange(2 * n) % 2 == 1
     rounds = sequential.rounds_of(sequential.matched(values, mine))
-    return _first(sequential.log_wealth(rounds, 0.0, 1.0) >= -np.log(ALPHA * (1 - FOR_THE_BOUND)), sequential.CHUNK)
+    enough = -np.log(ALPHA * (1 - FOR_THE_BOUND))
+    return _first(sequential.log_wealth_from_any_start(rounds, 0.0, 1.0) >= enough, sequential.CHUNK)
 
 
 def mixture(champion: np.ndarray, candidate: np.ndarray) -> int | None:
