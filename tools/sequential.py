@@ -43,6 +43,9 @@ LATE: Final = 0.05
 FIRST_LATE: Final = 10
 """Chunks before the first of them: he goes by the dependence seen in these."""
 
+DOUBTED: Final = 8.0
+DOUBT: Final = 20.0
+"""Dependence that is taken for granted before any difference was seen, and how many differences count as much as that."""
 NOBODY: Final = -1e9
 """Logarithm of a wealth that nobody owns: as good as minus infinity, and can be reckoned with."""
 
@@ -112,7 +115,7 @@ def log_wealth_from_any_start(rounds: Rounds, null: float | Floats, bound: float
     if chunks > FIRST_LATE:
         ends = np.arange(1, chunks + 1) * CHUNK - 1
         gains = factors[:, : chunks * CHUNK].reshape(len(SHARES), chunks, CHUNK).sum(axis=2)
-        total[ends] = np.logaddexp(total[ends], np.log(LATE) + _late(gains, rounds.tempered[ends]))
+        total[ends] = np.logaddexp(total[ends], np.log(LATE) + _late(gains, _doubted(rounds, ends)))
     return total
 
 
@@ -125,6 +128,16 @@ def _mixed(paths: Floats) -> Floats:
     paths = paths + np.log(WEIGHTS)[:, None]
     top = paths.max(axis=0)
     return top + np.log(np.exp(paths - top).sum(axis=0))
+
+
+def _doubted(rounds: Rounds, ends: NDArray[np.intp]) -> Floats:
+    """What tempers who begins with each chunk: the dependence seen before, as far as enough differences were seen to know it."""
+    squares = rounds.d * rounds.d
+    many = np.cumsum(squares) / np.maximum(np.maximum.accumulate(squares), 1e-12)
+    before = np.concatenate([[0.0], many[ends[:-1]]])
+    seen = rounds.tempered[ends]
+    known = np.isfinite(seen)
+    return np.where(known, (DOUBT * DOUBTED + np.where(known, seen, 1.0) * before) / (DOUBT + before), np.inf)
 
 
 def _late(gains: Floats, tempered: Floats) -> Floats:
