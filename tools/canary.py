@@ -209,7 +209,10 @@ def _disagreement(
     mine, theirs = rows.prediction[pairs[:, 0]], rows.prediction[pairs[:, 1]]
     if task in _NUMERIC:
         a, b = _numbers(mine), _numbers(theirs)
-        quarters = np.nanquantile(b[: metric.min_samples], [0.25, 0.75])
+        first = b[: metric.min_samples]
+        if not np.isfinite(first).any():
+            return _no_data(metric, 0, int(np.isfinite(a).sum()))
+        quarters = np.quantile(first[np.isfinite(first)], [0.25, 0.75])
         differs = ~(np.abs(a - b) <= 0.1 * (quarters[1] - quarters[0]))
     else:
         differs = np.array([not _same(x, y) for x, y in zip(mine, theirs, strict=True)])
@@ -244,7 +247,13 @@ def _distribution(
         return _no_data(metric, n_theirs, n_ours)
     matching = sequential.matching(mine)
     found = [
-        _bin(metric.margin, sequential.rounds_of(matching.differences((bins == b).astype(np.float64))), share, alpha, count)
+        _bin(
+            metric.margin,
+            sequential.rounds_of(matching.differences((bins == b).astype(np.float64))),
+            share,
+            alpha,
+            count,
+        )
         for b in range(count)
     ]
     outcome = "harmful" if "harmful" in found else "safe" if set(found) == {"safe"} else "inconclusive"

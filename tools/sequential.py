@@ -162,7 +162,8 @@ def _late(gains: Floats, tempered: Floats) -> Floats:
             continue
         power = 2.0 ** (-each / 2)
         begun = np.where(level == each, stake, NOBODY) - power * before[:, :-1]
-        owned = np.logaddexp(owned, _mixed(power * before[:, 1:] + np.logaddexp.accumulate(begun, axis=1)))
+        stakes: Floats = np.logaddexp.accumulate(begun, axis=1)  # pyright: ignore[reportUnknownMemberType]
+        owned = np.logaddexp(owned, _mixed(power * before[:, 1:] + stakes))
     return owned
 
 
@@ -252,10 +253,12 @@ class Matching(NamedTuple):
 
 
 def matching(candidate: NDArray[np.bool_]) -> Matching:
-    """Rows in chunks. A chunk is closed as soon as the smaller arm has `CHUNK` rows in it, and is cut into that many rounds, over
-    which the larger arm's rows are spread evenly. Who is matched with whom depends on counts alone, never on values. What the champion
-    answered before the candidate's first row is left out, but for one: it is of another time. Rows of a chunk that is not closed wait; behind
-    the last row of the champion nothing closes any more, see `last_shared`.
+    """Rows in chunks, cut into rounds.
+
+    A chunk is closed as soon as the smaller arm has `CHUNK` rows in it, and is cut into that many rounds, over which the larger
+    arm's rows are spread evenly. Who is matched with whom depends on counts alone, never on values. What the champion answered
+    before the candidate's first row is left out, but for one: it is of another time. Rows of a chunk that is not closed wait;
+    behind the last row of the champion nothing closes any more, see `last_shared`.
 
     Args:
         candidate: Whose row each is, in order.

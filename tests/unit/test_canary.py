@@ -170,6 +170,64 @@ def test_candidate_alone_is_held_against_what_the_champion_did() -> None:
     assert one("errors", then_all(0.02)).outcome != "harmful"
 
 
+def after(first: Observations, then: Observations) -> Observations:
+    """One log of both, `then` an hour and more later."""
+    late = then.of(np.ones(len(then), dtype=bool))
+    late.at[:] += float(first.at.max()) + 3600
+    joined: dict[str, Any] = {name: np.concatenate([getattr(first, name), getattr(late, name)]) for name in ARRAYS}
+    return Observations(**joined)
+
+
+@pytest.mark.parametrize("candidates", [0.5, 1.0])
+def test_version_that_breaks_after_a_long_healthy_time_is_caught_alone_or_beside_the_champion(
+    candidates: float,
+) -> None:
+    healthy = answers(n=40_000, failed=share(0.01, 0.01))
+    broken = answers(n=800, candidates=candidates, seed=2, failed=share(1.0, 0.01))
+    fine = answers(n=800, candidates=candidates, seed=2, failed=share(0.01, 0.01))
+
+    assert one("errors", healthy).outcome == "safe"
+    assert one("errors", after(healthy, broken)).outcome == "harmful"
+    assert one("errors", after(healthy, fine)).outcome == "safe"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_harm_that_was_found_stays_found_at_every_later_look(name: SignalName) -> None:
+    harm, _, margin = CASES[name]
+    rows = answers(n=12_000, **harm)
+    if name == "prediction_distribution":
+        rows.prediction[6_000:6_200] = "never seen before"
+    looks = [one(name, rows.of(np.arange(len(rows)) < n), margin=margin).outcome for n in range(500, 12_001, 500)]
+
+    first = looks.index("harmful")
+    assert set(looks[first:]) == {"harmful"}
+    assert not {"harmful", "safe"} & set(looks[:first])
+
+
+def test_labelled_answers_to_one_request_are_compared_with_each_other() -> None:
+    """A tenth is mirrored, and both say the same: surely no worse, where arms compared as wholes could not tell."""
+    g = np.random.default_rng(8)
+    n, every = 20_000, 10
+    wrong = np.where(g.random(n) < 0.3, "no", "yes").astype(object)
+    champion = answers(
+        n=n, candidates=0.0, label=wrong, label_at=np.arange(n) + 60.0, prediction=np.full(n, "yes", dtype=object)
+    )
+    mirrored = champion.of(np.arange(n) % every == 0)
+    mirrored.version[:], mirrored.mirrored[:] = "2", True
+    both: dict[str, Any] = {name: np.concatenate([getattr(champion, name), getattr(mirrored, name)]) for name in ARRAYS}
+    rows = Observations(**both)
+    strangers = Observations(**both | {"request_id": np.arange(len(rows)).astype(object)})
+
+    assert one("quality", rows, margin=0.01).outcome == "safe"
+    assert one("quality", strangers, margin=0.01).outcome == "inconclusive"
+
+
+def test_numbers_that_are_none_leave_disagreement_without_data() -> None:
+    twice = np.repeat([f"q{i}" for i in range(N // 2)], 2).astype(object)
+    rows = answers(request_id=twice, version=np.where(np.arange(N) % 2 == 1, "2", "1").astype(object))
+    assert one("disagreement", rows, task="regression").outcome == "no_data"
+
+
 def test_several_critical_signals_share_alpha_and_the_others_cost_nothing() -> None:
     rows = answers(n=3000, failed=share(0.05, 0.03), seed=7)
     errors = RolloutMetric(name="errors", margin=0.0, min_samples=50)

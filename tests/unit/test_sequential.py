@@ -8,13 +8,16 @@ from hypothesis import strategies as st
 from tools import sequential
 from tools.sequential import (
     CHUNK,
+    LATE,
     UNSEEN,
     Rounds,
     bounds,
     evidence_above,
     evidence_below,
+    evidence_of_harm,
     inflation,
     log_wealth,
+    log_wealth_from_any_start,
     matched,
 )
 
@@ -101,3 +104,52 @@ def test_chunk_that_is_not_closed_waits_and_one_arm_alone_gives_no_round() -> No
     assert len(matched(np.ones(500), np.ones(500, dtype=bool))) == 0
     assert len(log_wealth(fair(np.array([])), 0.0, 1.0)) == 0
     assert evidence_above(sequential.rounds_of(np.array([])), 0.0) == 0.0
+
+
+def differing(n: int, theirs: float, ours: float, begins: int, seed: int = 5) -> Rounds:
+    """Independent answers; the candidate's go wrong from `begins` on."""
+    g = np.random.default_rng(seed)
+    bad = g.random(n) < np.where(np.arange(n) < begins, theirs, ours)
+    return sequential.rounds_of(bad.astype(float) - (g.random(n) < theirs))
+
+
+def test_stakes_of_all_who_ever_begin_are_no_more_than_one() -> None:
+    """Where nobody wins or loses, all own what they began with."""
+    owned = np.exp(log_wealth_from_any_start(Rounds(np.zeros(200 * CHUNK), np.ones(200 * CHUNK)), 0.0, 1.0))
+    ends = owned[CHUNK - 1 :: CHUNK]
+    assert owned.max() <= 1.0
+    assert np.isclose(owned[0], 1 - LATE)
+    assert (np.diff(ends) >= -1e-12).all()
+    assert ends[-1] > 1 - LATE
+
+
+def test_wealth_of_all_who_ever_begin_is_at_most_one_on_average_without_harm() -> None:
+    last = np.array(
+        [np.exp(log_wealth_from_any_start(differing(960, 0.2, 0.2, 0, seed), 0.0, 1.0)[-1]) for seed in range(600)]
+    )
+    assert last.mean() <= 1 + 2 * last.std() / len(last) ** 0.5
+
+
+@pytest.mark.parametrize("healthy", [1_000, 10_000, 50_000])
+def test_harm_that_begins_late_is_found_within_hundreds_of_requests_and_not_before(healthy: int) -> None:
+    before, after = differing(healthy, 0.01, 1.0, healthy), differing(healthy + 320, 0.01, 1.0, healthy)
+
+    assert evidence_of_harm(before, 0.02) < np.log(20)
+    assert evidence_of_harm(after, 0.02) >= np.log(20)
+    assert evidence_above(after, 0.02) < np.log(20), "who began at the start has lost too much to tell"
+
+
+def test_late_beginners_do_not_take_repeated_requests_for_harm() -> None:
+    """Rare errors that come five at a time: too few are seen early to know that they do."""
+    alarms = 0
+    for seed in range(150):
+        g = np.random.default_rng(seed)
+        bad, theirs = (np.repeat(g.random(2000) < 0.01, 5).astype(float) for _ in range(2))
+        alarms += evidence_of_harm(sequential.rounds_of(bad - theirs), 0.0) >= np.log(20)
+    assert alarms <= 0.05 * 150 + 2 * (0.05 * 0.95 * 150) ** 0.5
+
+
+def test_what_the_champion_answered_alone_before_is_matched_with_nobody() -> None:
+    candidate = np.concatenate([np.zeros(5000, dtype=bool), np.arange(640) % 2 == 1])
+    values = np.concatenate([np.ones(4999), np.zeros(641)])
+    assert not matched(values, candidate).any()
