@@ -257,12 +257,12 @@ def _distribution(
         for b in range(count)
     ]
     outcome = "harmful" if "harmful" in found else "safe" if set(found) == {"safe"} else "inconclusive"
-    shares = np.array([[np.mean(bins[~mine] == b), np.mean(bins[mine] == b)] for b in range(count)])
-    apart = np.abs(shares[:, 1] - shares[:, 0])
+    before, after = (np.bincount(bins[arm], minlength=count) / arm.sum() for arm in (~mine, mine))
+    apart = np.abs(after - before)
     worst = int(np.argmax(np.where(np.array(found) == outcome, apart, -1.0)))
     rounds = sequential.rounds_of(matching.differences((bins == worst).astype(np.float64)))
     low, high = sequential.bounds(rounds, alpha)
-    return _told(metric, outcome, False, n_theirs, n_ours, float(shares[worst, 0]), float(shares[worst, 1]), low, high)
+    return _told(metric, outcome, False, n_theirs, n_ours, float(before[worst]), float(after[worst]), low, high)
 
 
 def _bin(margin: float, rounds: Rounds, share: float, alpha: float, bins: int) -> str:

@@ -39,8 +39,8 @@ class Observations:
     def __len__(self) -> int:
         return len(self.version)
 
-    def of(self, keep: NDArray[np.bool_]) -> "Observations":
-        """The rows to be kept."""
+    def of(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> "Observations":
+        """The rows to be kept, or these rows in this order."""
         arrays = {f.name: getattr(self, f.name)[keep] for f in fields(self) if f.name not in _COUNTS}
         return Observations(**arrays, **{name: getattr(self, name) for name in _COUNTS})
 

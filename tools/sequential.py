@@ -149,10 +149,10 @@ def _late(gains: Floats, tempered: Floats) -> Floats:
     """
     count = gains.shape[1]
     before = np.hstack([np.zeros((len(gains), 1)), np.cumsum(gains, axis=1)])
-    later = np.arange(1, count - FIRST_LATE + 1)
     stake = np.full(count, NOBODY)
     # 1 / log2(j + 1) falls from 1 to 0, so its steps sum to 1, and they fall slowly.
-    stake[FIRST_LATE:] = np.log(1 / np.log2(later + 1) - 1 / np.log2(later + 2))
+    kept: Floats = 1 / np.log2(np.arange(2, count - FIRST_LATE + 3))
+    stake[FIRST_LATE:] = np.log(kept[:-1] - kept[1:])
     level = np.full(count, -1)
     known = np.isfinite(tempered)
     level[known] = np.ceil(2 * np.log2(tempered[known])).astype(int)

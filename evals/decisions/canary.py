@@ -2,7 +2,8 @@
 
 `python -m evals.decisions.canary`: streams of two arms, harmless and with harm beside it: independent answers, answers that depend on
 those before them (AR(1) under a threshold, each arm by itself), and requests that come several times. False alarms at any look, and
-the median of the requests an arm until harm is found, for our rule and five others. Then whole looks with labels that come late.
+the median of the requests an arm until harm is found, for our rule and five others. Then whole looks with labels that come late, and
+whole rollouts over all weights, in which harm begins early, late or never.
 `--stream FILE --time COL --target COL` takes 0/1 answers of your own in their order and plants the harm in them.
 """
 
@@ -15,6 +16,7 @@ import numpy as np
 from scipy.stats import norm
 
 from evals.decisions.canary_rules import ALPHA, RULES
+from evals.decisions.canary_rollouts import HARMS, whole_rollouts
 from evals.decisions.simulated import series
 from evals.report import Row, arguments, publish, share
 from tools.canary import judge
@@ -219,10 +221,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if asked.stream is not None:
         found = own_stream(asked.stream, asked.time, asked.target, 5 if asked.quick else 200)
     elif asked.quick:
-        found = [*rows(6, STREAMS[:2], (0.10,)), *late_labels(1_000, 2)]
+        found = [*rows(6, STREAMS[:2], (0.10,)), *late_labels(1_000, 2), *whole_rollouts(2, HARMS[2:3])]
     else:
         late = [row for delay in DELAYS for row in late_labels(delay, max(2, asked.repeats // 10))]
-        found = [*rows(asked.repeats), *late]
+        found = [*rows(asked.repeats), *late, *whole_rollouts(max(2, asked.repeats // 4))]
     publish(found, asked.json, quick=asked.quick, seconds=(datetime.now(UTC) - began).seconds)
     return 0 if asked.quick or all(row.met is not False for row in found) else 1
 

@@ -20,6 +20,7 @@ def test_quick_run_measures_every_rule(tmp_path: Path) -> None:
     for rule in RULES:
         assert f"false alarms, independent, p 0.1: {rule}" in names
     assert any("labels 1,000 requests late" in name for name in names)
+    assert "false alarms, whole rollouts, five critical signals" in names
 
 
 def test_stream_of_ones_own_is_read_and_a_missing_column_named(tmp_path: Path) -> None:
