@@ -151,7 +151,8 @@ def _late(gains: Floats, tempered: Floats) -> Floats:
     before = np.hstack([np.zeros((len(gains), 1)), np.cumsum(gains, axis=1)])
     stake = np.full(count, NOBODY)
     # 1 / log2(j + 1) falls from 1 to 0, so its steps sum to 1, and they fall slowly.
-    kept: Floats = 1 / np.log2(np.arange(2, count - FIRST_LATE + 3))
+    later = np.arange(2, count - FIRST_LATE + 3, dtype=np.float64)
+    kept: Floats = 1 / np.log2(later)
     stake[FIRST_LATE:] = np.log(kept[:-1] - kept[1:])
     level = np.full(count, -1)
     known = np.isfinite(tempered)

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import norm
 
-from evals.decisions.canary_rules import ALPHA, RULES
 from evals.decisions.canary_rollouts import HARMS, whole_rollouts
+from evals.decisions.canary_rules import ALPHA, RULES
 from evals.decisions.simulated import series
 from evals.report import Row, arguments, publish, share
 from tools.canary import judge
