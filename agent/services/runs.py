@@ -68,13 +68,15 @@ class Runs:
                 updated_at=now,
             )
         )
-        if recorded is not None:
-            recorded(record.run_id)
         if record.run_id != run_id:
+            if recorded is not None:
+                recorded(record.run_id)
             return record.output if record.output is not None else self.resume(record.run_id)
         deps.progress(f"run {run_id} of {profile.id}")
         before = self._before(record)
         with self._holding(record, new=True, preempt=order.kind == "rollback") as held:
+            if recorded is not None:
+                recorded(record.run_id)
             return self._drive(held, record, self._first_state(held, record, before))
 
     def _before(self, record: RunRecord) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 import uvicorn
 
-from agent.entrypoints.server import MAX_BYTES, application, hashed
+from agent.entrypoints.server.app import MAX_BYTES, application, hashed
 from agent.services import holds
 from tests.graph.traffic import endpoint_world, play, wake
 from tests.graph.world import NAME, World

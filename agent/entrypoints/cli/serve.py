@@ -23,7 +23,7 @@ def serve(
 
     import uvicorn
 
-    from agent.entrypoints.server import application
+    from agent.entrypoints.server.app import application
     from agent.settings import read_settings
 
     hashes = _hashes(read_settings(os.environ).webhook_token, token_hashes)
@@ -38,7 +38,7 @@ def serve(
 def _hashes(token: str | None, file: Path | None) -> tuple[str, ...]:
     import re
 
-    from agent.entrypoints.server import hashed
+    from agent.entrypoints.server.app import hashed
     from tools.errors import BadInput
 
     found = [] if token is None else [hashed(token)]

@@ -1,0 +1,196 @@
+"""What is offered at every door: one method each, the same whoever asks through which door.
+
+A method takes who asks, checks what he may do, and calls the services. Runs are driven in threads of their own, so that asking
+returns at once; what they bring is read from the store, by any process.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, Final
+
+from agent.bootstrap import App
+from agent.services import reviews
+from agent.services.check import Checked
+from agent.services.reviews import Answer
+from tools.contracts.access import Caller, Scope
+from tools.contracts.request import RetrainingRequest, RunKind
+from tools.contracts.run import ChampionEvent, Review, RunRecord
+from tools.errors import BadInput, NotAllowed, RetrainingError, Unavailable
+
+MOST_RUNS: Final = 64
+"""Runs that one process drives at a time; who comes later is told to come again."""
+MOST_ROLLBACKS: Final = 16
+"""They have threads of their own: no training keeps one waiting."""
+KEPT: Final = 200
+"""Ended runs whose failure can still be asked for."""
+
+
+class Desk:
+    """Built once in a process. `close` waits for what was begun."""
+
+    def __init__(self, app: App, *, most_runs: int = MOST_RUNS) -> None:
+        self._app, self._most = app, most_runs
+        self._runs = ThreadPoolExecutor(most_runs, thread_name_prefix="run")
+        self._rollbacks = ThreadPoolExecutor(MOST_ROLLBACKS, thread_name_prefix="rollback")
+        self._going: dict[str, Future[Any]] = {}
+
+    def close(self) -> None:
+        """No run is left half done by an orderly end."""
+        self._rollbacks.shutdown(wait=True)
+        self._runs.shutdown(wait=True)
+
+    # --- looking: scope `read` ---------------------------------------------------------------------------------------
+
+    def assess(self, caller: Caller, request: RetrainingRequest) -> Checked:
+        """Is the champion stale? Nothing is recorded or moved."""
+        _require(caller, "read")
+        return self._app.check(self._app.order("retrain", request, requested_by=caller.name))
+
+    def get_run(self, caller: Caller, run_id: str) -> RunRecord:
+        """A run as the store has it; `output` is its latest public JSON.
+
+        Raises:
+            NotFound: no such run.
+        """
+        _require(caller, "read")
+        return self._app.deps.store.get_run(run_id)
+
+    def list_runs(self, caller: Caller, model_id: str | None = None, limit: int = 50) -> Sequence[RunRecord]:
+        """Newest first."""
+        _require(caller, "read")
+        return self._app.deps.store.list_runs(None if model_id is None else self._profile_id(model_id), limit)
+
+    def list_reviews(self, caller: Caller, model_id: str | None = None, *, open_only: bool = True) -> Sequence[Review]:
+        """Questions to people."""
+        _require(caller, "read")
+        wanted = None if model_id is None else self._profile_id(model_id)
+        found = self._app.deps.store.list_reviews(open_only=open_only)
+        return [review for review in found if wanted in (None, review.model_id)]
+
+    def get_review(self, caller: Caller, review_id: int) -> Review:
+        """One question."""
+        _require(caller, "read")
+        return self._app.deps.store.get_review(review_id)
+
+    def history(self, caller: Caller, model_id: str) -> Sequence[ChampionEvent]:
+        """What was champion when."""
+        _require(caller, "read")
+        return self._app.deps.store.champions(self._app.deps.load_profile(model_id).registered_model)
+
+    # --- acting ------------------------------------------------------------------------------------------------------
+
+    def start(self, caller: Caller, request: RetrainingRequest, warnings: tuple[str, ...] = ()) -> str:
+        """Begin a run; its id. A repeated idempotency key gives the first one's.
+
+        Raises:
+            NotAllowed: scope `run` is missing. Conflict: the model has a run already, or the key was used for something
+                else. BadInput: the request asks for what cannot be. Unavailable: too many runs go on.
+        """
+        _require(caller, "run")
+        return self._begin(caller, "retrain", request, warnings)
+
+    def judge(self, caller: Caller, request: RetrainingRequest, candidate_version: str) -> str:
+        """Begin to judge a registered version; the run's id. Raises as `start` does."""
+        _require(caller, "run")
+        return self._begin(caller, "judge", request, (), candidate_version=candidate_version)
+
+    def roll_back(self, caller: Caller, request: RetrainingRequest, reason: str, to: str | None = None) -> str:
+        """Begin to go back to the last known good version, or to `to`; the run's id.
+
+        Raises:
+            NotAllowed: scope `roll_back` is missing. BadInput: no reason.
+        """
+        _require(caller, "roll_back")
+        if not reason.strip():
+            raise BadInput("a rollback needs a reason", thing="reason", value=reason, remedy="say why")
+        return self._begin(caller, "rollback", request, (), rollback_to=to, reason=reason)
+
+    def submit_review(self, caller: Caller, review_id: int, verdict: Answer, reason: str) -> Review:
+        """Record a person's answer and go on with the run behind it.
+
+        Raises:
+            NotAllowed: scope `review` is missing, the caller is no person, or no approver. Conflict: no longer open.
+        """
+        _require(caller, "review")
+        if caller.kind != "person":
+            raise NotAllowed(
+                f"{caller.name!r} is an agent: its answer is no person's",
+                thing="caller",
+                value=caller.name,
+                remedy="a person answers, with a key or at a terminal of his own",
+            )
+        answered = reviews.answer(self._app.deps, review_id, verdict, reason, by=caller.name)
+        self._go_on(answered.run_id)
+        return answered
+
+    # --- waiting -----------------------------------------------------------------------------------------------------
+
+    def wait_for(self, run_id: str, seconds: float | None = None) -> None:
+        """Until the run that this process drives has ended or parked; at once for any other.
+
+        Raises:
+            RetrainingError: what ended it.
+        """
+        going = self._going.get(run_id)
+        if going is None:
+            return
+        done, _ = wait([going], seconds)
+        error = going.exception() if done else None
+        if error is not None:
+            raise error
+
+    def _begin(
+        self, caller: Caller, kind: RunKind, request: RetrainingRequest, warnings: tuple[str, ...], **more: Any
+    ) -> str:
+        order = self._app.order(kind, request, warnings, requested_by=caller.name, **more)
+        pool = self._rollbacks if kind == "rollback" else self._runs
+        begun: Future[str] = Future()
+        if kind != "rollback":
+            self._require_room()
+
+        def drive() -> None:
+            try:
+                self._app.runs.start(order, recorded=begun.set_result)
+            except BaseException as error:
+                if begun.done():
+                    raise
+                begun.set_exception(error)
+
+        going = pool.submit(drive)
+        run_id = begun.result()
+        self._keep(run_id, going)
+        return run_id
+
+    def _go_on(self, run_id: str) -> None:
+        self._keep(run_id, self._runs.submit(self._app.runs.resume, run_id))
+
+    def _keep(self, run_id: str, going: Future[Any]) -> None:
+        for each in [name for name, future in self._going.items() if future.done()][:-KEPT]:
+            del self._going[each]
+        self._going[run_id] = going
+        going.add_done_callback(lambda done: self._told(run_id, done.exception()))
+
+    def _told(self, run_id: str, error: BaseException | None) -> None:
+        if error is not None:
+            message = error.message if isinstance(error, RetrainingError) else type(error).__name__
+            self._app.deps.progress(f"run {run_id}: {message}")
+
+    def _require_room(self) -> None:
+        going = sum(not each.done() for each in list(self._going.values()))
+        if going >= self._most:
+            raise Unavailable(
+                f"{going} runs go on in this process already", thing="runs", value=going, remedy="ask again in a minute"
+            )
+
+    def _profile_id(self, model_id: str) -> str:
+        return self._app.deps.load_profile(model_id).id
+
+
+def _require(caller: Caller, scope: Scope) -> None:
+    if scope not in caller.scopes:
+        raise NotAllowed(
+            f"{caller.name!r} may not {scope.replace('_', ' ')}: the scope {scope!r} is missing",
+            thing="scope",
+            value=scope,
+            remedy="use a key that has it",
+        )
