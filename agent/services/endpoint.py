@@ -108,7 +108,22 @@ def proved_there(deps: Deps, run: Run, version: ModelVersion, served: Any) -> An
         return "unproved"
     if not found.sound:
         deps.progress(f"the endpoint's version {version.version} is not as registered: {'; '.join(found.faults)}")
-    return "proved" if found.same_files and found.golden_matches == found.golden_rows else "contradicted"
+    return "proved" if _as_registered(found) else "contradicted"
+
+
+def has_proved(deps: Deps, run: Run, version: ModelVersion) -> bool:
+    """Whether the endpoint has the version loaded, and its own copy answers as recorded: as good as a rehearsal."""
+    try:
+        if not deps.target_of(run.profile).abilities.can_load:
+            return False
+        found = ask(deps, run, version)
+    except RetrainingError:
+        return False
+    return found.answered and found.golden_rows > 0 and _as_registered(found)
+
+
+def _as_registered(found: Soundness) -> bool:
+    return found.same_files and found.golden_matches == found.golden_rows
 
 
 def unload(deps: Deps, run: Run, version: ModelVersion) -> None:

@@ -18,14 +18,15 @@ from tools.errors import Unavailable
 def roll_back(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     """All traffic and the champion alias to the way back, once, with a proof of what is served then.
 
-    A way back that was rehearsed when this rollout started takes the traffic first and is proved after; any other is proved
-    before, and refused where it cannot be.
+    A way back that was rehearsed when this rollout started, or that the endpoint still has loaded and that answers there as
+    recorded, takes the traffic first and is proved after; any other is proved before, and refused where it cannot be.
     """
     reason = _reason(run, findings)
     champion, to, failed = _chosen(deps, run, findings)
     if to is None:
         return _refused(champion, None, reason, "there is no last known good version to go back to")
-    rehearsed = failed is not None and champion is not None and champion.version == to.version
+    stayed = failed is not None and champion is not None and champion.version == to.version
+    rehearsed = stayed or endpoint.has_proved(deps, run, to)
     before: ProofOfVersion | None = None
     if not rehearsed:
         deps.progress(f"proving version {to.version} of {to.name}: loading it and scoring its golden rows")

@@ -14,6 +14,7 @@ from agent.state import Findings, Run
 from tools import rollout as rules
 from tools.contracts.decision import DecisionKind
 from tools.contracts.peers import DeploymentReply
+from tools.contracts.profile import ServingTarget
 from tools.contracts.rollout import RolloutPlan, RolloutStatus, SetMirror, SetWeight
 from tools.contracts.run import ChampionEvent
 from tools.contracts.training import ModelVersion
@@ -128,8 +129,8 @@ def _act(
 
 
 def _release(deps: Deps, run: Run, findings: Findings, plan: RolloutPlan) -> None:
-    """The champion of before is unloaded, now that another is champion. One that stays loaded harms nobody."""
-    target, old = deps.target_of(run.profile), plan.last_known_good
+    """What is no longer needed as a way back is unloaded, now that another is champion. What stays loaded harms nobody."""
+    target, old = deps.target_of(run.profile), _superseded(deps, run, plan)
     if old is None or not target.abilities.can_load:
         return
 
@@ -141,6 +142,16 @@ def _release(deps: Deps, run: Run, findings: Findings, plan: RolloutPlan) -> Non
         once(deps, run.run_id, f"release-{findings.rollout_attempt}", {"version": old}, act, lambda: None)
     except Unavailable as failure:
         deps.progress(f"version {old} stays loaded: {failure.message}")
+
+
+def _superseded(deps: Deps, run: Run, plan: RolloutPlan) -> str | None:
+    """The champion of before; where that stays loaded as the way back, the one before it."""
+    target = run.profile.target
+    if not isinstance(target, ServingTarget) or not target.keep_former:
+        return plan.last_known_good
+    needed = {plan.candidate_version, plan.last_known_good}
+    earlier = (event.version for event in deps.store.champions(run.profile.registered_model))
+    return next((version for version in earlier if version not in needed), None)
 
 
 def _promote(deps: Deps, run: Run, findings: Findings, candidate: ModelVersion) -> None:

@@ -13,6 +13,7 @@ from tests.graph.traffic import ROLLOUT, endpoint_world, go_on, play, wake
 from tests.graph.world import NAME, PERSON, World, add_version, by
 from tools.adapters.memory_target import MemoryTrafficLog
 from tools.contracts.rollout import EndpointAnswer
+from tools.contracts.run import ChampionEvent
 from tools.errors import BrokenInvariant, Conflict, Unavailable
 
 
@@ -58,6 +59,74 @@ def test_harmless_canary_is_mirrored_weighed_baked_promoted_and_only_then_the_ch
         ("release", "1", None),
     ]
     assert (world.target.loaded, world.target.mirror) == ({"2"}, {})
+
+
+def serving_world(folder: Path, **target: Any) -> World:
+    """The same endpoint, as a profile of embedded serving has it."""
+    world = endpoint_world(folder)
+    world.profile["target"] = {"kind": "serving", **target}
+    return world
+
+
+def order_of(world: World, candidate: str) -> list[str]:
+    """What came first in a rollback: traffic, or the proof in a subprocess."""
+    events: list[str] = []
+    scored, undone = world.scorer.score, world.target.undo
+
+    def score(job: Any) -> Any:
+        events.append("proof")
+        return scored(job)
+
+    def undo(request: Any) -> Any:
+        events.append("traffic")
+        return undone(request)
+
+    world.scorer.score, world.target.undo = score, undo  # type: ignore[method-assign]
+    assert roll_back(world)["rollout"]["proof"] == "proved"
+    assert world.target.weights == {candidate: 100}
+    return events
+
+
+def test_champion_of_before_stays_loaded_and_takes_the_traffic_back_before_anything_else(tmp_path: Path) -> None:
+    world = serving_world(tmp_path)
+    play(world)
+    assert go_on(world, world.run())["rollout"]["phase"] == "promoted"
+    assert world.target.loaded == {"1", "2"}
+
+    assert order_of(world, "1") == ["traffic", "proof"]
+    assert world.target.loaded == {"1"}, "what failed is unloaded"
+
+
+def test_way_back_that_was_unloaded_or_answers_otherwise_there_is_proved_first(tmp_path: Path) -> None:
+    world = serving_world(tmp_path, keep_former=False)
+    play(world)
+    go_on(world, world.run())
+    assert world.target.loaded == {"2"}
+    right = world.target._answers
+    assert right is not None
+
+    def asked(version: str, rows: Path) -> EndpointAnswer:
+        if version not in world.target.loaded:
+            raise Unavailable(f"version {version} is not loaded", thing="version")
+        return right(version, rows)
+
+    world.target._answers = asked
+
+    assert order_of(world, "1")[0] == "proof"
+
+
+def test_version_that_is_no_longer_the_way_back_is_unloaded_at_the_next_promotion(tmp_path: Path) -> None:
+    world = serving_world(tmp_path)
+    before = ChampionEvent(
+        model_name=NAME, version="0", previous=None, how="deployed", run_id=None, at=world.now[0], by="test"
+    )
+    world.store.record_champion(before)
+    world.target.loaded.add("0")
+    play(world)
+
+    go_on(world, world.run())
+
+    assert world.target.loaded == {"1", "2"}
 
 
 @pytest.mark.parametrize("at_weight", [0, 20, 100])

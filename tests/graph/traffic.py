@@ -32,7 +32,9 @@ def endpoint_world(folder: Path, **profile: Any) -> World:
     def answer(version: str, rows: Path) -> EndpointAnswer:
         predict: Any = world.scorer.models[f"models:/{NAME}/{version}"]
         got = [value.item() for value in predict(pd.read_parquet(rows))["prediction"]]
-        return EndpointAnswer(version=version, predictions=tuple(got), latency_ms=(2.0,) * len(got), memory_mb=100.0)
+        return EndpointAnswer(
+            version=version, predictions=tuple(got), latency_ms=(2.0,) * len(got), memory_mb=100.0, load_seconds=3.0
+        )
 
     return world
 

@@ -366,6 +366,8 @@ class ServingTarget(Contract):
     """Of one version's server."""
     latency_limit_ms: Annotated[float, Field(gt=0)] | None = None
     """Median of single-row requests before any traffic; not looked at where absent."""
+    keep_former: bool = True
+    """The champion of before stays loaded after a promotion, so that a rollback takes no loading; False frees its memory."""
 
 
 class BatchTarget(Contract):
