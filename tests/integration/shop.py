@@ -18,6 +18,7 @@ from agent.bootstrap import App, build
 from agent.services import adopt, reviews
 from agent.settings import Settings
 from agent.workspace import load_workspace
+from tests.mlflow_files import database
 from tests.streams import CHANGE, stream
 from tools.contracts.training import ModelVersion
 
@@ -108,6 +109,7 @@ class Shop:
         (folder / "MLproject").write_text(PROJECT)
         (folder / "train.py").write_text(TRAIN)
         (folder / "retraining.yaml").write_text("tracking_uri: sqlite:///mlflow.db\n")
+        database(folder / "mlflow.db")
         stream().to_parquet(folder / "rows.parquet", index=False)
         self._uris: dict[datetime | None, str] = {}
 
