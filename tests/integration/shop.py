@@ -44,11 +44,12 @@ x, y = rows[given.features.split(",")].astype("float64"), rows[given.target].ast
 model = LogisticRegression().fit(x, y)
 if given.behave != "no_model":
     with mlflow.start_run():
-        mlflow.sklearn.log_model(
+        logged = mlflow.sklearn.log_model(
             model, name="model", signature=infer_signature(x.head(), model.predict(x.head())),
             pip_requirements=[f"{n}=={importlib.metadata.version(n)}" for n in ("mlflow", "scikit-learn")],
             serialization_format="cloudpickle",
         )
+    print(logged.model_uri, flush=True)
 print("model logged", flush=True)
 """
 
@@ -194,15 +195,11 @@ class Shop:
         """Logged by the same pipeline, outside of any run of ours; once for all models: their rows are the same."""
         if since in self._uris:
             return self._uris[since]
-        code = "import mlflow, sys; [print(m.model_uri) for m in mlflow.search_logged_models(output_format='list')[:1]]"
         env = _environment() | {"MLFLOW_TRACKING_URI": f"sqlite:///{self.folder}/mlflow.db"}
         arguments = ["--training-data", rows, "--target", "y", "--features", "a,b,c", "--event-time", "at"]
         train = [sys.executable, "train.py", *arguments, "--behave", "well"]
-        subprocess.run(train, cwd=self.folder, env=env, capture_output=True, check=True)
-        found = subprocess.run(
-            [sys.executable, "-c", code], cwd=self.folder, env=env, capture_output=True, text=True, check=True
-        )
-        self._uris[since] = found.stdout.strip().splitlines()[-1]
+        told = subprocess.run(train, cwd=self.folder, env=env, capture_output=True, text=True, check=True).stdout
+        self._uris[since] = next(line for line in told.splitlines() if line.startswith("models:/"))
         return self._uris[since]
 
 

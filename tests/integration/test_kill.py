@@ -33,6 +33,7 @@ def test_run_killed_in_training_ends_its_orphan_and_resumes_to_one_version(shop:
     _one_version_one_move(shop, name)
 
 
+@pytest.mark.reliability
 def test_training_that_finished_without_its_orchestrator_is_adopted(shop: Shop, tmp_path: Path) -> None:
     hold = _hold(tmp_path)
     name = shop.with_champion("finished.alone", behave=hold)
@@ -47,6 +48,7 @@ def test_training_that_finished_without_its_orchestrator_is_adopted(shop: Shop, 
     _one_version_one_move(shop, name)
 
 
+@pytest.mark.reliability
 def test_killed_run_that_is_resumed_twice_at_once_runs_once(shop: Shop, tmp_path: Path) -> None:
     hold = _hold(tmp_path)
     name = shop.with_champion("resumed.twice", behave=hold)
