@@ -4,45 +4,19 @@ The commands run in this process, through the door's own entry point: exit codes
 """
 
 import json
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent.entrypoints.cli.app import main
-from agent.entrypoints.cli.render import SCREEN
 from agent.services import reviews
 from agent.workspace import find_workspace
 from tests.graph.traffic import endpoint_world, go_on, play, wake
 from tests.graph.world import NAME, World
+from tests.typed import Result, typed
 from tools.adapters.store import SqlStore
 from tools.errors import Conflict
-
-
-def fresh_screen() -> None:
-    SCREEN.json, SCREEN.quiet, SCREEN.workspace = False, False, None
-
-
-@pytest.fixture(autouse=True)
-def _screen() -> Iterator[None]:
-    """As a new process finds it."""
-    fresh_screen()
-    yield
-    fresh_screen()
-
-
-@dataclass(frozen=True)
-class Told:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 @dataclass(frozen=True)
@@ -51,18 +25,9 @@ class Desk:
 
     world: World
     folder: Path
-    monkeypatch: pytest.MonkeyPatch
-    capture: pytest.CaptureFixture[str]
 
-    def type(self, *arguments: str) -> Told:
-        fresh_screen()
-        self.monkeypatch.setattr(sys, "argv", ["retrain", *arguments, "-w", str(self.folder)])
-        self.capture.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = self.capture.readouterr()
-        assert isinstance(ended.value.code, int)
-        return Told(ended.value.code, said.out, said.err)
+    def type(self, *arguments: str) -> Result:
+        return typed(*arguments, folder=self.folder)
 
     def held(self) -> list[str]:
         return sorted(hold["scope"] for hold in self.type("holds", "--json").json)
@@ -73,13 +38,13 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Desk:
+def desk(tmp_path: Path) -> Desk:
     (tmp_path / "retraining.yaml").write_text("tracking_uri: sqlite:///mlflow.db\n")
     (tmp_path / "profiles").mkdir()
     space = find_workspace(tmp_path)
     space.work_dir.mkdir()
     world = endpoint_world(tmp_path, store_of=lambda clock: SqlStore(space.store, clock))
-    made = Desk(world, tmp_path, monkeypatch, capsys)
+    made = Desk(world, tmp_path)
     made.approvers(reviews.os_user())
     return made
 
@@ -92,7 +57,7 @@ def output(desk: Desk) -> dict[str, Any]:
     return started
 
 
-def refused(told: Told, code: int, *said: str) -> None:
+def refused(told: Result, code: int, *said: str) -> None:
     """One clear message, nothing on stdout, no traceback."""
     assert (told.code, told.out) == (code, ""), told
     assert "Traceback" not in told.err

@@ -249,7 +249,7 @@ def test_report_omits_nan_and_names_no_host(tmp_path: Path, capsys: pytest.Captu
     assert "cannot tell" in capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.reliability
 def test_quick_run_measures_rankings(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     file = tmp_path / "ranking.json"
     assert gate_ranking.main(["--quick", "--json", str(file)]) == 0
