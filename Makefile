@@ -7,7 +7,7 @@ export UV_PYTHON_DOWNLOADS := never
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: demo test engines kubernetes serving setup lint types imports unit lock clean
+.PHONY: demo test engines kubernetes serving reliability setup lint types imports unit lock clean
 
 demo: $(VENV)/.ready
 	$(BIN)/retrain demo
@@ -35,7 +35,11 @@ imports: $(VENV)/.ready
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.ready
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# What the default run only samples: killed at every point, by real signals too, and the evals' quick runs.
+reliability: $(VENV)/.ready
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m reliability
 
 # Real engines: Debian's PostgreSQL, Debian's promtool (which reads the exported alert rules) and a local Spark (which needs Java 17).
 engines: $(VENV)/.engines

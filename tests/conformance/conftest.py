@@ -15,6 +15,8 @@ from threading import Thread
 
 import pytest
 
+from tests.mlflow_files import database
+
 
 def closed_port() -> int:
     """A port on loopback where nobody listens."""
@@ -25,8 +27,8 @@ def closed_port() -> int:
 
 @pytest.fixture(scope="session")
 def mlflow_file(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """URI of a SQLite file; MLflow makes its tables at first use. The name of its folder has to be quoted."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow file')}/mlflow.db"
+    """URI of a SQLite file. The name of its folder has to be quoted."""
+    return database(tmp_path_factory.mktemp("mlflow file") / "mlflow.db")
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +38,7 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += [
         "--backend-store-uri",
-        f"sqlite:///{folder}/mlflow.db",
+        database(folder / "mlflow.db"),
         "--artifacts-destination",
         str(folder / "files"),
     ]

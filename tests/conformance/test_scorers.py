@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.mlflow_files import database
 from tools.adapters import scoring_worker
 from tools.adapters.frames import with_nulls
 from tools.adapters.memory_training import ScriptedScorer
@@ -72,6 +73,8 @@ def job(folder: Path, model: str | Path, **changes: Any) -> ScoringJob:
 def real(folder: Path) -> SubprocessScorer:
     """Registry and tracking are not asked for models that are folders."""
     nobody = f"sqlite:///{folder}/nobody.db"
+    if not (folder / "nobody.db").exists():
+        database(folder / "nobody.db")
     return SubprocessScorer(nobody, nobody, folder / "environments", build_seconds=60)
 
 

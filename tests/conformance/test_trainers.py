@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.mlflow_files import database
 from tools.adapters.external_trainer import ExternalTrainer
 from tools.adapters.memory_training import ScriptedTrainer, trained
 from tools.adapters.project_trainer import ProjectTrainer
@@ -54,7 +55,7 @@ def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("tracking")
     before = Path.cwd()
     os.chdir(folder)
-    yield f"sqlite:///{folder}/mlflow.db"
+    yield database(folder / "mlflow.db")
     os.chdir(before)
 
 

@@ -1,5 +1,8 @@
 """Killed at any step towards the outside, resumed: the same end, one version, one move of the alias.
 
+By default right after the first of each kind that touches registry, target or people: done, and not yet on record.
+`make reliability` stops at every one.
+
 The run is stopped before and after each call of a port that changes something, one stop a try. A stop is no exception
 of ours, so nothing on the way may tidy up after it; the next process has only store, checkpoints and the outside world.
 """
@@ -35,6 +38,10 @@ CHANGING = {
     "target": {"apply", "undo", "prepare", "release"},
     "notifier": {"send"},
 }
+
+
+PARTS = 4
+"""So that workers can share a scenario."""
 
 
 class Killed(BaseException):
@@ -186,9 +193,32 @@ def traces(world: World) -> dict[str, Any]:
     }
 
 
+OUTSIDE = CHANGING["registry"] | CHANGING["target"] | CHANGING["notifier"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_run_killed_anywhere_and_resumed_ends_as_if_it_had_never_been_killed(tmp_path: Path, scenario: str) -> None:
+def test_run_killed_with_a_step_outside_done_and_not_on_record_ends_as_if_never_killed(
+    tmp_path: Path, scenario: str
+) -> None:
+    kill_and_resume(
+        tmp_path,
+        scenario,
+        lambda points: [points.index(f"after {name}") for name in sorted(OUTSIDE) if f"after {name}" in points],
+    )
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_run_killed_anywhere_and_resumed_ends_as_if_it_had_never_been_killed(
+    tmp_path: Path, scenario: str, part: int
+) -> None:
+    kill_and_resume(tmp_path, scenario, lambda points: list(range(part, len(points), PARTS)))
+
+
+def kill_and_resume(tmp_path: Path, scenario: str, chosen: Callable[[list[str]], list[int]]) -> None:
+    """One run that is left alone, then one for each of its chosen points: killed there, resumed, compared."""
     make, kind = SCENARIOS[scenario]
     # Training and reports are the same in every scenario, and killed in two of them.
     spared = frozenset() if scenario in ("deploy", "rollback") else frozenset({"tracking", "trainer"})
@@ -197,9 +227,11 @@ def test_run_killed_anywhere_and_resumed_ends_as_if_it_had_never_been_killed(tmp
     expected, points = traces(whole), list(fuse.names)
     runs_of_whole = whole.store.list_runs()
     assert len(points) > 20
+    tried = chosen(points)
     resumed = 0
 
-    for at, point in enumerate(points):
+    for at in tried:
+        point = points[at]
         world = make(tmp_path / str(at))
         with pytest.raises(Killed):
             go(fragile(world, Fuse(at), spared), kind)
@@ -217,4 +249,4 @@ def test_run_killed_anywhere_and_resumed_ends_as_if_it_had_never_been_killed(tmp
 
         assert traces(world) == expected, f"killed {point} ({at})"
 
-    assert resumed > len(points) / 2
+    assert resumed > len(tried) / 2

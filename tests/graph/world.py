@@ -1,6 +1,6 @@
 """The whole machine over the shipped in-memory adapters: no process, no MLflow, a clock that can be turned."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +27,7 @@ from tools.contracts.profile import Profile
 from tools.contracts.request import RetrainingRequest, RunKind, RunOrder
 from tools.contracts.training import ModelVersion
 from tools.errors import NotFound, Unavailable
-from tools.ports import RationaleWriter
+from tools.ports import Clock, RationaleWriter
 
 NAME = "prices.eu.hourly"
 PERSON = "ada"
@@ -153,13 +153,14 @@ def make_world(
     target: MemoryTarget | None = None,
     rationale: RationaleWriter | None = None,
     rows: pd.DataFrame = ROWS,
+    store_of: Callable[[Clock], Any] = MemoryStore,
     **profile: Any,
 ) -> World:
     """A champion (version 1) from before the change, adopted; a pipeline that gives `trains`."""
     now = [datetime(2026, 7, 1, 12, tzinfo=UTC)]
     clock = lambda: now[0]  # noqa: E731
     content = PROFILE | profile
-    store, tracking = MemoryStore(clock), MemoryTracking()
+    store, tracking = store_of(clock), MemoryTracking()
     registry = _Registry(clock)
     registry.scorer = scorer = ScriptedScorer({BETTER: by("b"), WORSE: by("b", sign=-1), TWIN: by("a")})
     served = target or MemoryTarget(can_split=False, can_prove=False)

@@ -4,12 +4,10 @@ Everything is real but the data, which are few, so that a run takes seconds. Com
 processes of their own.
 """
 
-import json
 import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,10 +16,14 @@ from agent.bootstrap import App, build
 from agent.services import adopt, reviews
 from agent.settings import Settings
 from agent.workspace import load_workspace
+from tests.mlflow_files import database
 from tests.streams import CHANGE, stream
+from tests.typed import Result, typed
 from tools.contracts.training import ModelVersion
 
 NOW = "2026-07-01"
+LIMIT = 900
+"""Seconds after which a command counts as hanging: far beyond what one takes on a machine that is busy with others."""
 
 TRAIN = """
 import argparse, importlib.metadata, os, sys, time
@@ -43,11 +45,12 @@ x, y = rows[given.features.split(",")].astype("float64"), rows[given.target].ast
 model = LogisticRegression().fit(x, y)
 if given.behave != "no_model":
     with mlflow.start_run():
-        mlflow.sklearn.log_model(
+        logged = mlflow.sklearn.log_model(
             model, name="model", signature=infer_signature(x.head(), model.predict(x.head())),
             pip_requirements=[f"{n}=={importlib.metadata.version(n)}" for n in ("mlflow", "scikit-learn")],
             serialization_format="cloudpickle",
         )
+    print(logged.model_uri, flush=True)
 print("model logged", flush=True)
 """
 
@@ -85,19 +88,6 @@ review: {{approvers: {approvers}, expires_after: 7d}}
 """
 
 
-@dataclass(frozen=True)
-class Result:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
 class Shop:
     """The workspace in `folder`, and the command line as run in it."""
 
@@ -108,6 +98,7 @@ class Shop:
         (folder / "MLproject").write_text(PROJECT)
         (folder / "train.py").write_text(TRAIN)
         (folder / "retraining.yaml").write_text("tracking_uri: sqlite:///mlflow.db\n")
+        database(folder / "mlflow.db")
         stream().to_parquet(folder / "rows.parquet", index=False)
         self._uris: dict[datetime | None, str] = {}
 
@@ -170,10 +161,14 @@ class Shop:
             input=given or "",
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=LIMIT,
             check=False,
         )
         return Result(done.returncode, done.stdout, done.stderr)
+
+    def typed(self, *arguments: str, given: str = "") -> Result:
+        """The same in this process, without the seconds of its imports: for commands that are refused or only read."""
+        return typed(*arguments, folder=self.folder, given=given)
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """`retrain ARGUMENTS`, left running; progress can be read from stderr."""
@@ -192,15 +187,11 @@ class Shop:
         """Logged by the same pipeline, outside of any run of ours; once for all models: their rows are the same."""
         if since in self._uris:
             return self._uris[since]
-        code = "import mlflow, sys; [print(m.model_uri) for m in mlflow.search_logged_models(output_format='list')[:1]]"
         env = _environment() | {"MLFLOW_TRACKING_URI": f"sqlite:///{self.folder}/mlflow.db"}
         arguments = ["--training-data", rows, "--target", "y", "--features", "a,b,c", "--event-time", "at"]
         train = [sys.executable, "train.py", *arguments, "--behave", "well"]
-        subprocess.run(train, cwd=self.folder, env=env, capture_output=True, check=True)
-        found = subprocess.run(
-            [sys.executable, "-c", code], cwd=self.folder, env=env, capture_output=True, text=True, check=True
-        )
-        self._uris[since] = found.stdout.strip().splitlines()[-1]
+        told = subprocess.run(train, cwd=self.folder, env=env, capture_output=True, text=True, check=True).stdout
+        self._uris[since] = next(line for line in told.splitlines() if line.startswith("models:/"))
         return self._uris[since]
 
 

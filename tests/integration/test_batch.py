@@ -64,6 +64,20 @@ def days_by_version(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.slow
+def test_champion_writes_the_last_whole_partition_and_each_that_closes(
+    app: App, calendar: Calendar, tmp_path: Path
+) -> None:
+    batch.score_due(app.deps, MODEL)
+    assert days_by_version(tmp_path / "predictions") == {"1": 1}
+    calendar.now += timedelta(days=1)
+    batch.score_due(app.deps, MODEL)
+    batch.score_due(app.deps, MODEL)
+
+    assert days_by_version(tmp_path / "predictions") == {"1": 2}
+    assert not (tmp_path / "predictions-shadow").exists()
+
+
+@pytest.mark.reliability
 def test_candidate_is_tried_in_the_shadow_promoted_on_a_boundary_and_taken_back(
     app: App, calendar: Calendar, tmp_path: Path
 ) -> None:

@@ -84,7 +84,7 @@ def test_report_that_was_not_made_is_said_and_not_written(shop: Shop, tmp_path: 
     ],
 )
 def test_options_that_do_not_fit_are_one_clear_error(shop: Shop, arguments: list[str], code: int) -> None:
-    result = shop.retrain(*arguments, "--json")
+    result = shop.typed(*arguments, "--json")
 
     assert (result.code, result.json["exitCode"], result.err.count("error: ")) == (code, code, 1)
 

@@ -94,7 +94,7 @@ def test_decision_can_be_the_exit_code(shop: Shop, model: str) -> None:
     ],
 )
 def test_bad_request_is_one_clear_error(shop: Shop, model: str, text: str, code: int, said: str) -> None:
-    result = shop.retrain("run", "-q", given=text)
+    result = shop.typed("run", "-q", given=text)
 
     refused(result, code, said, "remedy")
     assert result.out == ""
@@ -102,14 +102,14 @@ def test_bad_request_is_one_clear_error(shop: Shop, model: str, text: str, code:
 
 
 def test_error_is_json_too_where_json_was_asked_for(shop: Shop, model: str) -> None:
-    result = shop.retrain("run", "--json", given=request(model, trigger="whim"))
+    result = shop.typed("run", "--json", given=request(model, trigger="whim"))
 
     assert (result.code, result.json["exitCode"], result.json["error"]) == (2, 2, "BadInput")
     assert result.json["remedy"]
 
 
 def test_wrong_usage_is_json_too_and_costs_exit_code_2(shop: Shop) -> None:
-    machine, person = shop.retrain("run", "--sideways", "--json"), shop.retrain("run", "--sideways")
+    machine, person = shop.typed("run", "--sideways", "--json"), shop.typed("run", "--sideways")
 
     assert (machine.code, machine.json["exitCode"]) == (2, 2)
     assert (person.code, person.out) == (2, "")
@@ -137,7 +137,7 @@ def test_tracking_server_that_does_not_answer(shop: Shop, tmp_path: Path) -> Non
 def test_fault_in_a_profile_names_file_line_field_value_and_remedy(shop: Shop) -> None:
     shop.profile("faulty", mode="sometimes")
 
-    result = shop.retrain("run", "faulty", "--as-of", NOW)
+    result = shop.typed("run", "faulty", "--as-of", NOW)
 
     refused(result, 2, "profiles/faulty.yaml:2", "mode", "sometimes", "observe")
 
@@ -147,7 +147,7 @@ def test_data_that_cannot_be_read(shop: Shop, source: str) -> None:
     (shop.folder / "torn.parquet").write_bytes(b"PAR1 and then nothing")
     name = shop.profile(f"unreadable.{source.split('.')[0]}", mode="observe", source=source)
 
-    refused(shop.retrain("run", name, "--as-of", NOW, "-q"), 2, source, "remedy")
+    refused(shop.typed("run", name, "--as-of", NOW, "-q"), 2, source, "remedy")
 
 
 @pytest.mark.parametrize(("behave", "said"), [("fail", "boom: the feature store is empty"), ("no_model", "no model")])
@@ -178,41 +178,41 @@ def test_question_is_answered_in_a_new_process_by_an_approver_only_and_once(shop
     assert shop.champion(name) == "1"
 
     shop.profile(name, mode="recommend")
-    shown = shop.retrain("review", "show", review)
+    shown = shop.typed("review", "show", review)
     assert "approve -> deploy" in shown.out
     approved = shop.retrain("review", "approve", review, "--reason", "fine")
     assert approved.code == 0, approved.err
     assert (shop.champion(name), len(shop.versions(name))) == ("2", 2)
-    refused(shop.retrain("review", "approve", review, "--reason", "again"), 4, "answered by")
-    refused(shop.retrain("run", "--resume", parked["runId"]), 4, "finished")
+    refused(shop.typed("review", "approve", review, "--reason", "again"), 4, "answered by")
+    refused(shop.typed("run", "--resume", parked["runId"]), 4, "finished")
 
     back = shop.retrain("rollback", name, "--reason", "odd prices")
     assert back.code == 0, back.err
     assert "ROLLED BACK to version 1" in back.out
-    history = shop.retrain("history", name, "--json").json
+    history = shop.typed("history", name, "--json").json
     assert [event["how"] for event in history] == ["rolled_back", "deployed", "adopted"]
 
-    (held,) = [hold for hold in shop.retrain("holds", "--json").json if hold["scope"] == f"model:{name}"]
+    (held,) = [hold for hold in shop.typed("holds", "--json").json if hold["scope"] == f"model:{name}"]
     assert (held["by"], "odd prices" in held["why"]) == (reviews.os_user(), True)
-    refused(shop.retrain("run", name, "--trigger", "scheduled", "-q"), 4, "held", f"retrain release {name}")
-    refused(shop.retrain("release", name, "--reason", " "), 2, "reason")
+    refused(shop.typed("run", name, "--trigger", "scheduled", "-q"), 4, "held", f"retrain release {name}")
+    refused(shop.typed("release", name, "--reason", " "), 2, "reason")
     released = shop.retrain("release", name, "--reason", "mended", "--json").json
     assert (released["releasedBy"], released["releasedWhy"]) == (reviews.os_user(), "mended")
 
 
 def test_pause_stops_runs_of_every_model_until_resume(shop: Shop, model: str) -> None:
-    refused(shop.retrain("pause", "--reason", "freeze"), 2, "--all")
-    assert shop.retrain("pause", "--all", "--reason", "freeze").code == 0
+    refused(shop.typed("pause", "--reason", "freeze"), 2, "--all")
+    assert shop.typed("pause", "--all", "--reason", "freeze").code == 0
     try:
         refused(shop.retrain("run", model, "-q"), 4, "everything is paused", "freeze", "retrain resume --all")
     finally:
-        resumed = shop.retrain("resume", "--all", "--reason", "over")
+        resumed = shop.typed("resume", "--all", "--reason", "over")
     assert resumed.code == 0, resumed.err
-    assert not [hold for hold in shop.retrain("holds", "--json").json if hold["scope"] == "all"]
+    assert not [hold for hold in shop.typed("holds", "--json").json if hold["scope"] == "all"]
 
 
 def test_server_that_can_be_reached_from_outside_is_refused_without_a_token(shop: Shop) -> None:
-    refused(shop.retrain("serve", "--host", "0.0.0.0"), 2, "RETRAIN_WEBHOOK_TOKEN")
+    refused(shop.typed("serve", "--host", "0.0.0.0"), 2, "RETRAIN_WEBHOOK_TOKEN")
 
 
 def test_version_registered_by_hand_is_judged_without_training(shop: Shop, model: str) -> None:
@@ -255,7 +255,7 @@ def test_check_touches_nothing_and_says_whether_the_trigger_fires(shop: Shop, mo
 
 
 def test_values_of_a_profile_name_where_they_come_from(shop: Shop, model: str) -> None:
-    shown = shop.retrain("profile", "show", model, "--resolved")
+    shown = shop.typed("profile", "show", model, "--resolved")
 
     assert f"profiles/{model}.yaml:2" in shown.out
     assert "default" in shown.out
@@ -263,7 +263,7 @@ def test_values_of_a_profile_name_where_they_come_from(shop: Shop, model: str) -
 
 def test_schemas_are_printed_as_json_schema(shop: Shop) -> None:
     for name in ("input", "output"):
-        assert shop.retrain("schema", name).json["$schema"].startswith("https://json-schema.org/")
+        assert shop.typed("schema", name).json["$schema"].startswith("https://json-schema.org/")
 
 
 def test_store_that_forgot_beside_a_registry_that_remembers_is_refused(shop: Shop, tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_store_that_forgot_beside_a_registry_that_remembers_is_refused(shop: Sho
 
 
 def test_help_is_there_for_every_command(shop: Shop) -> None:
-    top = shop.retrain("--help").out
+    top = shop.typed("--help").out
 
     for command in (
         "run",

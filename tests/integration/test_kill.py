@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.integration.shop import NOW, Shop
+from tests.integration.shop import LIMIT, NOW, Shop
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
@@ -26,13 +26,14 @@ def test_run_killed_in_training_ends_its_orphan_and_resumes_to_one_version(shop:
     assert not _alive(orphan)
     assert second != orphan
     hold.unlink()
-    out, err = resumed.communicate(timeout=180)
+    out, err = resumed.communicate(timeout=LIMIT)
 
     assert resumed.returncode == 0, err
     assert "DEPLOY (clear)" in out
     _one_version_one_move(shop, name)
 
 
+@pytest.mark.reliability
 def test_training_that_finished_without_its_orchestrator_is_adopted(shop: Shop, tmp_path: Path) -> None:
     hold = _hold(tmp_path)
     name = shop.with_champion("finished.alone", behave=hold)
@@ -47,6 +48,7 @@ def test_training_that_finished_without_its_orchestrator_is_adopted(shop: Shop, 
     _one_version_one_move(shop, name)
 
 
+@pytest.mark.reliability
 def test_killed_run_that_is_resumed_twice_at_once_runs_once(shop: Shop, tmp_path: Path) -> None:
     hold = _hold(tmp_path)
     name = shop.with_champion("resumed.twice", behave=hold)
@@ -54,7 +56,7 @@ def test_killed_run_that_is_resumed_twice_at_once_runs_once(shop: Shop, tmp_path
     run = _run_id(shop, name)
 
     both = [shop.start("run", "--resume", run) for _ in range(2)]
-    ends = [(process.communicate(timeout=240), process.returncode) for process in both]
+    ends = [(process.communicate(timeout=LIMIT), process.returncode) for process in both]
 
     assert sorted(code for _, code in ends) == [0, 4], ends
     _one_version_one_move(shop, name)

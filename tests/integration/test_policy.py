@@ -35,9 +35,9 @@ def test_changed_policy_shows_each_flip_before_it_is_merged(shop: Shop) -> None:
 
 def test_policy_file_with_a_fault_is_one_clear_error(shop: Shop) -> None:
     (shop.folder / "odd.yaml").write_text("metrics:\n  confidence: 0.99\n")
-    result = shop.retrain("policy", "replay", "--policy", "odd.yaml")
+    result = shop.typed("policy", "replay", "--policy", "odd.yaml")
     assert result.code == 2
     assert "odd.yaml:2" in result.err
     assert "confidence" in result.err
     assert "Traceback" not in result.err
-    assert shop.retrain("policy", "replay", "--policy", "gone.yaml").code == 3
+    assert shop.typed("policy", "replay", "--policy", "gone.yaml").code == 3

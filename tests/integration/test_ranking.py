@@ -88,12 +88,16 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> Search:
     return Search(tmp_path_factory.mktemp("search"))
 
 
-def test_a_real_ranker_is_trained_judged_and_promoted(search: Search) -> None:
+@pytest.fixture(scope="module")
+def output(search: Search) -> dict[str, Any]:
+    """Of the run that trained version 2."""
     search.with_champion("search")
     result = search.retrain("run", "search", "--as-of", NOW, "--json", "-q")
     assert result.code == 0, result.err
-    output = result.json
+    return result.json
 
+
+def test_a_real_ranker_is_trained_judged_and_promoted(search: Search, output: dict[str, Any]) -> None:
     assert output["deploymentDecision"]["decision"] == "deploy"
     assert search.champion("search") == "2"
     comparison = output["comparison"]
@@ -110,6 +114,7 @@ def test_a_real_ranker_is_trained_judged_and_promoted(search: Search) -> None:
     assert "recent groups" in signals["performance"]["statement"]
 
 
+@pytest.mark.usefixtures("output")
 def test_the_same_ranker_trained_again_is_not_promoted(search: Search) -> None:
     """The honest twin: on the same rows there is nothing more to learn, and nothing moves."""
     assert search.champion("search") == "2"
@@ -120,6 +125,7 @@ def test_the_same_ranker_trained_again_is_not_promoted(search: Search) -> None:
     assert search.champion("search") == "2"
 
 
+@pytest.mark.usefixtures("output")
 def test_validation_says_what_is_wrong_with_the_groups(search: Search) -> None:
     rows = pd.read_parquet(search.folder / "rows.parquet")
     try:

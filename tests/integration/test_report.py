@@ -27,7 +27,7 @@ def test_real_run_leaves_its_report_and_the_command_makes_it_again(shop: Shop, t
     }
     assert Path(kept).read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
     assert "Deploy the candidate" in page.read_text(encoding="utf-8")
-    assert str(page) in shop.retrain("runs", "show", run_id).out
+    assert str(page) in shop.typed("runs", "show", run_id).out
 
     page.unlink()
     again = shop.retrain("runs", "report", run_id, "--json")
@@ -37,8 +37,8 @@ def test_real_run_leaves_its_report_and_the_command_makes_it_again(shop: Shop, t
     assert elsewhere.code == 0, elsewhere.err
     assert "Mode is observe" in (tmp_path / "mine.html").read_text(encoding="utf-8")
 
-    unknown = shop.retrain("runs", "report", "r-nobody")
-    nowhere = shop.retrain("runs", "report", run_id, "--out", str(tmp_path / "no" / "such" / "page.html"))
+    unknown = shop.typed("runs", "report", "r-nobody")
+    nowhere = shop.typed("runs", "report", run_id, "--out", str(tmp_path / "no" / "such" / "page.html"))
     assert (unknown.code, nowhere.code) == (3, 3)
     assert "r-nobody" in unknown.err
     assert "no folder" in nowhere.err

@@ -16,6 +16,7 @@ import uvicorn
 
 from agent.entrypoints.server.app import MAX_BYTES, application, hashed
 from agent.services import holds
+from tests import remembered
 from tests.graph.traffic import endpoint_world, play, wake
 from tests.graph.world import NAME, World
 from tools.errors import Unavailable
@@ -76,7 +77,8 @@ def served(world: World, token: str | None = TOKEN, **options: Any) -> Iterator[
 def world(tmp_path: Path) -> World:
     """A canary of version 2 is under way."""
     made = endpoint_world(tmp_path)
-    output = made.run()
+    with remembered.forests():
+        output = made.run()
     play(made)
     while made.target.weights.get("2", 0) == 0:
         output = wake(made, output)

@@ -24,7 +24,7 @@ from tools.contracts.comparison import ComparisonResult, Contamination, Criterio
 from tools.contracts.request import Direction
 
 
-@pytest.mark.slow
+@pytest.mark.reliability
 def test_quick_run_measures_intervals_and_decisions(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     file = tmp_path / "gate.json"
     assert main(["--quick", "--part", "simulated", "--json", str(file)]) == 0
@@ -104,7 +104,7 @@ def test_too_few_rows_are_told(rows: int, tmp_path: Path, capsys: pytest.Capture
     assert f"{rows:,} labelled rows" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.reliability
 def test_quick_run_on_the_shipped_streams_shows_every_kind_and_rival(tmp_path: Path):
     report = tmp_path / "rows.json"
     assert main(["--quick", "--part", "streams", "--json", str(report), "--cache", str(tmp_path)]) == 0
@@ -249,7 +249,7 @@ def test_report_omits_nan_and_names_no_host(tmp_path: Path, capsys: pytest.Captu
     assert "cannot tell" in capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.reliability
 def test_quick_run_measures_rankings(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     file = tmp_path / "ranking.json"
     assert gate_ranking.main(["--quick", "--json", str(file)]) == 0

@@ -29,7 +29,7 @@ def test_quick_startup_gives_a_ratio_and_the_seconds(tmp_path: Path):
     assert all(row["low"] <= row["value"] <= row["high"] for row in rows.values())
 
 
-@pytest.mark.slow
+@pytest.mark.reliability
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_quick_kill_ends_as_one_version_and_one_move(tmp_path: Path):
     assert kill.main(["--quick", "--length", "0.5", "--json", str(tmp_path / "rows.json")]) == 0

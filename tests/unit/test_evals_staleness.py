@@ -33,8 +33,11 @@ def own(tmp_path: Path) -> list[str]:
     return ["--stream", str(file), "--time", "when", "--target", "good"]
 
 
+LONG = [pytest.param(part, marks=pytest.mark.reliability) for part in ("nights", "estimates", "validation")]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["traps", "drift", "shifts", "nights", "estimates", "validation"])
+@pytest.mark.parametrize("part", ["traps", "drift", "shifts", *LONG])
 def test_quick_run_of_each_part_measures_a_stream_of_ones_own(part: str, own: list[str], tmp_path: Path):
     file = tmp_path / "found.json"
     assert main([*own, "--quick", "--part", part, "--json", str(file)]) == 0
