@@ -152,7 +152,7 @@ class FakeApi:
                 path, _, query = self.path.partition("?")
                 asked = {key: values[-1] for key, values in parse_qs(query).items()}
                 try:
-                    if asked.get("watch") == "True":
+                    if asked.get("watch", "").lower() == "true":
                         self._watch(path, asked)
                         return
                     write = self.command != "GET" and ours

@@ -82,7 +82,7 @@ def watched(quiet: World, since: str, **given: Any) -> list[dict[str, Any]]:
     """Events of the model `m` until the server ends the watch, a second later."""
     from kubernetes import watch
 
-    stream = watch.Watch().stream(
+    stream: Any = watch.Watch().stream(
         quiet.objects.list_namespaced_custom_object,
         **quiet.where("models"),
         field_selector="metadata.name=m",
