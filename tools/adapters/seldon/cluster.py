@@ -18,6 +18,8 @@ POLL_SECONDS: Final = 0.2
 """Between two looks where no watch tells of a change."""
 POLLS_A_WATCH: Final = 50
 """An object that is waited for is read after so many polls' time even where its watch is silent: a proxy may hold back events."""
+SETTLE_SECONDS: Final = 0.02
+"""After a change: a controller seldom writes once."""
 ANSWER_SECONDS: Final = 10.0
 """A single request that is not answered by then has failed."""
 
@@ -196,7 +198,7 @@ class Cluster:
             changes = not clash and woken(
                 self._api.list_namespaced_custom_object, at=self._at(kind), name=name, since=since, seconds=seconds
             )
-            time.sleep(max(0.0, min(self._poll / 10 if changes else self._poll, deadline - time.monotonic())))
+            time.sleep(max(0.0, min(SETTLE_SECONDS if changes else self._poll, deadline - time.monotonic())))
 
     def _read(self, kind: str, name: str) -> tuple[Manifest | None, str]:
         """The object, and from where a watch misses nothing. By a list: an object's own version may be too old to watch from."""
