@@ -122,9 +122,9 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
         def made(name: str = "one", *, candidate: float = 0.01, fuse: Fuse | None = None, **rollout: Any) -> Scene:
             api, controller, client = stack.enter_context(kubernetes_double.running())
-            world = endpoint_world(
-                tmp_path / name, rollout={**ROLLOUT, "bake": "PT1M", **rollout}
-            )
+            # Whether the champion is stale is asked elsewhere: a person insists here.
+            content = {"triggers": {"recent": "20d"}, "rollout": {**ROLLOUT, "bake": "PT1M", **rollout}}
+            world = endpoint_world(tmp_path / name, **content)
             play(world, candidate=candidate)
             log = world.target.log
             url = stack.enter_context(mesh(api, world))
@@ -221,9 +221,9 @@ def test_rollout_killed_after_any_write_to_the_cluster_ends_as_if_it_had_never_b
     expected, points = whole.traces(), list(fuse.names)
     assert expected["cluster"] == (ONLY_CANDIDATE if candidate == 0.01 else ONLY_CHAMPION)
     after = [at for at, point in enumerate(points) if point.startswith("after")]
-    assert len(after) == (7 if candidate == 0.01 else 4)
+    assert len(after) == (7 if candidate == 0.01 else 4), "writes of the whole rollout"
 
-    for at in after:
+    for at in after if candidate == 0.01 else after[-2:]:  # what leads to harm is the same until it is seen
         scene = make(str(at), candidate=candidate, fuse=Fuse(at), step_pause="PT0S")
         with pytest.raises(Killed):
             go_on(scene.world, scene.world.run())
