@@ -181,7 +181,7 @@ class Cluster:
             clash = False
             try:
                 result = once(found)
-            except Clash:
+            except (Absent, Clash):  # changed or deleted since it was read
                 result, clash = None, True
             if result is not None:
                 return result
