@@ -219,21 +219,17 @@ def test_wait_ends_with_what_is_true_however_its_watches_go(world: World, played
     assert (world.names("models"), world.names("experiments")) == (["prices"], [])
 
 
-@pytest.mark.parametrize("played", ["true", "forbidden"])
-def test_watch_wakes_where_a_poll_comes_too_late_and_costs_few_requests(world: World, played: str):
+def test_watch_wakes_where_a_poll_would_come_too_late_and_costs_a_read_a_change(world: World):
     world.controller.delay = 0.3
-    assert world.api is not None
-    world.api.plays = [played] * 1000
-    spec = SeldonTarget(
-        name="prices", namespace="models", storage_uri="s3://b/{version}", time_limit=timedelta(seconds=15)
-    )
-    slow = SeldonTargetAdapter(spec, "prices", str, world.client, poll_seconds=30 if played == "true" else 0.01)
+    limit = timedelta(seconds=20)
+    spec = SeldonTarget(name="prices", namespace="models", storage_uri="s3://b/{version}", time_limit=limit)
+    slow = SeldonTargetAdapter(spec, "prices", str, world.client, poll_seconds=60)
 
     slow.apply(request("6"))
 
-    # Written, read, and read again at each of the controller's writes; or else a hundred times a second.
-    few = sum(each != "forbidden" for each in world.api.watches)
-    assert (0 < few < 8, len(world.api.watches) > 8) == (played == "true", played == "forbidden")
+    assert world.api is not None
+    # The controller writes three times: its finalizer, that it loads, that it is ready.
+    assert 1 <= len(world.api.watches) <= 4
 
 
 def test_schema_fault_of_the_cluster_is_bad_input_with_its_words(world: World):
