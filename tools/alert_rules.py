@@ -5,6 +5,7 @@ worsening must exceed the margin by `Z` standard errors, on enough samples of bo
 `failure_limit` lets pass. Missing series are an alert of their own that rolls nothing back: no data is never harm.
 """
 
+import re
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
@@ -25,8 +26,11 @@ class SeriesNames(NamedTuple):
     """Names of the counters and of the label that tells versions apart: those of the embedded Envoy."""
 
     label: str = "envoy_cluster_name"
-    value: str = "version_{version}"
-    """Of the label. Envoy writes `_` for `:` in the names of clusters."""
+    server: str = "version_{version}"
+    """The label of a version's own server. Envoy writes `_` for `:` in the names of clusters."""
+    answering: str = "version_{version}(_else_.+)?"
+    """Pattern of the label wherever a version answers: its share of the traffic goes to it and a stand-in, mirrored requests and
+    the stable version's to the server alone. Envoy counts answers where the route sent the request."""
     answers: str = "envoy_cluster_upstream_rq_completed"
     failures: str = 'envoy_cluster_upstream_rq_xx{{{selector},envoy_response_code_class="5"}}'
     """With its selector: the class is a label of its own."""
@@ -65,8 +69,9 @@ def export(plan: RolloutPlan, *, model_id: str, run_id: str, names: SeriesNames 
         "retraining_plan": plan.digest,
         "retraining_version": plan.candidate_version,
     }
-    candidate = _selector(names, plan.candidate_version)
-    rules = [_rule("RetrainingCandidateUnhealthy", _unhealthy(names, candidate), 30, labels, _HEALTH, acts=True)]
+    server, answering = _server(names, plan.candidate_version), _answering(names, plan.candidate_version)
+    unhealthy = f"max({names.healthy}{{{server}}}) < 1"
+    rules = [_rule("RetrainingCandidateUnhealthy", unhealthy, 30, labels, _HEALTH, acts=True)]
     left_out: list[str] = []
     watched = {trigger.metric for trigger in monitoring.triggers(plan)}
     for metric in plan.metrics:
@@ -79,7 +84,8 @@ def export(plan: RolloutPlan, *, model_id: str, run_id: str, names: SeriesNames 
         held_for = int(metric.interval.total_seconds() * metric.failure_limit)
         name = f"Retraining{metric.name.title().replace('_', '')}Harmful"
         rules.append(_rule(name, expression, held_for, labels, told, acts=metric.name in watched))
-    silent = f"absent({names.healthy}{{{candidate}}}) or absent({names.answers}{{{candidate}}})"
+    # Sums, so that both sides lose their labels: one alert, not two.
+    silent = f"absent(sum({names.healthy}{{{server}}})) or absent(sum({names.answers}{{{answering}}}))"
     rules.append(_rule("RetrainingNoData", silent, 300, labels, _SILENT, acts=False))
     left_out.append("traffic")
     group = {
@@ -104,13 +110,16 @@ def _rule(name: str, expression: str, seconds: int, labels: dict[str, str], told
     return {**rule, "labels": {**labels, **action}, "annotations": {"summary": told}}
 
 
-def _selector(names: SeriesNames, version: str) -> str:
-    value = names.value.format(version=version).replace("\\", "\\\\").replace('"', '\\"')
-    return f'{names.label}="{value}"'
+def _server(names: SeriesNames, version: str) -> str:
+    return f'{names.label}="{_quoted(names.server.format(version=version))}"'
 
 
-def _unhealthy(names: SeriesNames, candidate: str) -> str:
-    return f"max({names.healthy}{{{candidate}}}) < 1"
+def _answering(names: SeriesNames, version: str) -> str:
+    return f'{names.label}=~"{_quoted(names.answering.format(version=re.escape(version)))}"'
+
+
+def _quoted(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _expression(names: SeriesNames, plan: RolloutPlan, metric: RolloutMetric) -> str | None:
@@ -118,7 +127,7 @@ def _expression(names: SeriesNames, plan: RolloutPlan, metric: RolloutMetric) ->
     if plan.last_known_good is None or plan.candidate_version is None:
         return None
     window = _duration(max(WINDOW, metric.interval))
-    sides = [_selector(names, version) for version in (plan.candidate_version, plan.last_known_good)]
+    sides = [_answering(names, version) for version in (plan.candidate_version, plan.last_known_good)]
     if metric.name == "errors":
         return _errors(names, sides, metric, window)
     return _latency(names, sides, metric, window) if metric.name == "latency_ms" else None

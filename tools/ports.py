@@ -293,7 +293,8 @@ class TrafficLog(Protocol):
 class DeploymentTarget(Protocol):
     """Where models serve, spoken to in deployment-engineer's message. Never moves an alias.
 
-    Raises `Unavailable` when a command fails or times out; the message holds its last lines.
+    Raises `Unavailable` when a command fails or times out; the message holds its last lines. Raises `BadInput` or one of its kinds
+    where the same call will be refused again until somebody mends something: a rollout under way ends then and goes back.
     """
 
     @property

@@ -7,6 +7,7 @@ signals say to `next_status`. Rules:
 - no answer from a target that can report, or too few samples: `waiting`, looked at again, `inconclusive` at the plan's
   `max_duration` or a metric's `inconclusive_limit`; a person is asked then, and nobody's answer rolls back;
 - looks that could not be taken are counted apart; too many in a row are `inconclusive` too, never harm and never health;
+- a target that refuses will refuse again: the rollout ends and goes back, unless a person holds it, whom it waits for;
 - a target that cannot report: a `rolling` plan passes its analysis unmeasured and stays `unproved`; a `canary` plan is
   `inconclusive` at once, since a canary nobody can watch proves nothing.
 """
@@ -53,6 +54,7 @@ def next_status(
     can_prove: bool,
     signals: Sequence[SignalVerdict] = (),
     fault: str | None = None,
+    refused: bool = False,
     held: bool = False,
 ) -> RolloutStatus:
     """Where the rollout stands after the pending step was tried.
@@ -65,6 +67,7 @@ def next_status(
         can_prove: Whether the target reports what it serves.
         signals: Verdicts on the plan's metrics so far.
         fault: Why the look could not be taken, where it could not.
+        refused: The target said no: the same look will not be taken the next time either, until somebody mends something.
         held: A person paused the rollout: harm still ends it, nothing else moves it.
 
     Raises:
@@ -83,11 +86,15 @@ def next_status(
             "in_a_row": _in_a_row(plan, status, signals, fault),
         }
     )
-    ended = _harm(plan, status, step, look, signals) or _given_up(plan, status, now, fault)
+    ended = _harm(plan, status, step, look, signals)
+    if ended is None and refused and not held:
+        ended = _ended(status, "unhealthy", f"The target refuses to go on with the rollout: {fault}")
+    ended = ended or _given_up(plan, status, now, fault)
     if ended is not None:
         return ended
     if held:
-        return _waiting(plan, status, now, "Paused by a person; harm would still end it.")
+        unseen = "" if fault is None else f" The look could not be taken: {fault}"
+        return _waiting(plan, status, now, f"Paused by a person; harm would still end it.{unseen}")
     if fault is not None:
         return _waiting(plan, status, now, f"The look could not be taken: {fault}")
     if isinstance(step, SetWeight | SetMirror):

@@ -30,8 +30,9 @@ def roll_back(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     aftermath(deps, run, findings, changes)
     told = RolloutStatus.model_validate(changes["rollout"])
     if undo_is_open(deps, run.run_id):
+        reason = RollbackReport.model_validate(changes["rollback"]).reason
         raise Unavailable(
-            f"the target could not be told to go back: {told.statement}",
+            f"the target could not be told to go back ({reason}): {told.statement}",
             thing="target",
             value=run.profile.target.kind,
             remedy=f"bring it up; `retrain watch` or `retrain run --resume {run.run_id}` then moves its traffic",

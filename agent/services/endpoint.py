@@ -1,6 +1,7 @@
 """Is the endpoint fit for a rollout? The champion serves and answers as recorded, the candidate loads and does so too."""
 
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from agent.deps import Deps
@@ -9,8 +10,32 @@ from agent.state import Run
 from tools.contracts.peers import DeploymentRequest, ModelArtifact, TrafficConfig
 from tools.contracts.profile import Profile, ServingTarget
 from tools.contracts.training import ModelVersion
-from tools.errors import RetrainingError, Unavailable
+from tools.errors import BadInput, RetrainingError, Unavailable
 from tools.infrastructure import Soundness, soundness
+
+
+class TargetFault(Exception):
+    """The target did not do what it was asked. Set apart from the same errors of the store: a lost lease is a `Conflict` too."""
+
+    def __init__(self, error: BadInput | Unavailable) -> None:
+        super().__init__(error.message)
+        self.refused = isinstance(error, BadInput)
+        """It will not by itself: somebody has to mend something first. Else it may the next time."""
+        remedy = "" if error.remedy is None or not self.refused else f" (remedy: {error.remedy})"
+        self.told = error.message + remedy
+
+
+@contextmanager
+def asking_the_target() -> Generator[None]:
+    """Around calls of the target alone.
+
+    Raises:
+        TargetFault: it refused, or did not answer. A broken invariant stays one.
+    """
+    try:
+        yield
+    except (BadInput, Unavailable) as error:
+        raise TargetFault(error) from error
 
 
 def request_for(
@@ -30,7 +55,8 @@ def request_for(
 def faults_before_traffic(deps: Deps, run: Run, candidate: ModelVersion) -> str | None:
     """None where traffic may be moved; else why not, with the candidate unloaded again.
 
-    Where the target cannot be loaded into, there is nothing to ask: the proofs in a subprocess are all there is.
+    Where the target cannot be loaded into, there is nothing to ask: the proofs in a subprocess are all there is. A target that
+    refuses is as unfit as one that does not answer: nothing has moved yet, so nothing has to be taken back.
     """
     target = deps.target_of(run.profile)
     if not target.abilities.can_load:
@@ -51,8 +77,8 @@ def faults_before_traffic(deps: Deps, run: Run, candidate: ModelVersion) -> str 
         if found[-1].sound:
             return None
         fault = "; ".join(found[-1].faults)
-    except Unavailable as failure:
-        fault = failure.message
+    except (BadInput, Unavailable) as failure:
+        fault = TargetFault(failure).told
     finally:
         content = {"versions": [each.to_json_dict() for each in found]}
         deps.tracking.log_json(run.tracking_run_id, "infrastructure.json", content)

@@ -1,6 +1,6 @@
 """Does production serve the last known good version again, and how do we know?"""
 
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from agent.deps import Deps
 from agent.services import active, endpoint, lineage
@@ -12,7 +12,6 @@ from tools import rollback
 from tools.contracts.rollout import ProofOfVersion, RollbackReport, RolloutPlan, RolloutStatus
 from tools.contracts.run import ChampionEvent
 from tools.contracts.training import ModelVersion
-from tools.errors import Unavailable
 
 
 def roll_back(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
@@ -35,7 +34,7 @@ def roll_back(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
             return _refused(champion, to, reason, before.statement, before)
     if findings.overtaken is not None:
         _end_overtaken(deps, findings.overtaken, f"a rollback (run {run.run_id}) took the model")
-    served = _serve(deps, run, to)
+    served, untold = _serve(deps, run, to)
     if champion is None or champion.version != to.version:
         move_champion(
             deps,
@@ -60,8 +59,9 @@ def roll_back(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         deps.registry.set_tags(
             left.name, left.version, {"retraining.status": "rolled_back", "retraining.rolled_back_why": reason[:500]}
         )
-    told = served is not None
-    served = "unproved" if served is None else endpoint.proved_there(deps, run, to, served)
+    told = untold is None
+    if told:
+        served = endpoint.proved_there(deps, run, to, served)
     after = before if before is not None and served == "unproved" else prove(deps, run, to, served=served)
     result = rollback.report(
         from_version=None if left is None else left.version,
@@ -76,7 +76,10 @@ def roll_back(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     # is what nothing speaks against, where no proof could be had.
     back = result.done or (served != "contradicted" and (rehearsed or not rollback.speaks_against(after)))
     status = RolloutStatus(
-        phase="rolled_back" if back else "refused", proof=served, weight=0, statement=result.statement
+        phase="rolled_back" if back else "refused",
+        proof=served,
+        weight=0,
+        statement=result.statement if untold is None else f"{result.statement} The target was not told: {untold}",
     )
     return {"rollback": result.to_state(), "rollout": status.to_state()}
 
@@ -139,33 +142,42 @@ def _end_overtaken(deps: Deps, run_id: str, why: str) -> None:
             deps.store.close_review(review.id, "void")
 
 
-def _serve(deps: Deps, run: Run, to: ModelVersion) -> Any:
-    """All traffic to `to`; what the target then reports is the proof. None where it could not be told: the effect stays open."""
+class _Served(NamedTuple):
+    """What the target reports, and why it could not be told where it could not: the effect stays open then."""
+
+    proof: Literal["proved", "unproved", "contradicted"]
+    untold: str | None = None
+
+
+def _serve(deps: Deps, run: Run, to: ModelVersion) -> _Served:
+    """All traffic to `to`; what the target then reports is the proof."""
     request = request_for(to, 100, None, f"{run.run_id}/undo", "rolling")
 
     def act() -> dict[str, Any]:
-        return {"observed": deps.target_of(run.profile).undo(request).observed_weights}
+        with endpoint.asking_the_target():
+            return {"observed": deps.target_of(run.profile).undo(request).observed_weights}
 
     def found() -> dict[str, Any] | None:
         return None  # `undo` is idempotent by contract: doing it again is the safe way to know
 
     try:
         once(deps, run.run_id, "undo", {"version": to.version}, act, found)
-    except Unavailable as failure:
+    except endpoint.TargetFault as failure:
         # The alias goes back all the same: whoever loads by it is served the old version, and the target is told again later.
-        deps.progress(f"the target could not be told to go back: {failure.message}")
-        return None
+        deps.progress(f"the target could not be told to go back: {failure.told}")
+        return _Served("unproved", failure.told)
     target = deps.target_of(run.profile)
     if not target.abilities.can_prove:
-        return "unproved"
+        return _Served("unproved")
     try:
-        observed = target.status(request).observed_weights
-    except Unavailable as failure:
-        deps.progress(f"the target did not report what it serves: {failure.message}")
-        return "unproved"
+        with endpoint.asking_the_target():
+            observed = target.status(request).observed_weights
+    except endpoint.TargetFault as failure:
+        deps.progress(f"the target did not report what it serves: {failure.told}")
+        return _Served("unproved")
     if observed is None:
-        return "unproved"
-    return "proved" if observed.get(to.version) == 100 else "contradicted"
+        return _Served("unproved")
+    return _Served("proved" if observed.get(to.version) == 100 else "contradicted")
 
 
 def _way_back(deps: Deps, run: Run, champion: ModelVersion | None, plan: RolloutPlan | None) -> ModelVersion | None:

@@ -69,7 +69,12 @@ def start(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
 
 
 def look(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
-    """One look: do the step that is due, read back what the target and the log report, say where the rollout stands."""
+    """One look: do the step that is due, read back what the target and the log report, say where the rollout stands.
+
+    A target that does not answer is a look that could not be taken, and is asked again. One that refuses will refuse again: the
+    rollout ends and the champion takes all traffic. Whatever else is raised (a lost lease, a broken promise of ours) is no word
+    of the target and moves nothing.
+    """
     plan, status, candidate = findings.plan, findings.rollout, findings.candidate
     if plan is None or status is None or candidate is None:
         raise BrokenInvariant("a rollout was looked at before it started", thing="rollout")
@@ -77,9 +82,9 @@ def look(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     held = holds.on_rollout(deps, run.profile, run.run_id) is not None
     try:
         reply = _act(deps, run, findings, plan, candidate, status, held=held)
-    except Unavailable as failure:
-        fault = failure.message
-        deps.progress(f"the target failed: {fault}")
+    except endpoint.TargetFault as failure:
+        fault = failure
+        deps.progress(f"the target {'refuses' if fault.refused else 'failed'}: {fault.told}")
     following = rules.next_status(
         plan=plan,
         status=status,
@@ -87,7 +92,8 @@ def look(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         now=deps.clock(),
         can_prove=deps.target_of(run.profile).abilities.can_prove,
         signals=signals.read(deps, run, plan, status),
-        fault=fault,
+        fault=None if fault is None else fault.told,
+        refused=fault is not None and fault.refused,
         held=held,
     )
     if following.phase == "healthy":
@@ -121,11 +127,13 @@ def _act(
     if isinstance(action, SetWeight | SetMirror) and not held:
 
         def act() -> Result:
-            return {"observed": target.apply(request).observed_weights}
+            with endpoint.asking_the_target():
+                return {"observed": target.apply(request).observed_weights}
 
         intent = {"version": candidate.version, "weight": weight} | ({"mirror": mirror} if mirror else {})
         once(deps, run.run_id, step, intent, act, lambda: None)
-    return target.status(request)
+    with endpoint.asking_the_target():
+        return target.status(request)
 
 
 def _release(deps: Deps, run: Run, findings: Findings, plan: RolloutPlan) -> None:
@@ -135,13 +143,14 @@ def _release(deps: Deps, run: Run, findings: Findings, plan: RolloutPlan) -> Non
         return
 
     def act() -> Result:
-        target.release(old)
+        with endpoint.asking_the_target():
+            target.release(old)
         return {"version": old}
 
     try:
         once(deps, run.run_id, f"release-{findings.rollout_attempt}", {"version": old}, act, lambda: None)
-    except Unavailable as failure:
-        deps.progress(f"version {old} stays loaded: {failure.message}")
+    except endpoint.TargetFault as failure:
+        deps.progress(f"version {old} stays loaded: {failure.told}")
 
 
 def _superseded(deps: Deps, run: Run, plan: RolloutPlan) -> str | None:

@@ -1,8 +1,11 @@
 # pyright: basic
 """The Seldon scenarios over the shipped double of an API server; tests/kubernetes runs them over a real one."""
 
+import json
+import socket
 import sys
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +16,15 @@ from tests import kubernetes_double
 from tests.kubernetes.server_scenarios import *  # noqa: F403
 from tests.kubernetes.target_scenarios import *  # noqa: F403
 from tests.kubernetes.world import World, request
+from tests.kubernetes_double import Page
 from tools.adapters.seldon.target import SeldonTargetAdapter
 from tools.contracts.profile import SeldonTarget
 from tools.contracts.rollout import EndpointAnswer
-from tools.errors import BadInput, NotAllowed, TimedOut, Unavailable
+from tools.errors import BadInput, NotAllowed, RetrainingError, TimedOut, Unavailable
 from tools.seldon import VERSION_KEY
+
+JSON = {"content-type": "application/json"}
+SELDON = SeldonTarget(name="prices", namespace="models", storage_uri="s3://b/{version}")
 
 
 @pytest.fixture
@@ -91,17 +98,23 @@ def test_endless_conflicts_time_out(world: World):
         world.target(0.3).undo(request("7"))
 
 
+# --- answers of the API server
+
+
 @pytest.mark.parametrize(
     ("status", "kind", "said"),
     [
-        (403, NotAllowed, "give the account the role in docs/targets.md"),
-        (404, BadInput, "is Seldon Core 2 installed"),
-        (422, BadInput, "the cluster refuses"),
+        (401, NotAllowed, "may not list every Experiment"),
+        (403, NotAllowed, "may not list every Experiment in namespace models"),
+        (404, BadInput, "cannot list every Experiment"),
+        (422, BadInput, "the cluster refuses every Experiment"),
+        (429, Unavailable, "429 refused with 429"),
         (500, Unavailable, "500 refused with 500"),
-        (429, Unavailable, "429"),
+        (503, Unavailable, "503"),
+        (504, TimedOut, "in time: 504"),
     ],
 )
-def test_refusals_are_told_apart(world: World, status: int, kind: type[Exception], said: str):
+def test_refusals_are_told_apart(world: World, status: int, kind: type[RetrainingError], said: str):
     target = world.serving_6()
     assert world.api is not None
     world.controller.stop()
@@ -109,6 +122,114 @@ def test_refusals_are_told_apart(world: World, status: int, kind: type[Exception
     with pytest.raises(kind, match=said) as caught:
         target.deployer.cluster.every("Experiment")
     assert type(caught.value) is kind
+    assert (caught.value.thing, caught.value.value) == ("Experiment", "models")
+    remedies = {
+        401: "renew the credentials",
+        403: "give the account the role in docs/targets.md",
+        404: "is Seldon Core 2",
+    }
+    assert remedies.get(status, "") in (caught.value.remedy or "")
+    assert caught.value.remedy
+
+
+SECRET = "hunter2"
+LONG = {"kind": "Status", "message": f"https://u:{SECRET}@registry/?token={SECRET} " + "x" * 10_000}
+
+
+@pytest.mark.parametrize(
+    ("page", "kind"),
+    [
+        pytest.param(Page(200, b"<html>log in, please</html>"), Unavailable, id="a login page"),
+        pytest.param(Page(200, b'["log in"]', JSON), Unavailable, id="other JSON"),
+        pytest.param(Page(200, b'{"items": [{}], "metadata": {}}', JSON), Unavailable, id="objects without a name"),
+        pytest.param(Page(200, b"{half", JSON), Unavailable, id="broken JSON"),
+        pytest.param(Page(200, b"\xff\xfe", JSON), Unavailable, id="no text"),
+        pytest.param(Page(302, b"<html>elsewhere</html>", {"location": "/login"}), Unavailable, id="a redirect"),
+        pytest.param(Page(404, b"404 page not found", {"content-type": "text/plain"}), BadInput, id="no such kind"),
+        pytest.param(Page(403, b"<html>nobody may</html>"), NotAllowed, id="a proxy that refuses"),
+        pytest.param(Page(502, b"<html>bad gateway</html>"), Unavailable, id="a gateway without a server"),
+        pytest.param(Page(429, b"later", {"retry-after": "3600"}), Unavailable, id="an hour's patience"),
+        pytest.param(Page(500, json.dumps(LONG).encode(), JSON), Unavailable, id="a long story with a secret"),
+    ],
+)
+def test_what_is_no_answer_of_an_api_server_is_an_error_without_its_page(
+    world: World, page: Page, kind: type[RetrainingError]
+):
+    target = world.serving_6()
+    assert world.api is not None
+    world.api.page = page
+    for ask in (
+        lambda: target.deployer.cluster.get("Model", "prices"),
+        lambda: target.deployer.cluster.every("Model"),
+        lambda: target.apply(request("7", 10, "6")),
+    ):
+        with pytest.raises(kind) as caught:
+            ask()
+        assert type(caught.value) is kind, "nor is it taken for the absence of the object"
+        told = str(caught.value)
+        assert (len(told) < 700, "<html" in told, SECRET in told) == (True, False, False)
+        assert (caught.value.thing, bool(caught.value.value), bool(caught.value.remedy)) == ("Model", True, True)
+    world.api.page = None
+    assert target.status(request("6")).observed_weights == {"6": 100}
+
+
+def test_server_that_never_answers_is_timed_out(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tools.adapters.seldon.cluster.ANSWER_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        api = kubernetes_double.api_client(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(TimedOut, match=r"did not answer \(ReadTimeoutError\)") as caught:
+            SeldonTargetAdapter(SELDON, "prices", str, api).status(request("6"))
+        api.rest_client.pool_manager.clear()
+    assert (caught.value.thing, caught.value.value) == ("Model", "prices")
+    assert "target.context" in (caught.value.remedy or "")
+
+
+def test_credentials_that_cannot_be_read_anew_are_told_without_them(world: World):
+    target = world.serving_6()
+
+    def gone(_: Any) -> None:
+        raise OSError(f"/var/run/token-{SECRET}")
+
+    world.client.configuration.api_key = {"authorization": f"Bearer {SECRET}"}
+    world.client.configuration.refresh_api_key_hook = gone
+    with pytest.raises(Unavailable, match=r"the credentials could not be read \(OSError\)") as caught:
+        target.deployer.cluster.every("Model")
+    assert SECRET not in str(caught.value)
+
+
+# --- watches
+
+
+PLAYED = ["gone", "bookmark", "ended", "dropped", "garbage", "held back", "forbidden", "busy", "late"]
+
+
+@pytest.mark.parametrize("played", ["true", *PLAYED])
+def test_wait_ends_with_what_is_true_however_its_watches_go(world: World, played: str):
+    target = world.serving_6()
+    world.controller.delay = 0.3
+    assert world.api is not None
+    world.api.plays = [played, played, "bookmark", played]
+
+    assert target.apply(request("7", 10, "6")).observed_weights == {"6": 90, "7": 10}
+    assert played in world.api.watches
+    world.api.plays = [played] * 3
+    target.undo(request("6"))
+    target.release("7")
+
+    assert (world.names("models"), world.names("experiments")) == (["prices"], [])
+
+
+def test_watch_wakes_where_a_poll_would_come_too_late_and_costs_a_read_a_change(world: World):
+    world.controller.delay = 0.3
+    limit = timedelta(seconds=20)
+    spec = SeldonTarget(name="prices", namespace="models", storage_uri="s3://b/{version}", time_limit=limit)
+    slow = SeldonTargetAdapter(spec, "prices", str, world.client, poll_seconds=60)
+
+    slow.apply(request("6"))
+
+    assert world.api is not None
+    # The controller writes three times: its finalizer, that it loads, that it is ready.
+    assert 1 <= len(world.api.watches) <= 4
 
 
 def test_schema_fault_of_the_cluster_is_bad_input_with_its_words(world: World):

@@ -1,20 +1,32 @@
 """From the decision to production and back: what is asked before traffic, what each look does, and what a person may do."""
 
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent.services import active, reviews
+from agent.services import active, holds, reviews
 from agent.services.watch import Watch
 from tests.graph.test_rollback import roll_back
 from tests.graph.traffic import ROLLOUT, endpoint_world, go_on, play, wake
-from tests.graph.world import NAME, PERSON, World, add_version, by
+from tests.graph.world import NAME, PERSON, World, add_version, by, with_deps
+from tools.adapters.command_target import CommandTargetAdapter
 from tools.adapters.memory_target import MemoryTrafficLog
+from tools.contracts.profile import CommandTarget
 from tools.contracts.rollout import EndpointAnswer
 from tools.contracts.run import ChampionEvent
-from tools.errors import BrokenInvariant, Conflict, Unavailable
+from tools.errors import (
+    BadInput,
+    BrokenInvariant,
+    Conflict,
+    NotAllowed,
+    NotFound,
+    RetrainingError,
+    TimedOut,
+    Unavailable,
+)
 
 
 def actions(world: World, *names: str) -> list[tuple[str, str, int | None]]:
@@ -298,6 +310,170 @@ def test_watch_takes_each_look_at_its_hour_and_tries_what_fails_again_later(tmp_
     world.pass_time(timedelta(minutes=10))
     (look,) = watch.looks()
     assert look.output is not None
+
+
+# --- a target that refuses, or does not answer, in mid-rollout
+
+
+@pytest.mark.parametrize(
+    ("kind", "action", "at_weight"),
+    [
+        pytest.param(NotAllowed, "status", 0, id="the account lost its role while requests were mirrored"),
+        pytest.param(BadInput, "apply", 0, id="the first weight is not accepted"),
+        pytest.param(Conflict, "apply", 20, id="somebody else's object is in the way"),
+        pytest.param(NotFound, "status", 100, id="it is not there any more, during the bake"),
+    ],
+)
+def test_target_that_refuses_ends_the_rollout_and_the_champion_has_all_traffic(
+    tmp_path: Path, kind: type[BadInput], action: str, at_weight: int
+) -> None:
+    world = endpoint_world(tmp_path)
+    play(world)
+    output = go_on(world, world.run(), until=lambda now: now["rollout"].get("weight") == at_weight)
+    world.target.failures[action] = kind("user 'retrain' may not do that", remedy="give it the role")
+    watch = Watch(world.deps, world.runs)
+    for _ in range(10):  # a weight is due at one of the next looks
+        world.pass_time(timedelta(minutes=10))
+        if looks := list(watch.looks()):
+            (look,) = looks
+            assert look.output is not None, "a refusal is an outcome of the rollout, not of the watch"
+            output = look.output
+        if output["rollout"]["phase"] != "waiting":
+            break
+
+    assert (output["status"], output["rollout"]["phase"]) == ("finished", "rolled_back")
+    assert (world.target.weights, world.target.mirror, world.champion, world.moves) == ({"1": 100}, {}, "1", [])
+    why = world.registry.get_version(NAME, "2").tags["retraining.rolled_back_why"]
+    assert "The target refuses to go on" in why
+    assert "user 'retrain' may not do that (remedy: give it the role)" in why
+
+
+def test_target_that_refuses_the_way_back_too_is_told_again_until_it_takes_it(tmp_path: Path) -> None:
+    world = endpoint_world(tmp_path)
+    play(world)
+    output = go_on(world, world.run(), until=lambda now: now["rollout"].get("weight") == 20)
+    world.target.failure = NotAllowed("user 'retrain' may not do that")
+    world.pass_time(timedelta(minutes=10))
+    watch = Watch(world.deps, world.runs)
+
+    (look,) = watch.looks()
+
+    assert isinstance(look.error, Unavailable)
+    record = world.store.get_run(output["runId"])
+    assert (record.status, active.find(world.deps, world.deps.load_profile("prices")) is not None) == ("failed", True)
+    # What `retrain rollout status` prints of a run that failed.
+    assert record.error is not None
+    assert "user 'retrain' may not do that" in record.error
+    assert (world.champion, world.moves) == ("1", [])
+    world.target.failure = None
+    world.pass_time(timedelta(minutes=10))
+    (look,) = watch.looks()
+    assert look.output is not None
+    assert (look.output["rollout"]["phase"], world.target.weights) == ("rolled_back", {"1": 100})
+
+
+def test_target_that_does_not_answer_is_asked_again_and_after_the_limit_a_person_is(tmp_path: Path) -> None:
+    for silent_looks, phase in ((2, "promoted"), (10, "inconclusive")):
+        world = endpoint_world(tmp_path / phase)
+        play(world)
+        output = go_on(world, world.run(), until=lambda now: now["rollout"].get("weight") == 20)
+        world.target.failure = TimedOut("no answer within 10 s")
+        for _ in range(silent_looks):
+            if output["rollout"]["phase"] == "waiting":
+                output = wake(world, output)
+        world.target.failure = None
+
+        output = go_on(world, output)
+
+        assert output["rollout"]["phase"] == phase
+        assert world.target.weights == {"2": 100} if phase == "promoted" else {"1": 80, "2": 20}
+        assert ("no answer within 10 s" in output["rollout"]["statement"]) == (phase == "inconclusive")
+
+
+def test_refusal_while_a_person_holds_the_rollout_waits_for_that_person(tmp_path: Path) -> None:
+    world = endpoint_world(tmp_path)
+    play(world)
+    output = go_on(world, world.run(), until=lambda now: now["rollout"].get("weight") == 20)
+    scope = holds.of_rollout(output["runId"])
+    holds.put(world.deps, scope, "looking at it", by="eve")
+    world.target.failures["status"] = NotAllowed("user 'retrain' may not do that")
+
+    output = wake(world, output)
+
+    assert (output["rollout"]["phase"], world.target.weights) == ("waiting", {"1": 80, "2": 20})
+    assert "user 'retrain' may not do that" in output["rollout"]["statement"]
+    holds.release(world.deps, scope, "seen", approvers=[PERSON], by=PERSON)
+    assert wake(world, output)["rollout"]["phase"] == "rolled_back"
+    assert world.target.weights == {"1": 100}
+
+
+def test_lost_lease_is_no_refusal_of_the_target_and_moves_nothing(tmp_path: Path) -> None:
+    world = endpoint_world(tmp_path)
+    play(world)
+    output = world.run()
+    assert (world.target.mirror, world.target.weights) == ({"2": 100}, {"1": 100})
+    lost: RetrainingError = Conflict("the lease went to another run")
+
+    class Losing:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(world.store, name)
+
+        def intend(self, lease: Any, key: str, name: str, intent: Any) -> Any:
+            if name.startswith("weight-"):
+                raise lost
+            return world.store.intend(lease, key, name, intent)
+
+    losing = with_deps(world, store=Losing())
+    with pytest.raises(Conflict) as caught:
+        go_on(losing, output)
+    assert caught.value is lost
+    assert actions(world, "undo") == []
+    assert (world.target.weights, world.moves) == ({"1": 100}, [])
+
+
+def test_refused_release_of_the_old_champion_does_not_undo_a_promotion(tmp_path: Path) -> None:
+    world = endpoint_world(tmp_path)
+    play(world)
+    output = go_on(world, world.run(), until=lambda now: now["rollout"].get("weight") == 100)
+    world.target.failures["release"] = NotAllowed("user 'retrain' may not do that")
+
+    output = go_on(world, output)
+
+    assert (output["status"], output["rollout"]["phase"], world.champion) == ("finished", "promoted", "2")
+
+
+def test_target_that_refuses_to_load_the_candidate_refuses_the_rollout(tmp_path: Path) -> None:
+    world = endpoint_world(tmp_path)
+    world.target.failures["prepare"] = BadInput("memory '12 potatoes' is no quantity", remedy="write 500Mi")
+
+    output = world.run()
+
+    assert (output["status"], output["rollout"]["phase"]) == ("finished", "refused")
+    assert "12 potatoes' is no quantity (remedy: write 500Mi)" in output["rollout"]["statement"]
+    assert (actions(world, "apply", "undo"), world.champion) == ([], "1")
+
+
+def test_command_that_can_split_no_more_ends_the_canary_and_is_told_to_go_back(tmp_path: Path) -> None:
+    world = endpoint_world(tmp_path, rollout={**ROLLOUT, "mirror": 0, "canary_weights": [20, 50]})
+    play(world)
+    output = go_on(world, world.run(), until=lambda now: now["rollout"].get("weight") == 20)
+    (tmp_path / "target.py").write_text(
+        "import json, os, pathlib\n"
+        "undone = pathlib.Path('undone')\n"
+        "if os.environ['RETRAINING_ACTION'] == 'undo':\n"
+        "    undone.write_text(os.environ['RETRAINING_VERSION'])\n"
+        "print(json.dumps({'weights': {'1': 100} if undone.exists() else {'1': 80, '2': 20}, 'healthy': True}))\n"
+    )
+    argv = (sys.executable, "target.py")
+    command = CommandTargetAdapter(CommandTarget(apply=argv, status=argv, undo=argv, can_split=False), tmp_path)
+    changed = with_deps(world, target_of=lambda _: command, traffic_log_of=lambda *_: log_of(world))
+
+    output = go_on(changed, output)
+
+    assert (output["rollout"]["phase"], output["rollout"]["proof"]) == ("rolled_back", "proved")
+    assert ((tmp_path / "undone").read_text(), world.champion) == ("1", "1")
+    why = world.registry.get_version(NAME, "2").tags["retraining.rolled_back_why"]
+    assert "the command target cannot split traffic: 50 % asked for version 2" in why
 
 
 def test_plan_is_stored_before_anything_moves_and_found_by_its_effects(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 # pyright: basic
 """What the double promises of an API server; a real one is asked the same."""
 
+import json
 import time
 from typing import Any
 
@@ -75,6 +76,68 @@ def test_object_with_a_finalizer_stays_until_that_is_gone(quiet: World):
 
     assert refused(quiet.get, "models", "m") == 404
     assert quiet.create("models", "m", MODEL)["metadata"]["uid"] != made["metadata"]["uid"]
+
+
+def watched(quiet: World, since: str, **given: Any) -> list[dict[str, Any]]:
+    """Events of the model `m` until the server ends the watch, a second later."""
+    from kubernetes import watch
+
+    stream: Any = watch.Watch().stream(
+        quiet.objects.list_namespaced_custom_object,
+        **quiet.where("models"),
+        field_selector="metadata.name=m",
+        resource_version=since,
+        timeout_seconds=1,
+        allow_watch_bookmarks=True,
+        **given,
+    )
+    return [event for event in stream if event["type"] != "BOOKMARK"]
+
+
+def test_watch_tells_every_change_after_a_version_once_and_in_order(quiet: World):
+    since = quiet.objects.list_namespaced_custom_object(**quiet.where("models"))["metadata"]["resourceVersion"]
+    quiet.create("models", "m", MODEL, finalizers=["a.b/c"])
+    quiet.create("models", "another", MODEL)
+    quiet.replace("models", "m", lambda m: m["spec"].update(storageUri="s3://b/2"))
+    body = {**quiet.get("models", "m"), "status": {"observedGeneration": 2}}
+    quiet.objects.replace_namespaced_custom_object_status(**quiet.where("models", "m"), body=body)
+    quiet.objects.delete_namespaced_custom_object(**quiet.where("models", "m"))
+    quiet.replace("models", "m", lambda m: m["metadata"].pop("finalizers"))
+    quiet.create("models", "m", MODEL)
+    quiet.objects.delete_namespaced_custom_object(**quiet.where("models", "m"))
+
+    seen = watched(quiet, since)
+
+    assert [(each["type"], each["object"]["metadata"]["generation"]) for each in seen] == [
+        ("ADDED", 1),
+        ("MODIFIED", 2),
+        ("MODIFIED", 2),
+        ("MODIFIED", 3),
+        ("DELETED", 3),
+        ("ADDED", 1),
+        ("DELETED", 1),
+    ]
+    assert len({each["object"]["metadata"]["uid"] for each in seen}) == 2
+    half = seen[3]["object"]["metadata"]["resourceVersion"]
+    assert watched(quiet, half) == seen[4:]
+
+
+def test_watch_from_a_version_too_old_is_told_that_it_is_gone(quiet: World):
+    quiet.create("models", "m", MODEL)
+    with pytest.raises(ApiException, match="too old resource version") as caught:
+        watched(quiet, "1")
+    assert caught.value.status == 410
+
+
+def test_missing_object_is_named_by_its_404_and_a_missing_kind_names_none(quiet: World):
+    for where, about in ((quiet.where("models", "m"), "m"), ({**quiet.where("models", "m"), "plural": "nosuch"}, None)):
+        with pytest.raises(ApiException) as caught:
+            quiet.objects.get_namespaced_custom_object(**where)
+        try:
+            body = json.loads(caught.value.body or "")
+        except ValueError:
+            body = {}
+        assert (caught.value.status, (body.get("details") or {}).get("name")) == (404, about)
 
 
 def test_controller_writes_the_conditions_of_the_newest_generation(world: World):

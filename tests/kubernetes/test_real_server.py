@@ -13,7 +13,7 @@ import yaml
 
 from tests.kubernetes import real_server
 from tests.kubernetes.server_scenarios import *  # noqa: F403
-from tests.kubernetes.server_scenarios import eventually
+from tests.kubernetes.server_scenarios import eventually, watched
 from tests.kubernetes.target_scenarios import *  # noqa: F403
 from tests.kubernetes.world import World, request
 from tests.kubernetes_double import ControllerDouble
@@ -87,7 +87,12 @@ def test_the_documented_role_is_needed_and_enough(world: World, connect: Any):
     target.apply(request("7", 10, "6"))
     target.apply(request("7", 100, "6"))
     target.release("6")
+    assert watched(plain, _version(plain)) == [], "one that is not allowed would raise"
     assert target.status(request("7")).observed_weights == {"7": 100}
+
+
+def _version(world: World) -> str:
+    return world.objects.list_namespaced_custom_object(**world.where("models"))["metadata"]["resourceVersion"]
 
 
 def _may(world: World) -> bool:

@@ -52,6 +52,7 @@ BEHAVIOURS: dict[str, dict[str, str]] = {
     "also good": {"cut": "0.0"},
     "nonsense": {"predict": "return x.map(lambda _: float('nan'))"},
     "raises": {"predict": "raise RuntimeError('no such column')"},
+    "raises on some": {"predict": "assert float(x.iloc[0]) > -5, 'too cold'"},
     "hangs": {"predict": "time.sleep(60)"},
     "leaks": {"predict": "self.kept.append(bytearray(40_000_000))"},
     "dies": {"predict": "os._exit(1) if self.asked > 3 else None"},

@@ -179,6 +179,16 @@ def test_plan_without_a_version_is_not_stepped():
         next_status(plan=a_plan(candidate_version=None), status=RolloutStatus(), look=None, now=NOON, can_prove=True)
 
 
+def test_refusal_goes_back_at_once_unless_a_person_holds_the_rollout_and_silence_is_waited_for():
+    plan, at_10 = a_plan(), RolloutStatus(phase="progressing", step_index=2, weight=10, started_at=NOON)
+    given: dict[str, Any] = {"plan": plan, "status": at_10, "look": None, "now": NOON, "can_prove": True, "fault": "no"}
+    refused = next_status(**given, refused=True)
+    assert (refused.phase, refused.statement) == ("unhealthy", "The target refuses to go on with the rollout: no")
+    assert next_status(**given).phase == "waiting"
+    held = next_status(**given, refused=True, held=True)
+    assert (held.phase, held.statement.endswith("The look could not be taken: no")) == ("waiting", True)
+
+
 # --- rollback
 
 

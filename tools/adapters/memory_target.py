@@ -50,8 +50,9 @@ class Call(NamedTuple):
 class MemoryTarget:
     """Port `DeploymentTarget`.
 
-    Set `healthy` (None is no data), `serves` (weights to report in place of the true ones: a target that lies) or
-    `failure` (raised by every call) at any time; `calls`, `weights`, `mirror` and `loaded` tell what happened.
+    Set `healthy` (None is no data), `serves` (weights to report in place of the true ones: a target that lies), `failure`
+    (raised by every call) or `failures` (by the calls named) at any time; `calls`, `weights`, `mirror` and `loaded` tell what
+    happened.
     With `answers` it can be loaded and asked: a function from version and rows file to what the version answers, which
     raises what a version that cannot be loaded would raise.
 
@@ -84,6 +85,7 @@ class MemoryTarget:
         self.healthy: bool | None = True
         self.serves: dict[str, int] | None = None
         self.failure: RetrainingError | None = None
+        self.failures: dict[str, RetrainingError] = {}
         self.calls: list[Call] = []
 
     @property
@@ -133,12 +135,15 @@ class MemoryTarget:
                 f"version {version} gets {self.weights[version]} % of the traffic", thing="version", value=version
             )
         self.calls.append(Call("release", version, None, None))
+        if "release" in self.failures:
+            raise self.failures["release"]
         self.loaded.discard(version)
 
     def _arrived(self, action: str, request: DeploymentRequest, weight: int | None) -> None:
         self.calls.append(Call(action, request.model_artifact.version, weight, request.idempotency_key))
-        if self.failure is not None:
-            raise self.failure
+        failure = self.failures.get(action, self.failure)
+        if failure is not None:
+            raise failure
 
     def _reply(self, request: DeploymentRequest) -> DeploymentReply:
         return DeploymentReply(
