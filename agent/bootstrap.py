@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from agent.deps import Deps, silent
 from agent.profiles import list_profiles, load_profile
 from agent.services import check as checks
-from agent.services import reviews, sweep
+from agent.services import lineage, reviews, sweep
 from agent.services.check import Checked
 from agent.services.runs import Runs
 from agent.services.sweep import Swept
@@ -149,6 +149,11 @@ def build(
 
         return location_of(client_for(space.tracking_uri, space.registry_uri), space.registry_uri, model_uri)
 
+    registry = MlflowRegistry(space.registry_uri, space.tracking_uri)
+
+    def recorded_digest(profile: Profile, version: str) -> str | None:
+        return lineage.read(registry.get_version(profile.registered_model, version)).artifact_digest
+
     def target_of(profile: Profile) -> DeploymentTarget:
         if isinstance(profile.target, CommandTarget):
             from tools.adapters.command_target import CommandTargetAdapter
@@ -171,6 +176,7 @@ def build(
                 work_dir=work_dir,
                 clock=now,
                 environ=settings.variables,
+                digest_of=lambda version: recorded_digest(profile, version),
             )
         from tools.adapters.alias_target import AliasTargetAdapter
 
@@ -189,7 +195,7 @@ def build(
 
     deps = Deps(
         store=SqlStore(space.store, now),
-        registry=MlflowRegistry(space.registry_uri, space.tracking_uri),
+        registry=registry,
         tracking=MlflowTracking(space.tracking_uri),
         data=data,
         trainers={"project": ProjectTrainer(space.tracking_uri), "external": ExternalTrainer(space.tracking_uri)},

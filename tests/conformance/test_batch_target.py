@@ -168,6 +168,23 @@ def test_a_candidate_that_cannot_score_is_unhealthy_and_the_champion_goes_on(wor
     assert (world.output(), world.shadow()) == ({2: "6", 3: "6"}, {})
 
 
+def test_a_version_whose_files_were_altered_is_not_run_and_the_champion_goes_on(world: World):
+    world.digests["7"] = "as registered"
+    world.target.apply(mirror())
+    world.now = day(4.5)
+    reply = world.target.status(mirror())
+    assert reply.healthy is False
+    assert "was altered" in reply.monitoring["fault"]
+    assert (world.output(), world.shadow()) == ({2: "6", 3: "6"}, {})
+    world.scorer.digests["models:/prices/7"] = "as registered"
+    world.target.status(mirror())
+    assert world.shadow() == {3: "7"}
+
+
+def test_a_version_without_a_recorded_digest_is_scored_all_the_same(world: World):
+    assert [job.expected_digest for job in world.scorer.jobs] == [None]
+
+
 def test_a_candidate_that_gives_another_number_of_rows_is_unhealthy(world: World):
     world.scorer.models["models:/prices/7"] = lambda frame: {"prediction": frame["x"].to_numpy()[1:]}
     world.target.apply(mirror())

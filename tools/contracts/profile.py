@@ -408,6 +408,9 @@ class SeldonTarget(Contract):
     time_limit: Positive = timedelta(minutes=5)
 
 
+Target = AliasTarget | CommandTarget | ServingTarget | BatchTarget | SeldonTarget
+
+
 class TrafficLogSpec(Contract):
     """Your own log of answers, where the target keeps none: a row an answer."""
 
@@ -448,7 +451,8 @@ class RolloutSpec(Contract):
     mirror: Annotated[int, Field(ge=0, le=100)] = 100
     """Percent of requests mirrored to the candidate before it gets traffic, where the target can; 0 leaves that out."""
     bake: NotNegative = timedelta(minutes=10)
-    """All traffic on the candidate, the champion still loaded, before it is promoted; only where the target can report."""
+    """All traffic on the candidate, the champion ready to take over, before it is promoted; only where the target can report.
+    In batch it counts where it is as long as a partition, and is as many partitions long."""
     metrics: tuple[RolloutMetric, ...] | None = None
     """What a canary is judged by; where absent, by errors, latency and missing values, and by quality where labels arrive."""
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
@@ -511,9 +515,7 @@ class Profile(Contract):
     scoring: ScoringSpec = ScoringSpec()
     triggers: TriggersSpec = TriggersSpec()
     validation: ValidationSpec = ValidationSpec()
-    target: Annotated[
-        AliasTarget | CommandTarget | ServingTarget | BatchTarget | SeldonTarget, Field(discriminator="kind")
-    ] = AliasTarget()
+    target: Annotated[Target, Field(discriminator="kind")] = AliasTarget()
     rollout: RolloutSpec = RolloutSpec()
     review: ReviewSpec = ReviewSpec()
     notify: NotifySpec = NotifySpec()
