@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,6 +36,8 @@ class App:
     runs: Runs
     quick_detective: DriftDetective | None = None
     """The drift-detective for checks, where there is one that writes no page."""
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Where `${NAME}` in a source is looked up."""
 
     def order(
         self,
@@ -214,7 +216,7 @@ def build(
         progress=progress or silent,
     )
     runs = Runs(deps, _checkpointer(work_dir, SqliteSaver), this_holder())
-    return App(space, deps, runs, LocalDriftDetective(now, html=False))
+    return App(space, deps, runs, LocalDriftDetective(now, html=False), settings.variables)
 
 
 def serving_target(space: Workspace, profile: Profile, progress: Callable[[str], None]) -> "ServingTargetAdapter":

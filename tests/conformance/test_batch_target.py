@@ -313,7 +313,7 @@ def test_a_batch_target_without_a_key_is_refused(tmp_path: Path):
 
 @pytest.mark.parametrize("output", ["out.parquet", "spark:table", "s3://bucket/x", "out/*"])
 def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path, output: str):
-    with pytest.raises(BadInput, match="predictions cannot be written to"):
+    with pytest.raises(BadInput, match="nothing can be written to"):
         World(tmp_path, output=output)
 
 
