@@ -24,6 +24,7 @@ from tools.errors import NotFound
 from tools.ports import Clock, DeploymentTarget, DriftDetective, Notifier, RationaleWriter, TrafficLog
 
 if TYPE_CHECKING:
+    from tools.adapters.serving.answer_copy import AnswerCopy
     from tools.adapters.serving.target import ServingTargetAdapter
 
 
@@ -190,10 +191,17 @@ def build(
 
         rollout = profile.rollout
         labels = rollout.labels or own_labels(work_dir, profile.id)
+        log: TrafficLog | None = target.log
         if rollout.log is not None:
-            return IbisTrafficLog(rollout.log, labels, space.root, settings.variables)
-        log = target.log
-        return None if log is None else LabelledLog(log, IbisLabels(labels, space.root, settings.variables))
+            log = IbisTrafficLog(rollout.log, labels, space.root, settings.variables)
+        elif log is not None:
+            log = LabelledLog(log, IbisLabels(labels, space.root, settings.variables))
+        copies = answer_copy(space, profile, settings.variables)
+        if log is None or copies is None:
+            return log
+        from tools.adapters.serving.answer_copy import CopiedLog
+
+        return CopiedLog(log, copies, progress or silent)
 
     deps = Deps(
         store=SqlStore(space.store, now),
@@ -232,6 +240,19 @@ def serving_target(space: Workspace, profile: Profile, progress: Callable[[str],
         space.work_dir / "environments",
         progress,
     )
+
+
+def answer_copy(space: Workspace, profile: Profile, environ: Mapping[str, str]) -> "AnswerCopy | None":
+    """What copies the embedded servers' answers; None where the profile names no table for them."""
+    if not isinstance(profile.target, ServingTarget) or profile.target.answers is None:
+        return None
+    from tools.adapters.appended_table import AppendedTable
+    from tools.adapters.serving.answer_copy import KEY, TIME, AnswerCopy
+    from tools.adapters.serving.layout import layout_of
+
+    places = layout_of(space.work_dir, profile.id)
+    table = AppendedTable(profile.target.answers, space.root, environ, key=KEY, thing="target.answers", bounded_by=TIME)
+    return AnswerCopy(places.answers, places.folder / "copied.json", table, profile.task)
 
 
 def _notifier(profile: Profile, settings: Settings) -> Notifier:

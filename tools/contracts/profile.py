@@ -368,6 +368,21 @@ class ServingTarget(Contract):
     """Median of single-row requests before any traffic; not looked at where absent."""
     keep_former: bool = True
     """The champion of before stays loaded after a promotion, so that a rollback takes no loading; False frees its memory."""
+    answers: Source | None = None
+    """Table or Parquet folder that every answer is copied to, once a request and version, by each look of a rollout and by
+    `retrain serving copy`; of this model alone. Columns: `request_id`, `version`, `at`, `mirrored`, `failed`, `latency_ms`,
+    `prediction`, `probability`."""
+
+    @field_validator("answers")
+    @classmethod
+    def _can_be_written(cls, source: str | None) -> str | None:
+        if source is None or source.startswith(("postgresql://", "postgres://")):
+            return source
+        if "://" in source or source.startswith("spark:") or "*" in source or source.endswith((".parquet", ".csv")):
+            raise _refused(
+                "answers cannot be written there", "name a folder for Parquet files, or postgresql://…#SCHEMA.TABLE"
+            )
+        return source
 
 
 class BatchTarget(Contract):
