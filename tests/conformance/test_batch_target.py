@@ -118,9 +118,9 @@ if pathlib.Path("broken").exists():
 """
 
 
-def with_command(folder: Path) -> World:
+def with_command(folder: Path, **more: Any) -> World:
     (folder / "rescore.py").write_text(RECORD)
-    world = World(folder, rescore=(sys.executable, "rescore.py"))
+    world = World(folder, rescore=(sys.executable, "rescore.py"), **more)
     world.target.apply(request("6", 100, None))
     return promoted(world)
 
