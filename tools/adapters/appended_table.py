@@ -124,7 +124,9 @@ class AppendedTable:
             rows = self._fitted(rows, kinds)
             given = ibis.memtable(rows).select(**{each: _as(each, kinds) for each in rows.column_names})
             missing = self._missing(given, table)
-            added = int(missing.count().to_pyarrow().as_py())
+            added = int(
+                backend.execute(missing.count())
+            )  # `to_pyarrow` would leave a cursor open where a value does not fit
             if added:
                 backend.insert(name, missing, database=schema or None)
         return added
