@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from agent.deps import Deps, silent
 from agent.profiles import list_profiles, load_profile
 from agent.services import check as checks
-from agent.services import reviews, sweep
+from agent.services import lineage, reviews, sweep
 from agent.services.check import Checked
 from agent.services.runs import Runs
 from agent.services.sweep import Swept
@@ -24,6 +24,7 @@ from tools.errors import NotFound
 from tools.ports import Clock, DeploymentTarget, DriftDetective, Notifier, RationaleWriter, TrafficLog
 
 if TYPE_CHECKING:
+    from tools.adapters.serving.answer_copy import AnswerCopy
     from tools.adapters.serving.target import ServingTargetAdapter
 
 
@@ -36,6 +37,8 @@ class App:
     runs: Runs
     quick_detective: DriftDetective | None = None
     """The drift-detective for checks, where there is one that writes no page."""
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Where `${NAME}` in a source is looked up."""
 
     def order(
         self,
@@ -149,6 +152,11 @@ def build(
 
         return location_of(client_for(space.tracking_uri, space.registry_uri), space.registry_uri, model_uri)
 
+    registry = MlflowRegistry(space.registry_uri, space.tracking_uri)
+
+    def recorded_digest(profile: Profile, version: str) -> str | None:
+        return lineage.read(registry.get_version(profile.registered_model, version)).artifact_digest
+
     def target_of(profile: Profile) -> DeploymentTarget:
         if isinstance(profile.target, CommandTarget):
             from tools.adapters.command_target import CommandTargetAdapter
@@ -171,6 +179,7 @@ def build(
                 work_dir=work_dir,
                 clock=now,
                 environ=settings.variables,
+                digest_of=lambda version: recorded_digest(profile, version),
             )
         from tools.adapters.alias_target import AliasTargetAdapter
 
@@ -182,14 +191,21 @@ def build(
 
         rollout = profile.rollout
         labels = rollout.labels or own_labels(work_dir, profile.id)
+        log: TrafficLog | None = target.log
         if rollout.log is not None:
-            return IbisTrafficLog(rollout.log, labels, space.root, settings.variables)
-        log = target.log
-        return None if log is None else LabelledLog(log, IbisLabels(labels, space.root, settings.variables))
+            log = IbisTrafficLog(rollout.log, labels, space.root, settings.variables)
+        elif log is not None:
+            log = LabelledLog(log, IbisLabels(labels, space.root, settings.variables))
+        copies = answer_copy(space, profile, settings.variables)
+        if log is None or copies is None:
+            return log
+        from tools.adapters.serving.answer_copy import CopiedLog
+
+        return CopiedLog(log, copies, progress or silent)
 
     deps = Deps(
         store=SqlStore(space.store, now),
-        registry=MlflowRegistry(space.registry_uri, space.tracking_uri),
+        registry=registry,
         tracking=MlflowTracking(space.tracking_uri),
         data=data,
         trainers={"project": ProjectTrainer(space.tracking_uri), "external": ExternalTrainer(space.tracking_uri)},
@@ -208,7 +224,7 @@ def build(
         progress=progress or silent,
     )
     runs = Runs(deps, _checkpointer(work_dir, SqliteSaver), this_holder())
-    return App(space, deps, runs, LocalDriftDetective(now, html=False))
+    return App(space, deps, runs, LocalDriftDetective(now, html=False), settings.variables)
 
 
 def serving_target(space: Workspace, profile: Profile, progress: Callable[[str], None]) -> "ServingTargetAdapter":
@@ -224,6 +240,19 @@ def serving_target(space: Workspace, profile: Profile, progress: Callable[[str],
         space.work_dir / "environments",
         progress,
     )
+
+
+def answer_copy(space: Workspace, profile: Profile, environ: Mapping[str, str]) -> "AnswerCopy | None":
+    """What copies the embedded servers' answers; None where the profile names no table for them."""
+    if not isinstance(profile.target, ServingTarget) or profile.target.answers is None:
+        return None
+    from tools.adapters.appended_table import AppendedTable
+    from tools.adapters.serving.answer_copy import KEY, TIME, AnswerCopy
+    from tools.adapters.serving.layout import layout_of
+
+    places = layout_of(space.work_dir, profile.id)
+    table = AppendedTable(profile.target.answers, space.root, environ, key=KEY, thing="target.answers", bounded_by=TIME)
+    return AnswerCopy(places.answers, places.folder / "copied.json", table, profile.task)
 
 
 def _notifier(profile: Profile, settings: Settings) -> Notifier:

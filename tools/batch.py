@@ -222,11 +222,20 @@ def served(schedule: Schedule, output: Sequence[Written]) -> dict[str, int] | No
 
 
 def health(
-    schedule: Schedule, version: str, *, output: Sequence[Written], shadow: Sequence[Written], partitions: int
+    schedule: Schedule,
+    version: str,
+    *,
+    output: Sequence[Written],
+    shadow: Sequence[Written],
+    partitions: int,
+    now: datetime,
+    length: timedelta,
 ) -> bool | None:
     """Whether a version does its part: False where it could not score, None where it has not scored enough to tell.
 
-    A version in the shadow must have scored `partitions` since it was put there, one whose turn it is at least one.
+    A version in the shadow must have scored `partitions` since it was put there. One whose turn it is must have written the
+    latest partition, and lately: a partition is due two lengths after the one before it ended, and where rows stopped coming,
+    the last one written says nothing about the version any more.
     """
     if version in schedule.faults:
         return False
@@ -235,4 +244,6 @@ def health(
         mine = {each.start for each in shadow if each.version == version and each.start >= beside.since}
         return True if len(mine) >= partitions else None
     latest = max(output, key=lambda each: each.start, default=None)
-    return True if latest is not None and latest.version == version else None
+    if latest is None or latest.version != version:
+        return None
+    return True if now - (latest.start + length) <= 2 * length else None

@@ -245,7 +245,7 @@ def _baked(
     """Ends with a look that was taken: nobody promotes what does not answer."""
     end = _end(status, step.duration, now)
     if now < end:
-        told = f"All traffic on version {plan.candidate_version}, the champion still loaded, until {end.isoformat()}."
+        told = f"All traffic on version {plan.candidate_version}, the champion ready to take over, until {end.isoformat()}."
         return _waiting(plan, status, now, told, end)
     if look is None or look.healthy is None or _observed(plan, look) is None:
         return _waiting(plan, status, now, "The bake is over, but the target does not report.")

@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from tools.contracts.decision import DecisionKind
-from tools.contracts.profile import RolloutSpec
+from tools.contracts.profile import BatchTarget, RolloutSpec, Target
 from tools.contracts.rollout import (
     Analysis,
     Bake,
@@ -35,7 +35,7 @@ class Means(NamedTuple):
     mirror: bool = False
     """Requests can be mirrored."""
     bake: bool = False
-    """The champion stays loaded beside the candidate."""
+    """All traffic on the candidate can be watched while the champion could take over at once; see `can_bake`."""
     log: bool = False
     """There is a log of answers to judge by."""
     labels_in_time: bool = False
@@ -43,6 +43,17 @@ class Means(NamedTuple):
 
 
 SPLITS: Final = Means(split=True)
+
+
+def can_bake(target: Target, rollout: RolloutSpec, *, can_load: bool) -> bool:
+    """Whether a bake would show anything.
+
+    With servers it does where the champion stays loaded. In batch nothing is loaded: the champion can be scored from all the
+    same, and each partition that the candidate writes is one more to be judged. A bake shorter than a partition would see none.
+    """
+    if isinstance(target, BatchTarget):
+        return rollout.bake >= target.partition
+    return can_load
 
 
 def make_plan(

@@ -9,7 +9,7 @@ from tools import policy
 from tools.contracts.decision import DecisionKind
 from tools.contracts.rollout import RolloutPlan
 from tools.evidence import collect
-from tools.rollout_plan import Means, make_plan
+from tools.rollout_plan import Means, can_bake, make_plan
 
 
 def decide(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def means_of(deps: Deps, run: Run) -> Means:
     return Means(
         split=able.can_split,
         mirror=able.can_mirror,
-        bake=able.can_load,
+        bake=can_bake(profile.target, profile.rollout, can_load=able.can_load),
         log=able.can_prove and deps.traffic_log_of(profile, target) is not None,
         # A batch target's labels come with the data itself.
         labels_in_time=(profile.rollout.labels is not None or profile.target.kind == "batch")

@@ -38,6 +38,8 @@ class ServedVersion(Contract):
     """In the last five minutes, mirrored ones too."""
     recent_failed: int = 0
     median_ms: float | None = None
+    lost_answers: int | None = None
+    """Answers that its server gave and could not log since it started; absent where it does not say."""
     said: str = ""
 
 
@@ -112,6 +114,11 @@ def status(deps: Deps, profile: Profile, target: "ServingTargetAdapter") -> Serv
         notes.append("Envoy does not answer" + (f": {envoy}" if envoy else ""))
     if not control.supervised:
         notes.append("nothing supervises the servers: `retrain serving up` starts a supervisor, which adopts what runs")
+    notes += [
+        f"version {version.version} could not log {version.lost_answers:,} of its answers: is the disk full?"
+        for version in versions
+        if version.lost_answers
+    ]
     full = [version.version for version in versions if version.weight == 100]
     if full and champion is not None and full[0] != champion:
         notes.append(f"all requests go to version {full[0]}, the champion is version {champion}")
@@ -161,6 +168,7 @@ def _version(deps: Deps, target: "ServingTargetAdapter", version: str) -> Served
         recent_answers=len(rows),
         recent_failed=int(rows.failed.sum()),
         median_ms=round(times[len(times) // 2], 2) if times else None,
+        lost_answers=target.lost_answers(version),
         said=record.get("said", ""),
     )
 

@@ -1,5 +1,6 @@
 """A batch target on rows in memory and models that are functions; a day passes when the test says so."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,23 @@ def rows(days: float) -> pd.DataFrame:
 class World:
     """Data of many days, of which the clock hides the later ones; `now` may be moved, `models` exchanged."""
 
-    def __init__(self, folder: Path, *, start: float = 3.5, days_a_look: float = 0, **target: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        start: float = 3.5,
+        days_a_look: float = 0,
+        environ: Mapping[str, str] | None = None,
+        **target: Any,
+    ) -> None:
+        self.environ = environ
         self.folder, self.now, self._step = folder, day(start), timedelta(days=days_a_look)
         self.data = MemoryData({"rows": rows(40)})
         self.scorer = ScriptedScorer(
             {f"models:/prices/{version}": self._constant(float(version)) for version in ("5", "6", "7")}
         )
+        self.digests: dict[str, str] = {}
+        """Recorded ones, by version."""
         spec = {"output": "output", "shadow": "shadow", "partitions": 2} | target
         self.profile = Profile(
             id="prices",
@@ -56,6 +68,8 @@ class World:
             root=self.folder,
             work_dir=self.folder / "work",
             clock=self._clock,
+            environ=self.environ,
+            digest_of=self.digests.get,
         )
 
     def output(self) -> dict[int, str]:

@@ -118,9 +118,9 @@ if pathlib.Path("broken").exists():
 """
 
 
-def with_command(folder: Path) -> World:
+def with_command(folder: Path, **more: Any) -> World:
     (folder / "rescore.py").write_text(RECORD)
-    world = World(folder, rescore=(sys.executable, "rescore.py"))
+    world = World(folder, rescore=(sys.executable, "rescore.py"), **more)
     world.target.apply(request("6", 100, None))
     return promoted(world)
 
@@ -166,6 +166,23 @@ def test_a_candidate_that_cannot_score_is_unhealthy_and_the_champion_goes_on(wor
     assert reply.healthy is False
     assert "KeyError: x" in reply.monitoring["fault"]
     assert (world.output(), world.shadow()) == ({2: "6", 3: "6"}, {})
+
+
+def test_a_version_whose_files_were_altered_is_not_run_and_the_champion_goes_on(world: World):
+    world.digests["7"] = "as registered"
+    world.target.apply(mirror())
+    world.now = day(4.5)
+    reply = world.target.status(mirror())
+    assert reply.healthy is False
+    assert "was altered" in reply.monitoring["fault"]
+    assert (world.output(), world.shadow()) == ({2: "6", 3: "6"}, {})
+    world.scorer.digests["models:/prices/7"] = "as registered"
+    world.target.status(mirror())
+    assert world.shadow() == {3: "7"}
+
+
+def test_a_version_without_a_recorded_digest_is_scored_all_the_same(world: World):
+    assert [job.expected_digest for job in world.scorer.jobs] == [None]
 
 
 def test_a_candidate_that_gives_another_number_of_rows_is_unhealthy(world: World):
@@ -296,7 +313,7 @@ def test_a_batch_target_without_a_key_is_refused(tmp_path: Path):
 
 @pytest.mark.parametrize("output", ["out.parquet", "spark:table", "s3://bucket/x", "out/*"])
 def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path, output: str):
-    with pytest.raises(BadInput, match="predictions cannot be written to"):
+    with pytest.raises(BadInput, match="nothing can be written to"):
         World(tmp_path, output=output)
 
 

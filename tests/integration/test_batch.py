@@ -24,6 +24,7 @@ rollout:
   step_pause: 0s
   promote_on: no_harm
   max_duration: 20d
+  bake: 2d
   metrics:
     - {name: missing_values, margin: 0.01, min_samples: 100}
     - {name: quality, margin: 0.2, min_samples: 100}
@@ -92,7 +93,7 @@ def test_candidate_is_tried_in_the_shadow_promoted_on_a_boundary_and_taken_back(
         app.order("retrain", request_from_flags(MODEL, trigger="drift", as_of=as_of))
     )
     kinds = [step["kind"] for step in output["deploymentDecision"]["rolloutPlan"]["steps"]]
-    assert (output["deploymentDecision"]["decision"], kinds[0]) == ("canary", "set_mirror")
+    assert (output["deploymentDecision"]["decision"], kinds[0], kinds[-1]) == ("canary", "set_mirror", "bake")
     for _ in range(20):
         if output["status"] != "parked":
             break
@@ -102,6 +103,8 @@ def test_candidate_is_tried_in_the_shadow_promoted_on_a_boundary_and_taken_back(
     wrote = days_by_version(tmp_path / "predictions")
     assert set(wrote) == {"1", "2"}
     assert wrote["1"] >= 3
+    # The one that proved it, and those of the bake.
+    assert wrote["2"] >= 3
     assert set(days_by_version(tmp_path / "predictions-shadow")) == {"2"}
 
     back = app.runs.start(app.order("rollback", request_from_flags(MODEL), reason="odd prices"))

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,8 +14,10 @@ import psutil
 import pytest
 
 from tests.serving.conftest import World, request
+from tools.adapters.appended_table import AppendedTable
 from tools.adapters.model_files import digest_of
 from tools.adapters.serving import processes
+from tools.adapters.serving.answer_copy import KEY, TIME, AnswerCopy, Copied
 from tools.adapters.serving.asking import example
 from tools.adapters.serving.load import SteadyLoad
 from tools.errors import Conflict, Unavailable
@@ -249,3 +252,30 @@ def test_down_after_the_supervisor_was_killed_leaves_nothing(made: Callable[...,
     assert world.again().control.down() is False
     world.again().apply(request("6"))
     assert world.target.control.wanted["port"] == port, "the endpoint's address is kept"
+
+
+def test_disk_that_is_full_while_answers_are_logged_costs_no_request_and_what_was_logged_is_copied_once(
+    made: Callable[..., World], rows: Path, tmp_path: Path
+):
+    world = made()
+    place = world.layout.answers / "6"
+    place.mkdir(parents=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(place)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("this user may not mount a small file system")
+    try:
+        world.models.add("6")
+        world.target.apply(request("6"))
+        assert world.target.lost_answers("6") == 0
+        with loaded(world, rows) as load:
+            until(lambda: (world.target.lost_answers("6") or 0) > 20)
+        assert load.failed() == []
+        logged = since(world, 0, ("6",))
+        assert len(logged) + (world.target.lost_answers("6") or 0) == len(load.replies)
+        table = AppendedTable("table", tmp_path, key=KEY, thing="target.answers", bounded_by=TIME)
+        copies = AnswerCopy(world.layout.answers, tmp_path / "copied.json", table, "classification")
+        assert copies.copy(wait=True) == Copied(added=len(logged))
+        assert sorted(pd.read_parquet(tmp_path / "table")["request_id"]) == sorted(logged.request_id)
+    finally:
+        world.target.control.down()
+        subprocess.run(["umount", str(place)], check=True)

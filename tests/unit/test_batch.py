@@ -131,10 +131,26 @@ def test_health_is_unknown_until_enough_was_scored_and_false_where_it_failed():
     schedule = batch.shadowed(turns(("6", 0)), "7", day(2))
 
     def of(schedule: Schedule, **shadow: str) -> bool | None:
-        return batch.health(schedule, "7", output=(), shadow=written(**shadow), partitions=2)
+        return batch.health(schedule, "7", output=(), shadow=written(**shadow), partitions=2, now=day(4), length=DAY)
 
     assert of(schedule) is None
     assert of(schedule, d1="7", d2="7") is None, "day 1 is of before"
     assert of(schedule, d2="7", d3="7") is True
     fault = batch.Fault(start=day(3), statement="no")
     assert of(schedule.model_copy(update={"faults": {"7": fault}}), d2="7", d3="7") is False
+
+
+@pytest.mark.parametrize(("now", "healthy"), [(5, True), (7, True), (7.1, None), (30, None)])
+def test_a_version_that_wrote_nothing_since_its_next_partition_was_due_is_not_known_to_be_healthy(
+    now: float, healthy: bool | None
+):
+    found = batch.health(
+        turns(("6", 0), ("7", 4)),
+        "7",
+        output=written(d3="6", d4="7"),
+        shadow=(),
+        partitions=2,
+        now=day(now),
+        length=DAY,
+    )
+    assert found is healthy

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tools import monitoring
-from tools.contracts.profile import RolloutSpec
+from tools.contracts.profile import AliasTarget, BatchTarget, RolloutSpec, ServingTarget, Target
 from tools.contracts.rollout import (
     Analysis,
     Bake,
@@ -20,7 +20,7 @@ from tools.contracts.rollout import (
 )
 from tools.errors import BadInput
 from tools.infrastructure import soundness
-from tools.rollout_plan import Means, make_plan, validate_plan
+from tools.rollout_plan import Means, can_bake, make_plan, validate_plan
 
 SPEC = RolloutSpec(canary_weights=(20,), step_pause=timedelta(0), bake=timedelta(minutes=5))
 ALL = Means(split=True, mirror=True, bake=True, log=True, labels_in_time=True)
@@ -155,6 +155,22 @@ def test_every_critical_metric_has_a_trigger_and_every_metric_a_check() -> None:
 
 
 # --- before any traffic
+
+
+@pytest.mark.parametrize(
+    ("target", "bake", "can_load", "bakes"),
+    [
+        (BatchTarget(output="o", shadow="s"), timedelta(days=2), False, True),
+        (BatchTarget(output="o", shadow="s"), timedelta(days=1), False, True),
+        (BatchTarget(output="o", shadow="s"), timedelta(minutes=10), False, False),
+        (ServingTarget(), timedelta(minutes=10), True, True),
+        (AliasTarget(), timedelta(days=9), False, False),
+    ],
+)
+def test_bake_is_planned_where_it_would_show_something(
+    target: Target, bake: timedelta, can_load: bool, bakes: bool
+) -> None:
+    assert can_bake(target, RolloutSpec(bake=bake), can_load=can_load) is bakes
 
 
 def sound(answer: EndpointAnswer | None, **changes: Any) -> Any:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from tools.adapters.engines import PostgresEngine, engine_name
+from tools.adapters.appended_table import writable
+from tools.adapters.engines import PostgresEngine
 from tools.adapters.ibis_columns import reading
 from tools.batch import Written
-from tools.errors import BadInput, Unavailable
-from tools.masking import masked
+from tools.errors import Unavailable
 
 _TOLD = b"retraining"
 STAMP = "%Y%m%dT%H%M%SZ"
@@ -47,15 +47,8 @@ def partition_table(source: str, root: Path, environ: Mapping[str, str], *, by_v
     Raises:
         BadInput: Neither of the two.
     """
-    if engine_name(source) == "postgresql":
+    if writable(source, "target.output") == "postgresql":
         return PostgresPartitions(source, environ, by_version=by_version)
-    if "://" in source or source.startswith("spark:") or source.lower().endswith((".parquet", ".csv")) or "*" in source:
-        raise BadInput(
-            f"predictions cannot be written to {masked(source)}",
-            thing="target.output",
-            value=masked(source),
-            remedy="name a folder for Parquet files, or postgresql://…#SCHEMA.TABLE",
-        )
     return ParquetPartitions(root / source, by_version=by_version)
 
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,6 +58,7 @@ class BatchTargetAdapter(NothingToLoad):
         work_dir: Where the schedule is kept.
         clock: Tells which partitions are over.
         environ: Where `${NAME}` in a source is looked up.
+        digest_of: The recorded digest of a version's files, None where there is none: altered files are not run.
     """
 
     can_split = False
@@ -74,6 +75,7 @@ class BatchTargetAdapter(NothingToLoad):
         work_dir: Path,
         clock: Clock,
         environ: Mapping[str, str] | None = None,
+        digest_of: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         spec = profile.target
         if not isinstance(spec, BatchTarget):
@@ -85,7 +87,7 @@ class BatchTargetAdapter(NothingToLoad):
                 remedy="name the columns that identify a row",
             )
         self._profile, self._spec, self._data, self._scorer = profile, spec, data, scorer
-        self._root, self._clock = root, clock
+        self._root, self._clock, self._digest_of = root, clock, digest_of
         self._folder = work_dir / "batch" / quote(profile.id, safe=" ").replace(".", "%2E")
         self._file = ScheduleFile(self._folder)
         given = dict(environ or {})
@@ -146,7 +148,15 @@ class BatchTargetAdapter(NothingToLoad):
             monitoring=_monitoring(schedule, output, version),
             observed_weights=batch.served(schedule, output),
             observed_mirror=100 if beside else 0,
-            healthy=batch.health(schedule, version, output=output, shadow=shadow, partitions=self._spec.partitions),
+            healthy=batch.health(
+                schedule,
+                version,
+                output=output,
+                shadow=shadow,
+                partitions=self._spec.partitions,
+                now=self._clock(),
+                length=self._spec.partition,
+            ),
         )
 
     def undo(self, request: DeploymentRequest) -> DeploymentReply:
@@ -252,6 +262,7 @@ class BatchTargetAdapter(NothingToLoad):
                         time_limit=spec.time_limit,
                         memory_limit_mb=profile.scoring.memory_limit_mb,
                         environment=profile.scoring.environment,
+                        expected_digest=self._digest_of(due.version),
                     )
                 )
                 fault = self._fault(result, found.rows)

@@ -368,6 +368,21 @@ class ServingTarget(Contract):
     """Median of single-row requests before any traffic; not looked at where absent."""
     keep_former: bool = True
     """The champion of before stays loaded after a promotion, so that a rollback takes no loading; False frees its memory."""
+    answers: Source | None = None
+    """Table or Parquet folder that every answer is copied to, once a request and version, by each look of a rollout and by
+    `retrain serving copy`; of this model alone. Columns: `request_id`, `version`, `at`, `mirrored`, `failed`, `latency_ms`,
+    `prediction`, `probability`."""
+
+    @field_validator("answers")
+    @classmethod
+    def _can_be_written(cls, source: str | None) -> str | None:
+        if source is None or source.startswith(("postgresql://", "postgres://")):
+            return source
+        if "://" in source or source.startswith("spark:") or "*" in source or source.endswith((".parquet", ".csv")):
+            raise _refused(
+                "answers cannot be written there", "name a folder for Parquet files, or postgresql://…#SCHEMA.TABLE"
+            )
+        return source
 
 
 class BatchTarget(Contract):
@@ -406,6 +421,9 @@ class SeldonTarget(Contract):
     inference_url: str | None = None
     """Of the mesh, for golden rows; without it no version can be asked, and no rollout starts."""
     time_limit: Positive = timedelta(minutes=5)
+
+
+Target = AliasTarget | CommandTarget | ServingTarget | BatchTarget | SeldonTarget
 
 
 class TrafficLogSpec(Contract):
@@ -448,7 +466,8 @@ class RolloutSpec(Contract):
     mirror: Annotated[int, Field(ge=0, le=100)] = 100
     """Percent of requests mirrored to the candidate before it gets traffic, where the target can; 0 leaves that out."""
     bake: NotNegative = timedelta(minutes=10)
-    """All traffic on the candidate, the champion still loaded, before it is promoted; only where the target can report."""
+    """All traffic on the candidate, the champion ready to take over, before it is promoted; only where the target can report.
+    In batch it counts where it is as long as a partition, and is as many partitions long."""
     metrics: tuple[RolloutMetric, ...] | None = None
     """What a canary is judged by; where absent, by errors, latency and missing values, and by quality where labels arrive."""
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
@@ -511,9 +530,7 @@ class Profile(Contract):
     scoring: ScoringSpec = ScoringSpec()
     triggers: TriggersSpec = TriggersSpec()
     validation: ValidationSpec = ValidationSpec()
-    target: Annotated[
-        AliasTarget | CommandTarget | ServingTarget | BatchTarget | SeldonTarget, Field(discriminator="kind")
-    ] = AliasTarget()
+    target: Annotated[Target, Field(discriminator="kind")] = AliasTarget()
     rollout: RolloutSpec = RolloutSpec()
     review: ReviewSpec = ReviewSpec()
     notify: NotifySpec = NotifySpec()

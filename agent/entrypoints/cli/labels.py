@@ -7,7 +7,6 @@ import typer
 
 from agent.entrypoints.cli.options import Json, Quiet, Workspace, open_app
 from agent.entrypoints.cli.render import SCREEN
-from tools.errors import BadInput
 
 app = typer.Typer(help="Labels that arrive by hand.", no_args_is_help=True, rich_markup_mode=None)
 Model = Annotated[str, typer.Argument(help="Profile id or registered model name.")]
@@ -26,19 +25,14 @@ def add(
     quiet: Quiet = False,
     workspace: Workspace = None,
 ) -> None:
-    """Keep the labels in the workspace; a file that is added twice adds nothing the second time."""
-    from tools.adapters.label_store import add_labels, label_folder
+    """Add the labels to the table of `rollout.labels`, or to the workspace's own; a file added twice adds nothing the second time."""
+    from tools.adapters.label_store import add_labels, own_labels
 
-    deps = open_app(workspace, model).deps
+    opened = open_app(workspace, model)
+    deps = opened.deps
     profile = deps.load_profile(model)
-    if profile.rollout.labels is not None:
-        raise BadInput(
-            f"the labels of {profile.id} are read from {profile.rollout.labels.source}",
-            thing="rollout.labels",
-            value=profile.rollout.labels.source,
-            remedy="write them there, or take rollout.labels out of the profile",
-        )
-    made = add_labels(label_folder(deps.work_dir, profile.id), file.absolute(), deps.clock())
+    spec = profile.rollout.labels or own_labels(deps.work_dir, profile.id)
+    made = add_labels(spec, deps.root, file.absolute(), deps.clock(), opened.variables)
     lines = [f"added {made.added:,} labels; {made.known:,} were there already"]
     if made.dropped:
         lines.append(f"left out {made.dropped:,} rows without a request id, a label or a time")

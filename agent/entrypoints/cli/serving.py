@@ -1,4 +1,4 @@
-"""`retrain serving up|status|down`: the champion behind an endpoint on this machine."""
+"""`retrain serving up|status|down|copy`: the champion behind an endpoint on this machine."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,6 +53,27 @@ def down(
     ended = serving.down(target, force=force)
     said = f"{profile.id}: stopped; nothing of it runs any more" if ended else f"{profile.id} was not served"
     SCREEN.result({"modelId": profile.id, "stopped": ended}, [said])
+
+
+@app.command("copy")
+def copy(model: Model, json: Json = False, quiet: Quiet = False, workspace: Workspace = None) -> None:
+    """Copy new answers into the table of `target.answers`, as each look of a rollout does; for cron, between rollouts."""
+    from agent.bootstrap import answer_copy
+    from tools.adapters.serving.answer_copy import notes
+    from tools.errors import BadInput
+
+    opened, profile, _ = _open(model, workspace)
+    copies = answer_copy(opened.workspace, profile, opened.variables)
+    if copies is None:
+        raise BadInput(
+            f"profile {profile.id!r} names no table for the answers",
+            thing="target.answers",
+            remedy="name a folder for Parquet files, or postgresql://…#SCHEMA.TABLE",
+        )
+    done = copies.copy(wait=True)
+    content = {"added": done.added, "known": done.known, "odd": done.odd, "gaps": list(done.gaps)}
+    lines = [f"copied {done.added:,} answers; {done.known:,} were there already"]
+    SCREEN.result(content, [*lines, *(f"note: {note}" for note in notes(done))])
 
 
 def _open(model: str, workspace: "Workspace") -> "tuple[App, Profile, ServingTargetAdapter]":

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.adapters import v2_protocol as protocol
-from tools.adapters.serving import processes
+from tools.adapters.serving import admin, processes
 from tools.adapters.serving.layout import LOOPBACK
 from tools.contracts.rollout import EndpointAnswer
 from tools.errors import Unavailable
@@ -52,6 +52,15 @@ def ask(version: str, rows: Path, features: Sequence[str], model: str, record: M
         memory_mb=None if child is None else child.memory_mb,
         load_seconds=record.get("load_seconds"),
     )
+
+
+def lost_answers(model: str, record: Mapping[str, Any]) -> int | None:
+    """How many answers the server could not log since it started; None where it does not say."""
+    try:
+        status, body = admin.get(record["port"], f"/v2/models/{model}")
+        return int(json.loads(body)["parameters"]["lost_log_lines"]) if status == 200 else None
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return None
 
 
 def example(path: Path, features: Sequence[str]) -> dict[str, Any]:

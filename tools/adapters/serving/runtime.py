@@ -8,10 +8,7 @@ failed, milliseconds, prediction, probability of the positive class. A request o
 """
 
 import hashlib
-import json
 import math
-import os
-import sys
 import time
 import uuid
 from contextlib import suppress
@@ -19,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import scoring_worker
+from answer_log import Segments
 from mlserver import MLModel, types
 from mlserver.errors import InferenceError, MLServerError
 
 PROBE = "x-retrain-probe"
 """A request with this header is ours: it stands in no log."""
-SEGMENT_BYTES = 8_000_000
-SEGMENTS_KEPT = 64
 REGISTRY_NOTE = "registered_model_meta"
 NUMBERS = ("FP16", "FP32", "FP64")
 WHOLE = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
@@ -197,59 +193,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, int | str | bool) else str(value)
-
-
-class Segments:
-    """Append-only files of one server, closed at a size; the oldest go."""
-
-    def __init__(self, folder: Path, version: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._folder, self._version, self._file, self._written = folder, version, -1, SEGMENT_BYTES
-        self.lost = 0
-
-    def append(
-        self, request_id: str, mirrored: bool, failed: bool, took: float, predictions: list, shares: Any
-    ) -> None:
-        """One write an answer: whole lines, at once in the file."""
-        at, many = time.time(), len(predictions) > 1
-        lines = [
-            json.dumps(
-                {
-                    "id": f"{request_id}#{row}" if many else request_id,
-                    "version": self._version,
-                    "at": at,
-                    "mirrored": mirrored,
-                    "failed": failed,
-                    "ms": round(took, 3),
-                    "prediction": value,
-                    "probability": None if shares is None else shares[row],
-                }
-            )
-            for row, value in enumerate(predictions)
-        ]
-        try:
-            self._write(("\n".join(lines) + "\n").encode())
-        except OSError as error:
-            self.lost += len(lines)
-            print(f"answers could not be logged: {error}", file=sys.stderr)  # noqa: T201 - the server's own log
-
-    def _write(self, content: bytes) -> None:
-        if self._written >= SEGMENT_BYTES:
-            self._next()
-        written = os.write(self._file, content)
-        self._written += written
-        if written != len(content):
-            self._written = SEGMENT_BYTES  # half a line: the next one starts a file of its own
-            raise OSError("disk full")
-
-    def _next(self) -> None:
-        name = self._folder / f"{time.time_ns():020d}-{os.getpid()}.jsonl"
-        opened = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        if self._file >= 0:
-            os.close(self._file)
-        self._file, self._written = opened, 0
-        for old in sorted(self._folder.glob("*.jsonl"))[:-SEGMENTS_KEPT]:
-            old.unlink(missing_ok=True)
 
 
 def digest_of(model: Path) -> str:

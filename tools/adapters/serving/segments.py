@@ -49,14 +49,14 @@ class SegmentLog:
                 if file.stat().st_mtime < since - SLACK:
                     continue
                 with file.open("rb") as lines:
-                    yield from _parsed(lines)
+                    yield from parsed(lines)
         except FileNotFoundError:
             return  # the oldest segment was dropped meanwhile
         except OSError as error:
             raise Unavailable(f"the log of answers cannot be read: {error}", thing="serving log") from error
 
 
-def _parsed(lines: Any) -> Iterator[dict[str, Any]]:
+def parsed(lines: Any) -> Iterator[dict[str, Any]]:
     """Whole lines; the last one may be under way, and one that a full disk cut is no answer."""
     for line in lines:
         if not line.endswith(b"\n"):

@@ -167,6 +167,13 @@ class ServingTargetAdapter:
             )
         return asking.ask(version, rows, self._profile.data.features, self.model, record)
 
+    def lost_answers(self, version: str) -> int | None:
+        """How many answers its server could not log, as on a full disk; None where it does not say."""
+        record = self.control.version(version)
+        if record.get("state") != "ready":
+            return None
+        return asking.lost_answers(self.model, record)
+
     def release(self, version: str) -> None:
         """Unload it. Raises `Conflict` for a version with traffic."""
         if version not in self.control.wanted.get("versions", {}):

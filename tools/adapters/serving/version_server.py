@@ -108,6 +108,7 @@ class VersionServer:
         home = self._layout.server(self.version)
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         shutil.copyfile(HERE / "runtime.py", home / "retrain_runtime.py")
+        shutil.copyfile(HERE / "answer_log.py", home / "answer_log.py")
         shutil.copyfile(HERE.parent / "scoring_worker.py", home / "scoring_worker.py")
         settings = {
             "host": LOOPBACK,
