@@ -264,7 +264,9 @@ class Runs:
             raise BrokenInvariant("a run parked without its lease", thing="lease", value=run_id)
         if asked["kind"] == "review":
             review = reviews.open_review(
-                deps, run, reviews.Question.model_validate({k: asked[k] for k in ("offered", "payload", "digest")})
+                deps,
+                run,
+                reviews.Question.model_validate({k: asked[k] for k in ("offered", "payload", "subject", "digest")}),
             )
             # The page now names the question and what can be typed.
             noted = report.noted(findings, report.note_of(deps, run, findings))
