@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from tools.contracts.access import ApiKey
 from tools.contracts.comparison import Look
@@ -328,6 +328,10 @@ class DeploymentTarget(Protocol):
     def log(self) -> TrafficLog | None:
         """The target's own log of answers; None where it keeps none."""
         ...
+
+
+ESCALATION: Final = "escalation-"
+"""How the channels begin that hear only of questions that nobody answers."""
 
 
 class Notifier(Protocol):

@@ -210,10 +210,6 @@ def _void_if_changed(deps: Deps, review: Review) -> None:
     if not whats:
         return
     deps.store.close_review(review.id, "void")
-    # Whoever watches ends the run, rather than at the hour when the question would have run out.
-    record = deps.store.get_run(review.run_id)
-    if record.status == "parked":
-        deps.store.update_run(review.run_id, wake_at=deps.clock())
     raise Conflict(
         f"review {review.id} is void: since it was asked, {', '.join(whats)} changed",
         thing="review",
