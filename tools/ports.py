@@ -359,7 +359,11 @@ class Store(Protocol):
     """
 
     def create_run(self, run: RunRecord) -> RunRecord:
-        """Returns the earlier run where `idempotency_key` is known."""
+        """Returns the earlier run where `idempotency_key` is known. Raises `Conflict` where that was for another request."""
+        ...
+
+    def repeated(self, run: RunRecord) -> RunRecord | None:
+        """What `create_run` would return in place of `run`, or raise; None where it would be new. Nothing is written."""
         ...
 
     def get_run(self, run_id: str) -> RunRecord:

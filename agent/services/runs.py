@@ -63,9 +63,6 @@ class Runs:
         """
         deps = self._deps
         profile = deps.load_profile(order.request.model_id)
-        require_sound(deps, profile, order)
-        holds.require_free(deps, profile, order)
-        self._end_overdue_review(profile.registered_model)
         run_id, now = deps.new_id(), deps.clock()
         record = RunRecord(
             run_id=run_id,
@@ -79,6 +76,13 @@ class Runs:
             created_at=now,
             updated_at=now,
         )
+        # A request that is repeated gets its run, whatever has become of the model meanwhile.
+        earlier = deps.store.repeated(record)
+        if earlier is not None:
+            return self._repeated(earlier, repeated or recorded)
+        require_sound(deps, profile, order)
+        holds.require_free(deps, profile, order)
+        self._end_overdue_review(profile.registered_model)
         # Ours before it is known: who repeats the request at this moment must not drive it in our place.
         with self._alone(run_id):
             record = deps.store.create_run(record)
@@ -89,10 +93,12 @@ class Runs:
                     if recorded is not None:
                         recorded(run_id)
                     return self._drive(held, record, self._first_state(held, record, before))
-        heard = repeated or recorded
+        return self._repeated(record, repeated or recorded)
+
+    def _repeated(self, earlier: RunRecord, heard: Callable[[str], None] | None) -> dict[str, Any]:
         if heard is not None:
-            heard(record.run_id)
-        return record.output if record.output is not None else self.resume(record.run_id)
+            heard(earlier.run_id)
+        return earlier.output if earlier.output is not None else self.resume(earlier.run_id)
 
     def _before(self, record: RunRecord) -> str | None:
         """The run whose rollout is under way, else the one that holds the model: a rollback ends it."""

@@ -170,9 +170,15 @@ def test_repeated_idempotency_key_is_the_same_run_and_another_request_under_it_a
 
     assert world.store.get_run(run_id).status == "finished"
     assert desk.start(caller(), asks(key="k1")) == run_id
-    desk.close()
     assert len(world.store.list_runs()) == 1
     assert world.moves == [("1", "2")]
+
+    back = desk.roll_back(caller(), asks(key="k2"), "odd prices")
+    desk.wait_for(back, SECONDS)
+    # By now there is nothing to go back to: whoever asks again, because the first answer was lost, is told of the same run.
+    assert desk.roll_back(caller(), asks(key="k2"), "odd prices") == back
+    desk.close()
+    assert world.moves == [("1", "2"), ("2", "1")]
 
 
 def test_many_who_repeat_one_request_at_once_begin_one_run(tmp_path: Path) -> None:
