@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+from tools.contracts.access import ApiKey
 from tools.contracts.comparison import Look
 from tools.contracts.decision import PolicyResult, Rationale
 from tools.contracts.evidence import DatasetRef, Effort, EvidenceItem
@@ -330,6 +331,10 @@ class DeploymentTarget(Protocol):
         ...
 
 
+ESCALATION: Final = "escalation-"
+"""How the channels begin that hear only of questions that nobody answers."""
+
+
 class Notifier(Protocol):
     """Who is told, by channels that know nothing of each other."""
 
@@ -355,7 +360,11 @@ class Store(Protocol):
     """
 
     def create_run(self, run: RunRecord) -> RunRecord:
-        """Returns the earlier run where `idempotency_key` is known."""
+        """Returns the earlier run where `idempotency_key` is known. Raises `Conflict` where that was for another request."""
+        ...
+
+    def repeated(self, run: RunRecord) -> RunRecord | None:
+        """What `create_run` would return in place of `run`, or raise; None where it would be new. Nothing is written."""
         ...
 
     def get_run(self, run_id: str) -> RunRecord:
@@ -441,6 +450,27 @@ class Store(Protocol):
 
     def close_review(self, review_id: int, status: str) -> Review:
         """Set `expired` or `void`."""
+        ...
+
+    # keys
+    def add_key(self, key: ApiKey) -> ApiKey:
+        """Raises `Conflict` where a key that is not revoked has the name, or an earlier one of another kind had it."""
+        ...
+
+    def get_key(self, key_id: str) -> ApiKey | None:
+        """Revoked and expired ones too; None for an unknown id."""
+        ...
+
+    def list_keys(self) -> Sequence[ApiKey]:
+        """Oldest first, revoked ones too."""
+        ...
+
+    def revoke_key(self, name: str, by: str, at: datetime) -> ApiKey:
+        """Raises `NotFound` where no key that is not revoked has the name."""
+        ...
+
+    def use_key(self, key_id: str, at: datetime) -> None:
+        """Remember that it was used; an unknown id changes nothing, and time never goes back."""
         ...
 
     # history

@@ -15,13 +15,14 @@ from typing import Any
 from tools.adapters import store_rules as rules
 from tools.adapters.processes import is_alive as process_is_alive
 from tools.adapters.sqlite_files import write_ahead
+from tools.adapters.store_keys import SqlKeys
 from tools.contracts.comparison import Look
 from tools.contracts.run import ChampionEvent, EffectRecord, Hold, Lease, Review, RunRecord
 from tools.errors import BadInput, Conflict, Unavailable
 from tools.ports import Clock
 
 
-class SqlStore:
+class SqlStore(SqlKeys):
     """The run store. See `tools.ports.Store` for what each method promises."""
 
     def __init__(self, url: str, clock: Clock, is_alive: rules.IsAlive = process_is_alive) -> None:
@@ -127,7 +128,6 @@ class SqlStore:
             "created_at": run.created_at.isoformat(),
             "record": run.to_state(),
         }
-        by_key = self._sa.select(runs.c.record).where(runs.c.idempotency_key == run.idempotency_key)
         with self._transaction() as c:
             # Insert first: of two with the same key at once, only the table's constraint knows which came second.
             try:
@@ -135,10 +135,22 @@ class SqlStore:
                     c.execute(runs.insert().values(row))
                 return run
             except self._errors.IntegrityError as error:
-                earlier = None if run.idempotency_key is None else c.execute(by_key).scalar()
+                earlier = self._repeated(c, run)
                 if earlier is None:
                     raise rules.run_exists(run) from error
-                return rules.same_request(RunRecord.model_validate(earlier), run)
+                return earlier
+
+    def repeated(self, run: RunRecord) -> RunRecord | None:
+        with self._transaction() as c:
+            return self._repeated(c, run)
+
+    def _repeated(self, c: Any, run: RunRecord) -> RunRecord | None:
+        runs = self._t.RUNS
+        if run.idempotency_key is None:
+            return None
+        query = self._sa.select(runs.c.record).where(runs.c.idempotency_key == run.idempotency_key)
+        earlier = c.execute(query).scalar()
+        return None if earlier is None else rules.same_request(RunRecord.model_validate(earlier), run)
 
     def get_run(self, run_id: str) -> RunRecord:
         with self._transaction() as c:
