@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from tools.contracts.access import ApiKey
 from tools.contracts.comparison import Look
 from tools.contracts.decision import PolicyResult, Rationale
 from tools.contracts.evidence import DatasetRef, Effort, EvidenceItem
@@ -440,6 +441,27 @@ class Store(Protocol):
 
     def close_review(self, review_id: int, status: str) -> Review:
         """Set `expired` or `void`."""
+        ...
+
+    # keys
+    def add_key(self, key: ApiKey) -> ApiKey:
+        """Raises `Conflict` where a key that is not revoked has the name, or an earlier one of another kind had it."""
+        ...
+
+    def get_key(self, key_id: str) -> ApiKey | None:
+        """Revoked and expired ones too; None for an unknown id."""
+        ...
+
+    def list_keys(self) -> Sequence[ApiKey]:
+        """Oldest first, revoked ones too."""
+        ...
+
+    def revoke_key(self, name: str, by: str, at: datetime) -> ApiKey:
+        """Raises `NotFound` where no key that is not revoked has the name."""
+        ...
+
+    def use_key(self, key_id: str, at: datetime) -> None:
+        """Remember that it was used; an unknown id changes nothing, and time never goes back."""
         ...
 
     # history

@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from tools.adapters.memory_store import MemoryStore
 from tools.adapters.processes import is_alive, this_holder
 from tools.adapters.store import SqlStore
+from tools.contracts.access import ApiKey
 from tools.contracts.comparison import Look
 from tools.contracts.run import ChampionEvent, EffectRecord, Hold, Lease, Review, RunRecord
 from tools.errors import BadInput, BrokenInvariant, Conflict, NotFound, RetrainingError, Unavailable
@@ -677,6 +678,70 @@ def test_first_record_of_a_runs_look_stands(store: Store):
     assert store.looks("shop.prices") == [first]
 
 
+# --- keys --------------------------------------------------------------------------------------------------------------
+
+
+def key(key_id: str = "00000000000000a1", name: str = "ci", **changes: Any) -> ApiKey:
+    given = {
+        "id": key_id,
+        "name": name,
+        "kind": "agent",
+        "scopes": ["run", "read"],
+        "token_sha256": "ab" * 32,
+        "created_at": START,
+        "created_by": "ann",
+    }
+    return ApiKey.model_validate(given | changes)
+
+
+SECOND = "00000000000000a2"
+
+
+def test_key_is_read_back_whole_and_an_unknown_id_is_none(store: Store):
+    made = key(models=["prices"], expires_at=START + timedelta(days=1))
+    assert store.add_key(made) == made
+    assert (store.get_key(made.id), store.get_key(SECOND)) == (made, None)
+
+
+@pytest.mark.parametrize("name", ["ci", "CI"])
+def test_name_of_a_good_key_is_taken_whatever_its_case(store: Store, name: str):
+    first = store.add_key(key())
+    with pytest.raises(Conflict, match=f"a key '{name}' already"):
+        store.add_key(key(SECOND, name))
+    assert store.list_keys() == [first]
+
+
+def test_revoked_key_stays_on_record_and_its_name_is_free_for_its_kind_alone(store: Store, clock: SetClock):
+    store.add_key(key())
+    ended = store.revoke_key("CI", "bob", START + timedelta(hours=1))
+    assert (ended.revoked_by, ended.revoked_at) == ("bob", START + timedelta(hours=1))
+    with pytest.raises(Conflict, match="of kind agent"):
+        store.add_key(key(SECOND, kind="person"))
+    second = store.add_key(key(SECOND))
+    assert store.list_keys() == [ended, second]
+    assert store.get_key(second.id) == second
+
+
+def test_key_that_is_not_there_or_revoked_cannot_be_revoked(store: Store):
+    store.add_key(key())
+    first = store.revoke_key("ci", "bob", START)
+    for name in ("ci", "other"):
+        with pytest.raises(NotFound, match=f"no key '{name}'"):
+            store.revoke_key(name, "eve", START + timedelta(hours=1))
+    assert store.list_keys() == [first]
+
+
+def test_last_use_never_goes_back_and_leaves_a_revocation_standing(store: Store):
+    made = store.add_key(key())
+    store.use_key(made.id, START + timedelta(hours=2))
+    store.use_key(made.id, START + timedelta(hours=1))
+    store.use_key(SECOND, START)
+    store.revoke_key("ci", "bob", START)
+    store.use_key(made.id, START + timedelta(hours=3))
+    (kept,) = store.list_keys()
+    assert (kept.last_used_at, kept.revoked_by) == (START + timedelta(hours=3), "bob")
+
+
 # --- many at once ----------------------------------------------------------------------------------------------------
 
 ROUNDS, RIVALS = 8, 3
@@ -701,6 +766,11 @@ def _creates(store: Store, n: int, who: int) -> str:
     return store.create_run(run(f"run-{n}-{who}", idempotency_key=f"k{n}")).run_id
 
 
+def _adds_key(store: Store, n: int, who: int) -> str:
+    store.add_key(key(f"{n:08x}{who:08x}", f"name-{n}"))
+    return "won"
+
+
 def prepare_race(store: Store) -> None:
     for n in range(ROUNDS):
         store.open_review(review(f"run-{n}"))
@@ -721,14 +791,14 @@ def attempts(store: Store, attempt: Attempt, who: int, barrier: Any) -> list[str
 
 def assert_race_was_fair(attempt: Attempt, by_rival: list[list[str]]) -> None:
     for in_round in zip(*by_rival, strict=True):
-        if attempt in (_answers, _acquires):
+        if attempt in (_answers, _acquires, _adds_key):
             assert sorted(in_round) == ["Conflict"] * (RIVALS - 1) + ["won"]
         else:
             assert len(set(in_round)) == 1
             assert in_round[0] != "Conflict"
 
 
-each_race = pytest.mark.parametrize("attempt", [_answers, _acquires, _intends, _creates])
+each_race = pytest.mark.parametrize("attempt", [_answers, _acquires, _intends, _creates, _adds_key])
 
 
 @each_race
@@ -878,16 +948,18 @@ def test_records_survive_reopening(url: str, clock: SetClock):
     assert (again.identity(), again.current_lease("loads")) == (store.identity(), lease)
 
 
-def test_store_of_an_earlier_program_gets_the_holds_by_itself(url: str, clock: SetClock, tmp_path: Path):
+def test_store_of_an_earlier_program_gets_holds_and_keys_by_itself(url: str, clock: SetClock, tmp_path: Path):
     made = SqlStore(url, clock).create_run(run())
     with sqlite3.connect(tmp_path / "store.db") as database:
         database.execute("DROP TABLE retraining_holds")
+        database.execute("DROP TABLE retraining_keys")
     database.close()
 
     store = SqlStore(url, clock)
 
-    assert (store.holds(), store.get_run("run-1")) == ([], made)
+    assert (store.holds(), store.list_keys(), store.get_run("run-1")) == ([], [], made)
     assert store.set_hold(hold()) == store.holds()[0]
+    assert store.add_key(key()) == store.list_keys()[0]
 
 
 def test_files_are_their_owners_alone(tmp_path: Path, clock: SetClock):

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from tools.adapters import store_rules as rules
 from tools.adapters.processes import is_alive as process_is_alive
+from tools.contracts.access import ApiKey
 from tools.contracts.base import Contract
 from tools.contracts.comparison import Look
 from tools.contracts.run import ChampionEvent, EffectRecord, Hold, Lease, Review, RunRecord
@@ -56,6 +57,7 @@ class MemoryStore:
         self._effects = _Shelf[str, EffectRecord](EffectRecord)
         self._reviews = _Shelf[int, Review](Review)
         self._holds = _Shelf[int, Hold](Hold)
+        self._keys = _Shelf[str, ApiKey](ApiKey)
         self._looks = _Shelf[str, Look](Look)
         self._champions = _Shelf[int, ChampionEvent](ChampionEvent)
 
@@ -223,6 +225,36 @@ class MemoryStore:
     def close_review(self, review_id: int, status: str) -> Review:
         with self._lock:
             return self._reviews.put(review_id, rules.closed(self._review(review_id), status))
+
+    # --- keys ----------------------------------------------------------------------------------------------------
+
+    def add_key(self, key: ApiKey) -> ApiKey:
+        with self._lock:
+            rules.require_new_name(self._keys_named(key.name), key)
+            return self._keys.put(key.id, key)
+
+    def _keys_named(self, name: str) -> list[ApiKey]:
+        return [key for key in self._keys.all() if rules.folded(key.name) == rules.folded(name)]
+
+    def get_key(self, key_id: str) -> ApiKey | None:
+        with self._lock:
+            return self._keys.get(key_id)
+
+    def list_keys(self) -> Sequence[ApiKey]:
+        with self._lock:
+            return self._keys.all()
+
+    def revoke_key(self, name: str, by: str, at: datetime) -> ApiKey:
+        with self._lock:
+            good = next((key for key in self._keys_named(name) if key.revoked_at is None), None)
+            ended = rules.revoked(good, name, by, at)
+            return self._keys.put(ended.id, ended)
+
+    def use_key(self, key_id: str, at: datetime) -> None:
+        with self._lock:
+            key = self._keys.get(key_id)
+            if key is not None:
+                self._keys.put(key_id, rules.used(key, at))
 
     # --- history -------------------------------------------------------------------------------------------------
 

@@ -1,9 +1,10 @@
 """What a run store refuses, and what a record becomes: the pure rules that `SqlStore` and `MemoryStore` share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
+from tools.contracts.access import ApiKey
 from tools.contracts.run import ChampionEvent, EffectRecord, Hold, Lease, Review, RunRecord
 from tools.errors import BrokenInvariant, Conflict, NotFound
 
@@ -200,6 +201,57 @@ def answered(review: Review, digest: str, nonce: str, answer: str, by: str, reas
 def closed(review: Review, status: str) -> Review:
     """The review closed; one that is no longer open stays what it is."""
     return review if review.status != "open" else Review.model_validate(review.model_dump() | {"status": status})
+
+
+# --- keys ----------------------------------------------------------------------------------------------------------
+
+
+def folded(name: str) -> str:
+    """A name as it is compared: `Ada` and `ada` would be taken for each other."""
+    return name.casefold()
+
+
+def require_new_name(earlier: Sequence[ApiKey], key: ApiKey) -> None:
+    """Refuses a name that a good key has, or that meant something of another kind in the records.
+
+    Args:
+        earlier: All keys that ever had the name, without regard to case.
+        key: The one to be made.
+    """
+    for known in earlier:
+        if known.revoked_at is None:
+            raise name_taken(key.name)
+        if known.kind != key.kind:
+            raise Conflict(
+                f"{known.name!r} was the name of a key of kind {known.kind}, and stands in records as that",
+                thing="key",
+                value=key.name,
+                remedy="take another name",
+            )
+
+
+def name_taken(name: str) -> Conflict:
+    """The error for a name that a good key has."""
+    return Conflict(
+        f"there is a key {name!r} already",
+        thing="key",
+        value=name,
+        remedy=f"`retrain keys revoke {name}` ends that one",
+    )
+
+
+def revoked(key: ApiKey | None, name: str, by: str, at: datetime) -> ApiKey:
+    """The key, good for nothing any more."""
+    if key is None:
+        raise NotFound(f"no key {name!r} to revoke", thing="key", value=name, remedy="`retrain keys list` shows them")
+    return ApiKey.model_validate(key.model_dump() | {"revoked_at": at, "revoked_by": by})
+
+
+def used(key: ApiKey, at: datetime) -> ApiKey:
+    """The key, used."""
+    return (
+        key if key.last_used_at is not None and key.last_used_at >= at else key.model_copy(update={"last_used_at": at})
+    )
 
 
 # --- history -------------------------------------------------------------------------------------------------------

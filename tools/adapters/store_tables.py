@@ -54,6 +54,16 @@ HOLDS = Table(
     Column("held_scope", String(400), unique=True),
     Column("record", JSON, nullable=False),
 )
+KEYS = Table(
+    "retraining_keys",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("key_id", String(32), nullable=False, unique=True),
+    Column("name", String(64), nullable=False, index=True),
+    # The name without regard to case; empty once revoked, so that of each name one key is good.
+    Column("live_name", String(64), unique=True),
+    Column("record", JSON, nullable=False),
+)
 LOOKS = Table(
     "retraining_looks",
     METADATA,

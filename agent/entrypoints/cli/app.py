@@ -11,6 +11,7 @@ from agent.entrypoints.cli import (
     history,
     holds,
     init,
+    keys,
     labels,
     policy,
     profiles,
@@ -57,6 +58,7 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(serving.app, name="serving")
 app.add_typer(labels.app, name="labels")
 app.add_typer(batch.app, name="batch")
+app.add_typer(keys.app, name="keys")
 app.command("serve", short_help="Answer webhooks of Alertmanager.")(serve.serve)
 app.command("schema")(setup.schema)
 app.command("doctor", short_help="What is missing before a run?")(setup.doctor)
