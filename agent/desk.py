@@ -4,23 +4,30 @@ A method takes who asks, checks what he may do, and calls the services. Runs are
 returns at once; what they bring is read from the store, by any process.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any, Final
 
 from agent.bootstrap import App
-from agent.services import reviews
+from agent.progress import Board
+from agent.services import report, reviews
 from agent.services.check import Checked
 from agent.services.reviews import Answer
 from tools.contracts.access import Caller, Scope
 from tools.contracts.request import RetrainingRequest, RunKind
 from tools.contracts.run import ChampionEvent, Review, RunRecord
 from tools.errors import BadInput, NotAllowed, RetrainingError, Unavailable
+from tools.windows import Fixed, parse_strategy
 
 MOST_RUNS: Final = 64
 """Runs that one process drives at a time; who comes later is told to come again."""
 MOST_ROLLBACKS: Final = 16
 """They have threads of their own: no training keeps one waiting."""
+_AT_HOME: Final = ("cli", "chat")
+"""Doors behind which a person with an account on this machine sits: what he may read, his files say."""
 KEPT: Final = 200
 """Ended runs whose failure can still be asked for."""
 
@@ -29,10 +36,13 @@ class Desk:
     """Built once in a process. `close` waits for what was begun."""
 
     def __init__(self, app: App, *, most_runs: int = MOST_RUNS) -> None:
-        self._app, self._most = app, most_runs
+        self._app, self._most, self._lock = app, most_runs, Lock()
         self._runs = ThreadPoolExecutor(most_runs, thread_name_prefix="run")
         self._rollbacks = ThreadPoolExecutor(MOST_ROLLBACKS, thread_name_prefix="rollback")
-        self._going: dict[str, Future[Any]] = {}
+        self._going: dict[str, list[Future[Any]]] = {}
+        self.board = Board()
+        """What the runs that this process drives say, line by line."""
+        app.runs.listen(self.board.tell)
 
     def close(self) -> None:
         """No run is left half done by an orderly end."""
@@ -44,6 +54,7 @@ class Desk:
     def assess(self, caller: Caller, request: RetrainingRequest) -> Checked:
         """Is the champion stale? Nothing is recorded or moved."""
         _require(caller, "read")
+        self._require_inside(caller, request)
         return self._app.check(self._app.order("retrain", request, requested_by=caller.name))
 
     def get_run(self, caller: Caller, run_id: str) -> RunRecord:
@@ -77,6 +88,21 @@ class Desk:
         _require(caller, "read")
         return self._app.deps.store.champions(self._app.deps.load_profile(model_id).registered_model)
 
+    def report(self, caller: Caller, run_id: str) -> str:
+        """The decision report of a run, an HTML page; made now where it is missing.
+
+        Raises:
+            NotFound: no such run. Conflict: it has decided nothing.
+        """
+        _require(caller, "read")
+        # A run's folder is made from its id: only one that the store knows names a folder.
+        run = self._app.deps.store.get_run(run_id)
+        page = report.path_of(self._app.deps, run.run_id)
+        if page.is_file():
+            return page.read_text(encoding="utf-8")
+        with TemporaryDirectory(dir=self._app.deps.work_dir) as folder:
+            return self._app.runs.report(run.run_id, Path(folder) / report.PAGE).read_text(encoding="utf-8")
+
     # --- acting ------------------------------------------------------------------------------------------------------
 
     def start(self, caller: Caller, request: RetrainingRequest, warnings: tuple[str, ...] = ()) -> str:
@@ -89,10 +115,12 @@ class Desk:
         _require(caller, "run")
         return self._begin(caller, "retrain", request, warnings)
 
-    def judge(self, caller: Caller, request: RetrainingRequest, candidate_version: str) -> str:
+    def judge(
+        self, caller: Caller, request: RetrainingRequest, candidate_version: str, warnings: tuple[str, ...] = ()
+    ) -> str:
         """Begin to judge a registered version; the run's id. Raises as `start` does."""
         _require(caller, "run")
-        return self._begin(caller, "judge", request, (), candidate_version=candidate_version)
+        return self._begin(caller, "judge", request, warnings, candidate_version=candidate_version)
 
     def roll_back(self, caller: Caller, request: RetrainingRequest, reason: str, to: str | None = None) -> str:
         """Begin to go back to the last known good version, or to `to`; the run's id.
@@ -125,6 +153,10 @@ class Desk:
 
     # --- waiting -----------------------------------------------------------------------------------------------------
 
+    def is_going(self, run_id: str) -> bool:
+        """Whether this process drives the run just now."""
+        return any(not each.done() for each in self._going.get(run_id, ()))
+
     def wait_for(self, run_id: str, seconds: float | None = None) -> None:
         """Until the run that this process drives has ended or parked; at once for any other.
 
@@ -132,58 +164,91 @@ class Desk:
             RetrainingError: what ended it.
         """
         going = self._going.get(run_id)
-        if going is None:
+        if not going:
             return
-        done, _ = wait([going], seconds)
-        error = going.exception() if done else None
-        if error is not None:
-            raise error
+        wait(going, seconds)
+        errors = [each.exception() if each.done() else None for each in going]
+        # A repeated request finds its run under way: that is no fault of the run.
+        if errors[0] is not None and None not in errors:
+            raise errors[0]
 
     def _begin(
         self, caller: Caller, kind: RunKind, request: RetrainingRequest, warnings: tuple[str, ...], **more: Any
     ) -> str:
+        self._require_inside(caller, request)
         order = self._app.order(kind, request, warnings, requested_by=caller.name, **more)
         pool = self._rollbacks if kind == "rollback" else self._runs
-        begun: Future[str] = Future()
+        begun, ended = Future[str](), Future[Any]()
         if kind != "rollback":
             self._require_room()
 
+        def recorded(run_id: str) -> None:
+            self._keep(run_id, ended)
+            begun.set_result(run_id)
+
         def drive() -> None:
             try:
-                self._app.runs.start(order, recorded=begun.set_result)
-            except BaseException as error:
-                if begun.done():
-                    raise
-                begun.set_exception(error)
+                output = self._app.runs.start(order, recorded=recorded)
+            except BaseException as error:  # noqa: BLE001 (whoever waits is told)
+                (ended if begun.done() else begun).set_exception(error)
+            else:
+                ended.set_result(output)
 
-        going = pool.submit(drive)
-        run_id = begun.result()
-        self._keep(run_id, going)
-        return run_id
+        _submit(pool, drive)
+        return begun.result()
 
     def _go_on(self, run_id: str) -> None:
-        self._keep(run_id, self._runs.submit(self._app.runs.resume, run_id))
+        self._keep(run_id, _submit(self._runs, self._app.runs.resume, run_id))
 
     def _keep(self, run_id: str, going: Future[Any]) -> None:
-        for each in [name for name, future in self._going.items() if future.done()][:-KEPT]:
-            del self._going[each]
-        self._going[run_id] = going
+        with self._lock:
+            over = [name for name, each in self._going.items() if all(future.done() for future in each)]
+            for name in over[:-KEPT]:
+                del self._going[name]
+            others = [each for each in self._going.get(run_id, ()) if not each.done()]
+            self._going[run_id] = [*others, going]
         going.add_done_callback(lambda done: self._told(run_id, done.exception()))
 
     def _told(self, run_id: str, error: BaseException | None) -> None:
-        if error is not None:
+        if error is not None and not self.is_going(run_id):
             message = error.message if isinstance(error, RetrainingError) else type(error).__name__
             self._app.deps.progress(f"run {run_id}: {message}")
+            self.board.tell(run_id, message)
+        self.board.stir(run_id)
 
     def _require_room(self) -> None:
-        going = sum(not each.done() for each in list(self._going.values()))
+        going = sum(self.is_going(each) for each in list(self._going))
         if going >= self._most:
             raise Unavailable(
                 f"{going} runs go on in this process already", thing="runs", value=going, remedy="ask again in a minute"
             )
 
+    def _require_inside(self, caller: Caller, request: RetrainingRequest) -> None:
+        """No file that the profile does not name is opened because somebody from outside has named it."""
+        strategy = request.retraining_config.validation_strategy
+        if strategy is None or caller.door in _AT_HOME:
+            return
+        asked = parse_strategy(strategy)
+        if not isinstance(asked, Fixed):
+            return
+        allowed = parse_strategy(self._app.deps.load_profile(request.model_id).validation_strategy)
+        if asked != allowed:
+            raise NotAllowed(
+                f"the file of 'fixed:' is not the one that the profile of {request.model_id!r} names",
+                thing="validationStrategy",
+                value=strategy,
+                remedy="leave validationStrategy out, or write latest:20%, latest:14d or rolling:3x14d",
+            )
+
     def _profile_id(self, model_id: str) -> str:
         return self._app.deps.load_profile(model_id).id
+
+
+def _submit(pool: ThreadPoolExecutor, act: Callable[..., Any], *given: Any) -> Future[Any]:
+    try:
+        return pool.submit(act, *given)
+    except RuntimeError as error:  # the pool is shut
+        raise Unavailable("this process is stopping", thing="runs", remedy="ask again in a minute") from error
 
 
 def _require(caller: Caller, scope: Scope) -> None:

@@ -18,7 +18,7 @@ _FIXED: Final = {"run_id", "model_id", "idempotency_key", "created_at"}
 
 
 def same_request(earlier: RunRecord, run: RunRecord) -> RunRecord:
-    """The earlier run under the same idempotency key, unless the key was meant for another model."""
+    """The earlier run under the same idempotency key, unless the key was meant for another model or something else."""
     if earlier.model_id != run.model_id:
         raise Conflict(
             f"idempotency key {run.idempotency_key!r} was used for {earlier.model_id!r} (run {earlier.run_id})",
@@ -26,7 +26,20 @@ def same_request(earlier: RunRecord, run: RunRecord) -> RunRecord:
             value=run.idempotency_key,
             remedy="take a new key for another model",
         )
+    if _asked(earlier) != _asked(run):
+        raise Conflict(
+            f"idempotency key {run.idempotency_key!r} was used for another request (run {earlier.run_id}, {earlier.kind})",
+            thing="idempotencyKey",
+            value=run.idempotency_key,
+            remedy="send the same request again, or take a new key",
+        )
     return earlier
+
+
+def _asked(run: RunRecord) -> tuple[Any, ...]:
+    """What a repeated request must have in common with the first. A rollback's reason may quote what changes meanwhile."""
+    order = run.order or {}
+    return run.kind, *(order.get(name) for name in ("request", "candidate_version", "rollback_to"))
 
 
 def run_exists(run: RunRecord) -> Conflict:
