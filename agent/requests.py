@@ -8,13 +8,13 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
-from typing import Any, cast, get_args
+from typing import Any, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.alias_generators import to_camel
 
 from agent.problems import Path_, Problem, dotted, explain, field_errors, nearest, numbers_in, refuse
-from tools.contracts.base import SCHEMA_VERSION
+from tools.contracts.base import SCHEMA_VERSION, PublicContract
 from tools.contracts.request import (
     BaselineModel,
     DeploymentCriteria,
@@ -25,10 +25,19 @@ from tools.contracts.request import (
 from tools.errors import BadInput
 
 _SUBJECT = "request"
+Asked = TypeVar("Asked", bound=PublicContract)
 
 
 def parse_request(text: str | Mapping[str, Any]) -> tuple[RetrainingRequest, tuple[str, ...]]:
     """Read a request from JSON text or from a mapping that was JSON once.
+
+    Returns and raises as `parse_as` does.
+    """
+    return parse_as(RetrainingRequest, text)
+
+
+def parse_as(contract: type[Asked], text: str | Mapping[str, Any]) -> tuple[Asked, tuple[str, ...]]:
+    """Read what somebody asks for, by the contract that it must keep to.
 
     Returns:
         The request, and one warning for each unknown field, with its path.
@@ -43,15 +52,15 @@ def parse_request(text: str | Mapping[str, Any]) -> tuple[RetrainingRequest, tup
         for path, value in numbers_in(data)
         if not math.isfinite(value)
     ]
-    problems += _given_twice(RetrainingRequest, data, ())
+    problems += _given_twice(contract, data, ())
     problems += _unknown_version(data)
     if problems:
         raise refuse(_SUBJECT, problems)
     try:
-        request = RetrainingRequest.model_validate_json(_to_json(data), strict=True)
+        request = contract.model_validate_json(_to_json(data), strict=True)
     except ValidationError as error:
         raise refuse(_SUBJECT, [_problem(path, item) for path, item in field_errors(error, data)]) from None
-    return request, tuple(_unknown(RetrainingRequest, data, ()))
+    return request, tuple(_unknown(contract, data, ()))
 
 
 def request_from_flags(

@@ -52,7 +52,7 @@ _WRITTEN_BY_US: Final = frozenset({"output", "review", "run", "decision-record"}
 _FILES: Final = frozenset({"profile", "workspace"})
 
 
-class _NeverNull(GenerateJsonSchema):
+class NeverNull(GenerateJsonSchema):
     """Absent fields of our JSON are omitted, never null; the schema says so."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
@@ -85,7 +85,7 @@ def json_schema(name: str) -> dict[str, Any]:
     )
     in_file = name in _FILES
     schema = model.model_json_schema(
-        by_alias=not in_file, mode=mode, schema_generator=GenerateJsonSchema if in_file else _NeverNull
+        by_alias=not in_file, mode=mode, schema_generator=GenerateJsonSchema if in_file else NeverNull
     )
     return {"$schema": GenerateJsonSchema.schema_dialect, **schema}
 
