@@ -115,11 +115,9 @@ async def follow(
 
 async def rest_of(desk: Desk, caller: Caller, run_id: str, seconds: float, stopped: asyncio.Event) -> None:
     """Until the run rests, at most so long."""
+    told = follow(desk, caller, run_id, place_of(None, ""), stopped, seconds)
     with suppress(TimeoutError):
-        async with (
-            asyncio.timeout(seconds),
-            aclosing(follow(desk, caller, run_id, place_of(None, ""), stopped)) as told,
-        ):
+        async with asyncio.timeout(seconds), aclosing(told):
             async for _ in told:
                 pass
 

@@ -147,8 +147,11 @@ class Guard:
         return None
 
     async def _known(self, token: str, path: str) -> Caller | None:
-        doors = [door for start, door in self._doors.items() if path == start or path.startswith(start + "/")]
-        return await run_in_threadpool(self._keys.authenticate, token, doors[0] if doors else "http")
+        fits: list[DoorName] = [
+            door for start, door in self._doors.items() if path == start or path.startswith(start + "/")
+        ]
+        door: DoorName = fits[0] if fits else "http"
+        return await run_in_threadpool(self._keys.authenticate, token, door)
 
     def _foreign(self, headers: Headers) -> Response | None:
         """A page from elsewhere may make a browser call us under a name of its own: not under ours."""
