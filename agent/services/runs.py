@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -33,6 +34,8 @@ class Runs:
         self._deps, self._holder, self._lease_seconds = deps, holder, lease_seconds
         self._app = build_graph(checkpointer)
         self._listeners: list[Callable[[str, str], None]] = []
+        self._lock = Lock()
+        self._driven: set[str] = set()
 
     def listen(self, listener: Callable[[str, str], None]) -> None:
         """Have `listener` hear each line of progress with the id of the run that it is about."""
@@ -184,7 +187,7 @@ class Runs:
             store, record.model_name, run_id, self._holder, ttl_seconds=self._lease_seconds, preempt=preempt
         )
         try:
-            with keeper:
+            with self._alone(run_id), keeper:
                 if store.get_run(run_id).updated_at != record.updated_at:
                     raise Conflict(f"another process went on with run {run_id} meanwhile", thing="run", value=run_id)
                 store.update_run(run_id, status="running", parked_for=None, wake_at=None, error=None)
@@ -202,6 +205,24 @@ class Runs:
             if isinstance(error, KeyboardInterrupt):
                 self._deps.progress(f"interrupted; `retrain run --resume {run_id}` goes on with it")
             raise
+
+    @contextmanager
+    def _alone(self, run_id: str) -> Iterator[None]:
+        """A lease gives way to its own run in its own process; of two threads, the second is refused here."""
+        with self._lock:
+            if run_id in self._driven:
+                raise Conflict(
+                    f"run {run_id} goes on in this process already",
+                    thing="run",
+                    value=run_id,
+                    remedy=f"`retrain runs show {run_id}` tells how far it is",
+                )
+            self._driven.add(run_id)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._driven.discard(run_id)
 
     def _teller(self, run_id: str) -> Progress:
         def tell(line: str) -> None:

@@ -83,6 +83,8 @@ def test_same_key_is_the_same_run_while_it_goes_on_and_afterwards(tmp_path: Path
 
     assert meanwhile == afterwards == first
     assert [run.status for run in desk.list_runs(ADA)] == ["finished"]
+    # A lease gives way to its own run in its own process: a second thread must not take it.
+    assert len(world.trainer.orders) == len(world.moves) == 1
 
 
 def test_another_request_under_the_same_key_is_a_conflict(tmp_path: Path) -> None:
