@@ -1,9 +1,10 @@
 """The OpenAPI description against the server behind it: whatever a caller makes of it, no answer is a crash or a surprise."""
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import requests
@@ -26,7 +27,9 @@ from tests.graph.doors import app_of
 from tests.graph.world import make_world
 from tests.integration.test_http_real import Caller, served
 
-EXAMPLES = 12
+EXAMPLES = 8
+MOST_LOOKS = 3
+"""At a champion that exists: each takes a second."""
 CHECKS: Any = [
     not_a_server_error,
     status_code_conformance,
@@ -56,8 +59,8 @@ def test_no_generated_request_crashes_the_server_or_is_answered_against_the_desc
 ) -> None:
     base = f"http://127.0.0.1:{caller.port}"
     schema = schemathesis.openapi.from_url(f"{base}/openapi.json")
-    operations = [each.ok() for each in schema.get_all_operations()]
-    called: set[str] = set()
+    operations: Any = [cast("Any", each).ok() for each in schema.get_all_operations()]
+    called: Counter[str] = Counter()
 
     with requests.Session() as session:
         for operation, mode in itertools.product(operations, GenerationMode):
@@ -68,17 +71,17 @@ def test_no_generated_request_crashes_the_server_or_is_answered_against_the_desc
                 database=None,
                 derandomize=True,
                 phases=[Phase.generate],
-                suppress_health_check=list(HealthCheck),
+                suppress_health_check=cast("Any", list(HealthCheck)),
             )
             @given(case=operation.as_strategy(mode), real=st.booleans())
             def call(case: Any, real: bool) -> None:
-                if real:
+                if real and ("checks" not in case.operation.path or called[case.operation.label] < MOST_LOOKS):
                     _make_real(case, known)
                 if isinstance(case.query, dict):
                     case.query.pop("wait", None)
                 headers = {"Authorization": f"Bearer {caller.token}"}
                 case.call_and_validate(session=session, headers=headers, checks=CHECKS, timeout=60)
-                called.add(case.operation.label)
+                called[case.operation.label] += 1
 
             call()
 
