@@ -33,7 +33,7 @@ from agent.requests import Asked, parse_as, request_from_flags
 from agent.services.check import Checked
 from tools.contracts.access import Caller
 from tools.contracts.request import RetrainingRequest
-from tools.errors import BadInput, Conflict
+from tools.errors import BadInput
 
 PAGE_POLICY: Final = "; ".join(
     (
@@ -204,14 +204,7 @@ def _add_reviews(api: APIRouter, hall: Hall) -> None:
         who = _who(request)
 
         def answer() -> Response:
-            if said.digest is not None and desk.get_review(who, review_id).digest != said.digest:
-                raise Conflict(
-                    f"review {review_id} asks something else now",
-                    thing="digest",
-                    value=said.digest,
-                    remedy="read it again",
-                )
-            review = desk.submit_review(who, review_id, said.answer, said.reason)
+            review = desk.submit_review(who, review_id, said.answer, said.reason, seen=said.digest)
             where = {"Location": f"/v1/runs/{review.run_id}"}
             return JSONResponse(review_view(review).to_json_dict(), 202, headers=where)
 
