@@ -39,7 +39,6 @@ MAX_BYTES: Final = 1_000_000
 LISTED_RUNS: Final = 20
 """Newest runs in the list of resources; any other one's address is made from its id."""
 LOOK_EVERY: Final = 0.25
-LAST_STEP: Final = 5.0
 SAY_EVERY: Final = 5.0
 """Seconds between two notifications while nothing new is told."""
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
@@ -205,22 +204,35 @@ def error_json(error: RetrainingError) -> dict[str, Any]:
 async def _follow(desk: Desk, caller: Caller, ctx: ServerRequestContext[Any, Any], began: Began) -> dict[str, Any]:
     """The run's JSON once it stands still or the time is over; meanwhile progress, for who asked for it."""
     start = anyio.current_time()
-    until, said, told = start + began.seconds, "", start
+    until, said, told, run_id = start + began.seconds, "", start, began.run_id
     while True:
-        record = await anyio.to_thread.run_sync(desk.get_run, caller, began.run_id)
+        going = desk.going(run_id)
+        record = await anyio.to_thread.run_sync(desk.get_run, caller, run_id)
         now = anyio.current_time()
-        if record.status != "running":
+        if not going and record.status != "running":
             if not began.looked_up:
-                # Its thread may have a last step to do; and what ended it says more than the record.
-                await anyio.to_thread.run_sync(desk.wait_for, began.run_id, LAST_STEP)
+                desk.wait_for(run_id, 0)  # what ended it says more than the record
             return run_json(record)
         if now >= until:
-            return run_json(record)
-        line = f"run {record.run_id} of {record.model_id}: {record.status}"
+            return run_json(record, going=going)
+        line = f"run {run_id} of {record.model_id} goes on"
         if line != said or now - told >= SAY_EVERY:
             await ctx.session.report_progress(now - start, began.seconds, line)
             said, told = line, now
-        await anyio.sleep(min(LOOK_EVERY, max(0.0, until - now)))
+        look = min(LOOK_EVERY, until - now)
+        if going:
+            await _until_ended(desk, run_id, look, quietly=began.looked_up)
+        else:
+            await anyio.sleep(look)
+
+
+async def _until_ended(desk: Desk, run_id: str, seconds: float, *, quietly: bool) -> None:
+    """A crash of the run is told in any case; a failure that is on record only to who began it."""
+    try:
+        await anyio.to_thread.run_sync(desk.wait_for, run_id, seconds)
+    except RetrainingError:
+        if not quietly:
+            raise
 
 
 # --- resources -------------------------------------------------------------------------------------------------------

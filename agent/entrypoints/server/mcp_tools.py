@@ -76,12 +76,14 @@ class RunArgs(_Waiting):
     """Which run."""
 
     run_id: Name
+    """As the tool that began it answered."""
 
 
 class ExplainArgs(Contract):
     """Which run's decision."""
 
     run_id: Name
+    """As the tool that began it answered."""
 
 
 class ListReviewsArgs(Contract):
@@ -99,6 +101,7 @@ class SubmitReviewArgs(_Waiting):
     """A person's answer to a question."""
 
     review_id: Annotated[int, Field(ge=1)]
+    """The number of the review, from `list_reviews` or the run's `deploymentDecision.reviewId`."""
     answer: Answer
     """`approve` does what the review offers; `canary` only where the review allows it."""
     reason: Annotated[str, Field(min_length=1, max_length=2000)]
@@ -162,9 +165,9 @@ def uri_of(run_id: str, what: Literal["", "decision", "report"] = "") -> str:
     return f"retrain://runs/{run_id}" + (f"/{what}" if what else "")
 
 
-def run_json(record: RunRecord) -> dict[str, Any]:
-    """The run's public JSON where it stands still, else how it stands."""
-    if record.status in ("parked", "finished") and record.output is not None:
+def run_json(record: RunRecord, *, going: bool = False) -> dict[str, Any]:
+    """The run's public JSON where it stands still, else how it stands. `going`: it is driven, whatever the record says yet."""
+    if not going and record.status in ("parked", "finished") and record.output is not None:
         return record.output
     last = {} if record.output is None else {"output": record.output}
     return {
@@ -172,8 +175,8 @@ def run_json(record: RunRecord) -> dict[str, Any]:
             run_id=record.run_id,
             model_id=record.model_id,
             kind=record.kind,
-            status=record.status,
-            error=record.error,
+            status="running" if going else record.status,
+            error=None if going else record.error,
         ).to_json_dict(),
         **last,
     }
