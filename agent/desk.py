@@ -199,11 +199,6 @@ class Desk:
         if errors[0] is not None and None not in errors:
             raise errors[0]
 
-    def going(self, run_id: str) -> bool:
-        """Whether this process drives the run now; the store says so a moment later, and for others too."""
-        found = self._going.get(run_id)
-        return found is not None and not found.done()
-
     def _begin(
         self, caller: Caller, kind: RunKind, request: RetrainingRequest, warnings: tuple[str, ...], **more: Any
     ) -> str:

@@ -1,8 +1,8 @@
 """The Model Context Protocol door, played by the official client."""
 
 import json
-import threading
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,11 +15,12 @@ from mcp import Client, MCPError
 
 from agent.entrypoints.server import mcp as door
 from agent.entrypoints.server.mcp_tools import tools
-from tests.graph.doors import ADA, AGENT, desk_of
+from tests.graph.doors import ADA, ALL, desk_of, gated
 from tests.graph.world import World, add_version, by, make_world, with_deps
 from tools.contracts.access import Caller
 from tools.errors import Unavailable
 
+AGENT = Caller(name="supervisor", kind="agent", scopes=ALL, door="mcp")
 READING = {"assess_staleness", "get_run", "list_reviews", "explain_decision"}
 ACTING = {"start_retraining", "judge_candidate", "submit_review", "roll_back"}
 REQUEST = {"modelId": "prices", "retrainingConfig": {"trigger": "manual", "asOf": "2026-07-01T00:00:00Z"}}
@@ -50,7 +51,7 @@ def play(
         async with Client(door.server(desk, door.always(caller)), mode=mode, **client) as connected:
             return await scene(connected)
 
-    with desk_of(world) as desk:
+    with closing(desk_of(world)) as desk:
         return anyio.run(stage)
 
 
@@ -120,39 +121,44 @@ def test_a_run_brings_the_bytes_that_the_command_line_prints(world: World, mode:
     output = body(result)
     (record,) = world.store.list_runs()
     assert (output["status"], output["deploymentDecision"]["decision"]) == ("finished", "deploy")
-    assert result.content[0].text == json.dumps(record.output, ensure_ascii=False)  # as `--json` prints it
+    (said,) = result.content
+    assert isinstance(said, types.TextContent)
+    assert said.text == json.dumps(record.output, ensure_ascii=False)  # as `--json` prints it
     assert (record.requested_by, world.moves) == ("supervisor", [("1", "2")])
 
 
 def test_a_start_answers_at_once_and_the_run_is_followed_by_its_id(world: World) -> None:
-    gate = Gate(world)
+    held, gate = gated(world)
 
     async def scene(client: Client) -> Any:
         begun = body(await client.call_tool("start_retraining", REQUEST))
         early = body(await client.call_tool("get_run", {"runId": begun["runId"]}))
-        gate.open()
+        gate.open.set()
         return begun, early, body(await client.call_tool("get_run", {"runId": begun["runId"], "waitSeconds": 60}))
 
-    begun, early, late = play(gate.world, scene)
+    begun, early, late = play(held, scene)
 
     assert begun == early == {"runId": begun["runId"], "modelId": "prices", "kind": "retrain", "status": "running"}
     assert (late["runId"], late["status"]) == (begun["runId"], "finished")
 
 
 def test_waiting_tells_progress_that_only_grows(world: World) -> None:
-    gate, told = Gate(world), list[tuple[float, float | None, str | None]]()
+    held, gate = gated(world)
+    told = list[tuple[float, float | None, str | None]]()
 
     async def hear(progress: float, total: float | None, message: str | None) -> None:
         told.append((progress, total, message))
-        gate.open()
+        if "training has begun" in (message or ""):
+            gate.open.set()
 
     async def scene(client: Client) -> Any:
         return await client.call_tool("start_retraining", REQUEST | {"waitSeconds": 60}, progress_callback=hear)
 
-    assert body(play(gate.world, scene))["status"] == "finished"
+    assert body(play(held, scene))["status"] == "finished"
     assert told
     assert [each[0] for each in told] == sorted({each[0] for each in told})
-    assert all(total == 60 and "prices" in (message or "") for _, total, message in told)
+    assert {total for _, total, _ in told} == {60}
+    assert "training has begun" in " ".join(message or "" for _, _, message in told)
 
 
 def test_the_same_key_gives_the_same_run(world: World) -> None:
@@ -403,22 +409,6 @@ def test_no_address_leads_anywhere_else(world: World) -> None:
 
 def answer(number: int, verdict: str = "approve") -> dict[str, Any]:
     return {"reviewId": number, "answer": verdict, "reason": "looked at it"}
-
-
-class Gate:
-    """Holds the training until it is opened."""
-
-    def __init__(self, world: World) -> None:
-        self._opened, trainer = threading.Event(), world.trainer
-
-        def train(*given: Any) -> Any:
-            assert self._opened.wait(60)
-            return trainer.train(*given)
-
-        self.world = with_deps(world, trainers={"project": SimpleNamespace(train=train)})
-
-    def open(self) -> None:
-        self._opened.set()
 
 
 def trained_by(world: World, fault: Exception) -> World:

@@ -7,8 +7,7 @@ middleware made sure of. Nothing is elicited: a "yes" in a chat is no person's a
 import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
@@ -22,12 +21,13 @@ from mcp.server.stdio import stdio_server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.exceptions import MCPError
-from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from agent.desk import Desk
+from agent.entrypoints.server.app import Door
 from agent.entrypoints.server.mcp_tools import Began, Tool, run_json, tools, uri_of
+from agent.entrypoints.server.problems import problem
 from agent.problems import show
 from tools.contracts.access import Caller
 from tools.contracts.run import RunRecord
@@ -41,7 +41,6 @@ LISTED_RUNS: Final = 20
 LOOK_EVERY: Final = 0.25
 SAY_EVERY: Final = 5.0
 """Seconds between two notifications while nothing new is told."""
-LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 INSTRUCTIONS: Final = """\
 Decides with evidence whether a production model should be retrained, trains and judges the candidate, rolls it out or
 refuses it. Begin with assess_staleness or start_retraining; both take a modelId. A run's answer is its public JSON:
@@ -204,9 +203,9 @@ def error_json(error: RetrainingError) -> dict[str, Any]:
 async def _follow(desk: Desk, caller: Caller, ctx: ServerRequestContext[Any, Any], began: Began) -> dict[str, Any]:
     """The run's JSON once it stands still or the time is over; meanwhile progress, for who asked for it."""
     start = anyio.current_time()
-    until, said, told, run_id = start + began.seconds, "", start, began.run_id
+    until, number, told, run_id = start + began.seconds, 0, start, began.run_id
     while True:
-        going = desk.going(run_id)
+        going = desk.is_going(run_id)
         record = await anyio.to_thread.run_sync(desk.get_run, caller, run_id)
         now = anyio.current_time()
         if not going and record.status != "running":
@@ -215,10 +214,12 @@ async def _follow(desk: Desk, caller: Caller, ctx: ServerRequestContext[Any, Any
             return run_json(record)
         if now >= until:
             return run_json(record, going=going)
-        line = f"run {run_id} of {record.model_id} goes on"
-        if line != said or now - told >= SAY_EVERY:
-            await ctx.session.report_progress(now - start, began.seconds, line)
-            said, told = line, now
+        lines = desk.board.since(run_id, number)
+        if lines or now - told >= SAY_EVERY:
+            number = lines[-1].number if lines else number
+            text = "; ".join(line.text for line in lines) or f"run {run_id} goes on"
+            await ctx.session.report_progress(now - start, began.seconds, text)
+            told = now
         look = min(LOOK_EVERY, until - now)
         if going:
             await _until_ended(desk, run_id, look, quietly=began.looked_up)
@@ -308,32 +309,18 @@ async def run_stdio(desk: Desk, caller: Caller) -> None:
         await served.run(read, write, served.create_initialization_options())
 
 
-@dataclass(frozen=True)
-class HttpDoor:
-    """What an ASGI application mounts, and what must be entered in its lifespan."""
-
-    routes: Sequence[Route]
-    lifespan: Callable[[], AbstractAsyncContextManager[None]]
-
-
-def http_door(desk: Desk, *, hosts: Sequence[str] = LOOPBACK, max_bytes: int = MAX_BYTES) -> HttpDoor:
+def http_door(desk: Desk, *, max_bytes: int = MAX_BYTES) -> Door:
     """Streamable HTTP at /mcp, without sessions: each request stands for itself and is somebody's.
 
-    Args:
-        desk: Behind it.
-        hosts: Names by which this server may be called, without port; others may be a page in a browser that was
-            lured here by a name of its own.
-        max_bytes: Longest request.
+    The guard in front of all doors has looked at Host, Origin and key; without its word nothing is answered.
     """
-    allowed = [name for host in hosts for name in (host, f"{host}:*")]
-    origins = [f"{scheme}://{name}" for scheme in ("http", "https") for name in allowed]
     manager = StreamableHTTPSessionManager(
         server(desk, from_scope),
         stateless=True,
         max_request_body_size=max_bytes,
-        security_settings=TransportSecuritySettings(allowed_hosts=allowed, allowed_origins=origins),
+        security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
-    return HttpDoor((Route(PATH, _Guarded(manager.handle_request)),), partial(_running, manager))
+    return Door("mcp", PATH, (Route(PATH, _Guarded(manager.handle_request)),), lifespan=partial(_running, manager))
 
 
 @asynccontextmanager
@@ -353,13 +340,7 @@ class _Guarded:
             await self._inner(scope, receive, send)
             return
         error = _nobody()
-        body = {
-            "type": "about:blank",
-            "title": "Unauthorised",
-            "status": 401,
-            "detail": error.message,
-            "remedy": error.remedy,
-        }
-        headers = {"WWW-Authenticate": "Bearer"}
-        refused = JSONResponse(body, 401, headers=headers, media_type="application/problem+json")
+        refused = problem(
+            401, error.message, title="Unauthorised", remedy=error.remedy, thing=error.thing, WWW_Authenticate="Bearer"
+        )
         await refused(scope, receive, send)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from agent.desk import Desk
+from agent.entrypoints.server.views import ReviewList, ReviewView, review_view
 from agent.problems import Problem, dotted, explain, field_errors, refuse
 from agent.requests import parse_request
 from agent.schemas import schema_of
@@ -19,7 +20,7 @@ from tools.contracts.evidence import EvidenceItem
 from tools.contracts.output import RetrainingResponse
 from tools.contracts.request import RetrainingConfig, RetrainingRequest, RunKind, TriggerKind
 from tools.contracts.rollout import RolloutPlan
-from tools.contracts.run import Review, RunRecord, RunStatus
+from tools.contracts.run import RunRecord, RunStatus
 
 LONGEST_WAIT: Final = 3600
 MOST_REVIEWS: Final = 100
@@ -182,13 +183,6 @@ def run_json(record: RunRecord, *, going: bool = False) -> dict[str, Any]:
     }
 
 
-def review_json(review: Review) -> dict[str, Any]:
-    """The question as callers see it."""
-    seen = review.to_json_dict()
-    del seen["nonce"]
-    return seen
-
-
 # --- the table -------------------------------------------------------------------------------------------------------
 
 
@@ -239,8 +233,8 @@ def _start(desk: Desk, caller: Caller, given: Mapping[str, Any]) -> Began:
 def _judge(desk: Desk, caller: Caller, given: Mapping[str, Any]) -> Began:
     own, asked = _split(given, _JudgeOwn)
     args = _read(_JudgeOwn, own)
-    request, _ = parse_request({"retrainingConfig": {}, **asked})
-    return Began(desk.judge(caller, request, args.candidate_version), args.wait_seconds)
+    request, warnings = parse_request({"retrainingConfig": {}, **asked})
+    return Began(desk.judge(caller, request, args.candidate_version, warnings), args.wait_seconds)
 
 
 def _get_run(desk: Desk, caller: Caller, given: Mapping[str, Any]) -> Began:
@@ -253,13 +247,15 @@ def _list_reviews(desk: Desk, caller: Caller, given: Mapping[str, Any]) -> dict[
     args = _read(ListReviewsArgs, given)
     found = desk.list_reviews(caller, args.model_id, open_only=args.open_only)
     newest = sorted(found, key=lambda review: -review.id)[: args.limit]
-    return {"reviews": [review_json(review) for review in newest]}
+    return {"reviews": [review_view(review).to_json_dict() for review in newest]}
 
 
 def _submit_review(desk: Desk, caller: Caller, given: Mapping[str, Any]) -> Began:
     args = _read(SubmitReviewArgs, given)
     answered = desk.submit_review(caller, args.review_id, args.answer, args.reason)
-    return Began(answered.run_id, args.wait_seconds, lambda run: {"review": review_json(answered), "run": run})
+    return Began(
+        answered.run_id, args.wait_seconds, lambda run: {"review": review_view(answered).to_json_dict(), "run": run}
+    )
 
 
 def _roll_back(desk: Desk, caller: Caller, given: Mapping[str, Any]) -> Began:
@@ -318,25 +314,13 @@ def _any_run() -> dict[str, Any]:
     return {"type": "object", "anyOf": [{"$ref": "#/$defs/RetrainingResponse"}, standing], "$defs": definitions}
 
 
-def _one_review() -> dict[str, Any]:
-    """A review without what binds an answer to it."""
-    schema = schema_of(Review, "serialization")
-    del schema["$schema"], schema["properties"]["nonce"]
-    schema["required"].remove("nonce")
-    return schema
-
-
 def _object(**parts: dict[str, Any]) -> dict[str, Any]:
     """An object with these parts, their definitions moved to its root."""
     definitions: dict[str, Any] = {}
     for part in parts.values():
         definitions |= part.pop("$defs", {})
+        part.pop("$schema", None)
     return {"type": "object", "properties": parts, "required": list(parts), "$defs": definitions}
-
-
-def _reviews() -> dict[str, Any]:
-    one = _one_review()
-    return _object(reviews={"type": "array", "items": one, "$defs": one.pop("$defs", {})})
 
 
 def tools() -> tuple[Tool, ...]:
@@ -394,7 +378,7 @@ def tools() -> tuple[Tool, ...]:
             "Questions to people",
             "Reviews that wait for a person, newest first: what is asked, who may answer, until when.",
             schema_of(ListReviewsArgs, "validation"),
-            _reviews(),
+            schema_of(ReviewList, "serialization"),
             _list_reviews,
             **reads,
         ),
@@ -404,7 +388,7 @@ def tools() -> tuple[Tool, ...]:
             "Record a person's answer to a review and go on with its run. Only a person's key that is an approver's counts: "
             "an agent's call is refused, whatever it was told, and so is any confirmation given in a chat.",
             schema_of(SubmitReviewArgs, "validation"),
-            _object(review=_one_review(), run=_any_run()),
+            _object(review=schema_of(ReviewView, "serialization"), run=_any_run()),
             _submit_review,
             idempotent=True,
             **acts,
