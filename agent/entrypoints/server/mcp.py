@@ -28,10 +28,10 @@ from agent.desk import Desk
 from agent.entrypoints.server.app import Door
 from agent.entrypoints.server.mcp_tools import Began, Tool, run_json, tools, uri_of
 from agent.entrypoints.server.problems import problem
-from agent.problems import show
+from agent.problems import error_json, show
 from tools.contracts.access import Caller
 from tools.contracts.run import RunRecord
-from tools.errors import NotAllowed, NotFound, RetrainingError, outcome_of
+from tools.errors import NotAllowed, NotFound, RetrainingError
 
 NAME: Final = "retraining-orchestrator"
 PATH: Final = "/mcp"
@@ -185,19 +185,6 @@ def _answer(content: dict[str, Any], *, failed: bool = False) -> types.CallToolR
 
 def _text(content: dict[str, Any]) -> str:
     return json.dumps(content, ensure_ascii=False)
-
-
-def error_json(error: RetrainingError) -> dict[str, Any]:
-    """What was wrong, with which value, and what to do; what is absent is omitted."""
-    body = {
-        "error": type(error).__name__,
-        "message": error.message,
-        "thing": error.thing,
-        "value": None if error.value is None else error.value if isinstance(error.value, int) else show(error.value),
-        "remedy": error.remedy,
-        "retry": outcome_of(error).retry,
-    }
-    return {key: value for key, value in body.items() if value is not None}
 
 
 async def _follow(desk: Desk, caller: Caller, ctx: ServerRequestContext[Any, Any], began: Began) -> dict[str, Any]:
