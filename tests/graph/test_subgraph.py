@@ -122,7 +122,7 @@ def test_an_answer_given_at_another_door_is_found_when_the_parent_is_resumed(ask
         graph = parent(desk)
         asked = send(graph, {"retraining_request": REQUEST})["__interrupt__"][0].value
         desk.submit_review(ADA, asked["reviewId"], "reject", "not before the holidays")
-        ended = send(graph, Command(resume=None))
+        ended = send(graph, Command(resume="look again"))
 
     assert (ended["said"], asking.moves) == ("reject", [])
 
