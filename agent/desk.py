@@ -17,9 +17,10 @@ from agent.services import report, reviews
 from agent.services.check import Checked
 from agent.services.reviews import Answer
 from tools.contracts.access import Caller, Scope
+from tools.contracts.record import DecisionRecord
 from tools.contracts.request import RetrainingRequest, RunKind
 from tools.contracts.run import ChampionEvent, Review, RunRecord
-from tools.errors import BadInput, NotAllowed, NotFound, RetrainingError, Unavailable
+from tools.errors import BadInput, Conflict, NotAllowed, NotFound, RetrainingError, Unavailable
 from tools.windows import Fixed, parse_strategy
 
 MOST_RUNS: Final = 64
@@ -69,6 +70,22 @@ class Desk:
         if not _may_touch(caller, found.model_id):
             raise NotFound(f"no run {run_id!r}", thing="run", value=run_id, remedy="ask for the runs that you may see")
         return found
+
+    def decision_record(self, caller: Caller, run_id: str) -> DecisionRecord:
+        """What the run's decision rested on.
+
+        Raises:
+            NotFound: no such run. Conflict: it has decided nothing (yet).
+        """
+        record = self.get_run(caller, run_id)
+        if record.decision_record is None:
+            raise Conflict(
+                f"run {run_id} ({record.kind}, {record.status}) has decided nothing: there is nothing to explain",
+                thing="run",
+                value=run_id,
+                remedy="ask for the run itself: it tells how far it came",
+            )
+        return DecisionRecord.model_validate(record.decision_record)
 
     def list_runs(self, caller: Caller, model_id: str | None = None, limit: int = 50) -> Sequence[RunRecord]:
         """Newest first."""
@@ -166,6 +183,16 @@ class Desk:
         answered = reviews.answer(self._app.deps, review_id, verdict, reason, by=caller, seen=seen)
         self._go_on(answered.run_id)
         return answered
+
+    def resume(self, caller: Caller, run_id: str) -> None:
+        """Go on with a run that is parked, failed or was killed.
+
+        Raises:
+            NotAllowed: scope `run` is missing. NotFound: no such run.
+        """
+        _require(caller, "run")
+        self._app.deps.store.get_run(run_id)
+        self._go_on(run_id)
 
     # --- waiting -----------------------------------------------------------------------------------------------------
 

@@ -89,10 +89,15 @@ def json_schema(name: str) -> dict[str, Any]:
     mode: Literal["serialization", "validation"] = (
         "serialization" if name in _WRITTEN_BY_US or name.endswith(".output") else "validation"
     )
-    in_file = name in _FILES
-    schema = model.model_json_schema(
-        by_alias=not in_file, mode=mode, schema_generator=GenerateJsonSchema if in_file else NeverNull
-    )
+    if name in _FILES:
+        schema = model.model_json_schema(by_alias=False, mode=mode)
+        return {"$schema": GenerateJsonSchema.schema_dialect, **schema}
+    return schema_of(model, mode)
+
+
+def schema_of(model: type[BaseModel], mode: Literal["serialization", "validation"]) -> dict[str, Any]:
+    """The JSON Schema of one of our documents, in the outside names; absent fields are omitted, never null."""
+    schema = model.model_json_schema(by_alias=True, mode=mode, schema_generator=NeverNull)
     return {"$schema": GenerateJsonSchema.schema_dialect, **schema}
 
 

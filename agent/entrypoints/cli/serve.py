@@ -28,6 +28,7 @@ def serve(
     import os
 
     from agent.entrypoints.server.app import application
+    from agent.entrypoints.server.mcp import http_door
     from agent.entrypoints.server.process import listen, url_of, uvicorn_server
     from agent.services.keys import Keys
     from agent.settings import read_settings
@@ -38,7 +39,14 @@ def serve(
     any_key = bool(keys.list())
     _require_safe(host, any_key or bool(hashes))
     taken = listen(host, port)
-    server = application(opened, hashes, keys=keys, hosts=tuple(allow_host or ()), tell=SCREEN.progress)
+    server = application(
+        opened,
+        hashes,
+        keys=keys,
+        doors=lambda desk: (http_door(desk),),
+        hosts=tuple(allow_host or ()),
+        tell=SCREEN.progress,
+    )
     for line in _welcome(url_of(taken), server.doors, any_key=any_key, webhook=bool(hashes)):
         SCREEN.progress(line)
     uvicorn_server(server, SCREEN.progress).run(sockets=[taken])
