@@ -29,7 +29,6 @@ _KINDS: Final[tuple[tuple[type[RetrainingError], type[A2AError]], ...]] = (
     (NotAllowed, InvalidRequestError),
     (Conflict, UnsupportedOperationError),
     (BadInput, InvalidParamsError),
-    (RetrainingError, InternalError),
 )
 
 
@@ -46,7 +45,7 @@ def as_a2a(error: RetrainingError) -> A2AError:
     known = {name: text for name, text in data.items() if text is not None}
     if isinstance(error, NotFound) and error.thing == "run":
         return TaskNotFoundError(str(error), known)
-    kind = next(theirs for ours, theirs in _KINDS if isinstance(error, ours))
+    kind = next((theirs for ours, theirs in _KINDS if isinstance(error, ours)), InternalError)
     return kind(str(error), known)
 
 
@@ -62,7 +61,7 @@ def refusals() -> Generator[None]:
         raise
     except RetrainingError as error:
         raise as_a2a(error) from None
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (logged, and said)
         _LOG.exception("a request at the A2A door failed")
         raise InternalError(
             f"the request could not be answered ({type(error).__name__})\n"

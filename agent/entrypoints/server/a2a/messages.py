@@ -122,7 +122,7 @@ def read_reply(data: Mapping[str, Any]) -> Reply:
     Raises:
         BadInput: no verdict, reason or digest.
     """
-    verdict = data.get("verdict")
+    verdict: Any = data.get("verdict")
     if verdict not in get_args(Answer):
         raise BadInput(
             "the data names no verdict" if verdict is None else f"there is no verdict {verdict!r}",
@@ -130,7 +130,7 @@ def read_reply(data: Mapping[str, Any]) -> Reply:
             value=verdict,
             remedy="send verdict (approve, canary or reject), reason and digest",
         )
-    return Reply(verdict, _text(data, "reason"), _text(data, "digest"))
+    return Reply(cast("Answer", verdict), _text(data, "reason"), _text(data, "digest"))
 
 
 def what_is_needed() -> str:

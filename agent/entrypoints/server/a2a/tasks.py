@@ -12,6 +12,7 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from agent.entrypoints.server.a2a.card import JSON, TEXT
+from agent.progress import Line
 from tools.contracts.run import Review, RunRecord
 
 ENDED: Final = frozenset({"finished", "failed", "aborted"})
@@ -80,15 +81,27 @@ def task_of(standing: Standing, *, note: str = "") -> Task:
     )
 
 
-def status_of(standing: Standing, *, note: str = "", line: str = "") -> TaskStatus:
+def status_of(standing: Standing, *, note: str = "") -> TaskStatus:
     """State, time, and a message: words, and for a question or an ended run the same as data."""
-    words = line or _words(standing)
+    words, data = _words(standing), _data(standing)
     parts = [new_text_part(f"{note}\n\n{words}" if note else words, media_type=TEXT)]
-    data = None if line else _data(standing)
     if data is not None:
         parts.append(new_data_part(data, media_type=JSON))
+    record = standing.record
+    # The same status has the same id, however often and by whichever process it is told.
+    told = f"{record.status}/{record.updated_at:%Y%m%dT%H%M%S.%f}"
     return TaskStatus(
-        state=state_of(standing), timestamp=_timestamp(standing.record.updated_at), message=_message(standing, parts)
+        state=state_of(standing),
+        timestamp=_timestamp(record.updated_at),
+        message=_message(record, told, parts),
+    )
+
+
+def progress_of(record: RunRecord, line: Line) -> TaskStatus:
+    """What a run says while it works."""
+    return TaskStatus(
+        state=TaskState.TASK_STATE_WORKING,
+        message=_message(record, f"line/{line.number}", [new_text_part(line.text, media_type=TEXT)]),
     )
 
 
@@ -140,8 +153,8 @@ def _data(standing: Standing) -> dict[str, Any] | None:
         return question_of(standing.review)
     if record.status != "finished" or record.output is None:
         return None
-    rollout = record.output.get("rollout") or {}
-    told = {
+    rollout = _rollout(record)
+    told: dict[str, Any] = {
         "decision": record.output["deploymentDecision"]["decision"],
         "decidedBy": record.output["deploymentDecision"]["decidedBy"],
         "rolloutPhase": rollout.get("phase"),
@@ -188,29 +201,31 @@ def _asking(review: Review) -> str:
 
 
 def _finished(record: RunRecord) -> str:
-    output = record.output or {}
-    decision, rollout = output.get("deploymentDecision", {}), output.get("rollout") or {}
+    decision, rollout = (record.output or {}).get("deploymentDecision", {}), _rollout(record)
     statement = rollout.get("statement")
     proof = f", {rollout['proof']}" if rollout.get("proof") else ""
     return (
         f"The run has ended; this says nothing of whether anything was deployed. Decision: {decision.get('decision')}"
-        f" (by {decision.get('decidedBy')}). Rollout: {rollout.get('phase')}{proof}." + (f" {statement}" if statement else "")
+        f" (by {decision.get('decidedBy')}). Rollout: {rollout.get('phase')}{proof}."
+        + (f" {statement}" if statement else "")
     )
 
 
 def _waiting(record: RunRecord) -> str:
     if record.parked_for == "review":
         return "The question has been answered or has run out; the run goes on."
-    rollout = (record.output or {}).get("rollout") or {}
+    rollout = _rollout(record)
     when = "" if record.wake_at is None else f" The next look is due {record.wake_at:%Y-%m-%d %H:%M} UTC."
     return f"A rollout is under way ({rollout.get('phase')}). {rollout.get('statement', '')}{when}".strip()
 
 
-def _message(standing: Standing, parts: list[Part]) -> Message:
-    record = standing.record
+def _rollout(record: RunRecord) -> dict[str, Any]:
+    return (record.output or {}).get("rollout", {})
+
+
+def _message(record: RunRecord, told: str, parts: list[Part]) -> Message:
     return Message(
-        # The same status has the same id, however often and by whichever process it is told.
-        message_id=f"{record.run_id}/{record.status}/{record.updated_at:%Y%m%dT%H%M%S.%f}",
+        message_id=f"{record.run_id}/{told}",
         role=Role.ROLE_AGENT,
         task_id=record.run_id,
         context_id=context_of(record),
