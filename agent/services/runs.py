@@ -1,6 +1,7 @@
 # pyright: reportDeprecated=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """How does a run begin, park, wake and end? One drive of the graph under one lease."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -33,6 +34,8 @@ class Runs:
         self._deps, self._holder, self._lease_seconds = deps, holder, lease_seconds
         self._app = build_graph(checkpointer)
         self._listeners: list[Callable[[str, str], None]] = []
+        self._driven: set[str] = set()
+        self._lock = threading.Lock()
 
     def listen(self, listener: Callable[[str, str], None]) -> None:
         """Have `listener` hear each line of progress with the id of the run that it is about."""
@@ -59,30 +62,49 @@ class Runs:
         holds.require_free(deps, profile, order)
         self._end_overdue_review(profile.registered_model)
         run_id, now = deps.new_id(), deps.clock()
-        record = deps.store.create_run(
-            RunRecord(
-                run_id=run_id,
-                model_id=profile.id,
-                model_name=profile.registered_model,
-                kind=order.kind,
-                status="running",
-                requested_by=order.requested_by,
-                idempotency_key=order.request.idempotency_key,
-                order=order.to_state(),
-                created_at=now,
-                updated_at=now,
+        with self._alone(run_id):
+            record = deps.store.create_run(
+                RunRecord(
+                    run_id=run_id,
+                    model_id=profile.id,
+                    model_name=profile.registered_model,
+                    kind=order.kind,
+                    status="running",
+                    requested_by=order.requested_by,
+                    idempotency_key=order.request.idempotency_key,
+                    order=order.to_state(),
+                    created_at=now,
+                    updated_at=now,
+                )
             )
-        )
-        if record.run_id != run_id:
-            if recorded is not None:
-                recorded(record.run_id)
-            return record.output if record.output is not None else self.resume(record.run_id)
-        deps.progress(f"run {run_id} of {profile.id}")
-        before = self._before(record)
-        with self._holding(record, new=True, preempt=order.kind == "rollback") as held:
-            if recorded is not None:
-                recorded(record.run_id)
-            return self._drive(held, record, self._first_state(held, record, before))
+            if record.run_id == run_id:
+                deps.progress(f"run {run_id} of {profile.id}")
+                before = self._before(record)
+                with self._holding(record, new=True, preempt=order.kind == "rollback") as held:
+                    if recorded is not None:
+                        recorded(record.run_id)
+                    return self._drive(held, record, self._first_state(held, record, before))
+        if recorded is not None:
+            recorded(record.run_id)
+        return record.output if record.output is not None else self.resume(record.run_id)
+
+    @contextmanager
+    def _alone(self, run_id: str) -> Iterator[None]:
+        """A run is driven once at a time by this process; the lease, which gives way to its own holder, keeps only others off."""
+        with self._lock:
+            if run_id in self._driven:
+                raise Conflict(
+                    f"run {run_id} goes on in this process already",
+                    thing="run",
+                    value=run_id,
+                    remedy=f"wait until it is done; `retrain runs show {run_id}`",
+                )
+            self._driven.add(run_id)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._driven.discard(run_id)
 
     def _before(self, record: RunRecord) -> str | None:
         """The run whose rollout is under way, else the one that holds the model: a rollback ends it."""
@@ -120,8 +142,11 @@ class Runs:
             NotFound: unknown run. Conflict: finished, running elsewhere, waiting for its review, or made by an
             unknown version of the state.
         """
-        deps = self._deps
-        record = deps.store.get_run(run_id)
+        with self._alone(run_id):
+            return self._resume(run_id)
+
+    def _resume(self, run_id: str) -> dict[str, Any]:
+        record = self._deps.store.get_run(run_id)
         if record.status in ("finished", "aborted"):
             raise Conflict(
                 f"run {run_id} is {record.status}" + (f": {record.error}" if record.error else ""),
