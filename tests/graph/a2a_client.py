@@ -15,12 +15,35 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from agent.desk import Desk
 from agent.entrypoints.server.a2a import routes
 from tests.graph.doors import ADA
+from tests.graph.world import NAME, World
 from tools.contracts.access import Caller
+from tools.contracts.run import RunRecord, RunStatus
 
 BOT = Caller(name="supervisor", kind="agent", scopes=ADA.scopes, door="http")
 REQUEST: dict[str, Any] = {"modelId": "prices", "retrainingConfig": {"trigger": "manual"}}
 START: dict[str, Any] = {"skill": "start_retraining", "request": REQUEST}
 URL = "http://agent.test"
+
+
+def recorded(
+    world: World, run_id: str, status: RunStatus, *, context: str | None = None, key: str | None = None
+) -> None:
+    """A run of the store that nobody drives."""
+    order = world.order(request=REQUEST if key is None else {**REQUEST, "idempotencyKey": key}, context=context)
+    world.store.create_run(
+        RunRecord(
+            run_id=run_id,
+            model_id="prices",
+            model_name=NAME,
+            kind="retrain",
+            status=status,
+            requested_by=ADA.name,
+            idempotency_key=key,
+            order=order.to_state(),
+            created_at=world.now[0],
+            updated_at=world.now[0],
+        )
+    )
 
 
 class Door:

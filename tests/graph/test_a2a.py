@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 from a2a.helpers.proto_helpers import get_text_parts
-from a2a.types import GetTaskRequest, ListTasksRequest, Message, SubscribeToTaskRequest, Task, UnsupportedOperationError
+from a2a.types import (
+    GetTaskRequest,
+    ListTasksRequest,
+    Message,
+    SubscribeToTaskRequest,
+    Task,
+    TaskState,
+    UnsupportedOperationError,
+)
 
 from agent.desk import Desk
 from agent.entrypoints.cli.render import SCREEN
@@ -25,6 +33,7 @@ from tests.graph.a2a_client import (
     events,
     http_client,
     message,
+    recorded,
     send,
     state,
     words,
@@ -33,8 +42,6 @@ from tests.graph.doors import ADA, desk_of, gated
 from tests.graph.traffic import endpoint_world, play
 from tests.graph.world import WORSE, Broken, World, add_version, by, make_world, with_deps
 from tests.streams import NOW
-from tools.contracts.request import RunOrder
-from tools.contracts.run import RunRecord
 
 OTHER = {"modelId": "prices", "retrainingConfig": {"dataWindow": "50d"}}
 
@@ -184,25 +191,27 @@ def test_every_skill_answers_and_a_rollback_cancels_what_is_under_way(tmp_path: 
 
 def test_clients_context_is_kept_with_the_run_and_tasks_are_listed_by_it(tmp_path: Path) -> None:
     world = make_world(tmp_path, trains=WORSE)
+    for number, context in enumerate(("one", "two", None)):
+        recorded(world, f"old{number}", "failed", context=context)
 
     async def first(_: Desk, app: Any) -> None:
         async with client(app) as asked:
-            tasks = [await begin(asked, context_id=context) for context in ("one", "two", "one")]
-        assert [task.context_id for task in tasks] == ["one", "two", "one"]
+            assert (await begin(asked, context_id="one")).context_id == "one"
 
     async def second(_: Desk, app: Any) -> None:
         async with client(app) as asked:
-            own = await begin(asked)
+            own = await asked.get_task(GetTaskRequest(id="old2"))
             page = await asked.list_tasks(ListTasksRequest(context_id="one", page_size=1))
             rest = await asked.list_tasks(
                 ListTasksRequest(context_id="one", page_size=1, page_token=page.next_page_token)
             )
-            everything = await asked.list_tasks(ListTasksRequest(include_artifacts=True))
-        assert own.context_id == own.id
-        assert ([task.id for task in page.tasks], [task.id for task in rest.tasks]) == (["r3"], ["r1"])
-        assert (page.total_size, rest.next_page_token) == (2, "")
-        assert [bool(task.artifacts) for task in page.tasks] == [False]
-        assert [bool(task.artifacts) for task in everything.tasks] == [True] * 4
+            done = await asked.list_tasks(
+                ListTasksRequest(status=TaskState.TASK_STATE_COMPLETED, include_artifacts=True)
+            )
+        assert own.context_id == "old2"
+        assert ([task.id for task in page.tasks], [task.id for task in rest.tasks]) == (["r1"], ["old0"])
+        assert (page.total_size, rest.next_page_token, len(page.tasks[0].artifacts)) == (2, "", 0)
+        assert [(task.id, len(task.artifacts)) for task in done.tasks] == [("r1", 1)]
 
     through(world, first)
     through(world, second)
@@ -316,20 +325,7 @@ def test_run_that_no_process_drives_says_so_and_lets_its_followers_go(
     monkeypatch.setattr(follow, "ORPHANED_AFTER", 0.2)
     monkeypatch.setattr(follow, "LOOK_EVERY", 0.05)
     world = make_world(tmp_path)
-    order: RunOrder = world.order(request={"idempotencyKey": "a2a:ada:m1"})
-    killed = RunRecord(
-        run_id="killed",
-        model_id="prices",
-        model_name="prices.eu.hourly",
-        kind="retrain",
-        status="running",
-        requested_by=ADA.name,
-        idempotency_key="a2a:ada:m1",
-        order=order.to_state(),
-        created_at=world.now[0],
-        updated_at=world.now[0],
-    )
-    world.store.create_run(killed)
+    recorded(world, "killed", "running", key="a2a:ada:m1")
 
     async def talk(_: Desk, app: Any) -> None:
         async with client(app, streaming=True) as asked:

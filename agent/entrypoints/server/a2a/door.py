@@ -4,13 +4,13 @@ import json
 from typing import Final
 
 from a2a.server.context import ServerCallContext
+from a2a.server.jsonrpc_models import JSONParseError
 from a2a.server.request_handlers.response_helpers import build_error_response
 from a2a.server.routes.agent_card_routes import create_agent_card_routes
 from a2a.server.routes.common import DefaultServerCallContextBuilder, ServerCallContextBuilder
 from a2a.server.routes.jsonrpc_dispatcher import JsonRpcDispatcher
 from a2a.types import InvalidRequestError
 from a2a.utils.constants import AGENT_CARD_WELL_KNOWN_PATH
-from a2a.utils.errors import JSONParseError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -44,7 +44,7 @@ def routes(desk: Desk, url: str, *, most_wait: float = MOST_WAIT) -> list[Route]
             # The dispatcher reads it again, from memory; here it is only asked whether it can be read at all.
             json.loads(await request.body())
         except (ValueError, RecursionError):
-            unreadable = JSONParseError("the body is no JSON\n  remedy: send one JSON-RPC 2.0 request")
+            unreadable = JSONParseError(message="the body is no JSON\n  remedy: send one JSON-RPC 2.0 request")
             return JSONResponse(build_error_response(None, unreadable))
         return await dispatcher.handle_requests(request)
 
