@@ -120,23 +120,33 @@ def test_busy_model_is_a_conflict_that_names_the_run(world: World) -> None:
     assert first in second.json()["detail"]
 
 
-def test_candidate_is_judged_and_rolled_back_over_http(world: World) -> None:
-    version = add_version(world, by("b"))
+def test_version_made_elsewhere_is_judged_and_nothing_is_trained(world: World) -> None:
+    version = add_version(world, by("b", sign=-1))
+    body = {"modelId": "prices", "retrainingConfig": MANUAL, "candidateVersion": version}
     with door(world) as client:
-        judged = client.post(
-            "/v1/judgements?wait=60",
-            json={"modelId": "prices", "retrainingConfig": MANUAL, "candidateVersion": version},
-        ).json()
-        promoted = world.champion
+        judged = client.post("/v1/judgements?wait=60", json=body).json()
+        unknown = client.post("/v1/judgements?wait=60", json=body | {"candidateVersion": "../9"})
+
+    # Nobody knows what it was trained on: a person has to say.
+    assert (judged["kind"], judged["status"], judged["decision"]) == ("judge", "parked", "manual_review")
+    assert judged["output"]["retrainingResult"]["status"] == "given"
+    assert unknown.status_code == 422
+    assert (world.champion, world.trainer.orders) == ("1", [])
+
+
+def test_deployed_version_is_rolled_back_and_the_history_tells_both(world: World) -> None:
+    with door(world) as client:
+        started(client)
+        no_reason = client.post("/v1/rollbacks", json={"modelId": "prices", "reason": "  "})
         back = client.post("/v1/rollbacks?wait=60", json={"modelId": "prices", "reason": "it was a test"}).json()
         history = client.get("/v1/history", params={"modelId": "prices"}).json()["champions"]
 
-    assert (judged["kind"], judged["decision"], promoted) == ("judge", "deploy", version)
+    assert (no_reason.status_code, no_reason.json()["thing"]) == (422, "reason")
     assert (back["kind"], back["output"]["rollout"]["phase"]) == ("rollback", "rolled_back")
     assert world.champion == "1"
     assert [(each["version"], each["how"]) for each in history] == [
         ("1", "rolled_back"),
-        (version, "deployed"),
+        ("2", "deployed"),
         ("1", "adopted"),
     ]
 
@@ -375,13 +385,13 @@ def test_stream_tells_lines_changes_and_the_end_and_goes_on_where_it_was_left(wo
         middle = events[3]["id"]
         rest = _events(client.get(where, headers={"Last-Event-ID": middle}).text)
         heard = client.get(where, headers={"Last-Event-ID": events[-1]["id"]})
-        elsewhere = _events(client.get(where, headers={"Last-Event-ID": "another.7.x"}).text)
+        elsewhere = _events(client.get(where, headers={"Last-Event-ID": "00000000.7.x"}).text)
 
     assert {"line": "conclude done"} in [json.loads(each["data"]) for each in events if each["event"] == "progress"]
     assert (events[-1]["event"], json.loads(events[-1]["data"])["status"]) == ("end", "finished")
     assert rest == events[4:]
     assert heard.status_code == 204
-    assert elsewhere == events
+    assert [each["data"] for each in elsewhere] == [each["data"] for each in events]
 
 
 def test_more_streams_than_a_caller_may_have_are_refused_until_one_ends(world: World) -> None:
