@@ -200,6 +200,15 @@ class Desk:
         """Whether this process drives the run just now."""
         return any(not each.done() for each in self._going.get(run_id, ()))
 
+    def is_driven(self, record: RunRecord) -> bool:
+        """Whether any process does: a run whose process was killed stays `running` in the store."""
+        if self.is_going(record.run_id):
+            return True
+        lease = self._app.deps.store.current_lease(record.model_name)
+        if lease is None or lease.run_id != record.run_id:
+            return False
+        return lease.expires_at is None or lease.expires_at > self._app.deps.clock()
+
     def wait_for(self, run_id: str, seconds: float | None = None) -> None:
         """Until the run that this process drives has ended or parked; at once for any other.
 
@@ -220,7 +229,7 @@ class Desk:
     ) -> str:
         self._require_model(caller, request.model_id)
         self._require_inside(caller, request)
-        order = self._app.order(kind, request, warnings, requested_by=caller.name, **more)
+        order = self._app.order(kind, request, warnings, requested_by=caller.name, context=caller.context, **more)
         pool = self._rollbacks if kind == "rollback" else self._runs
         begun, ended = Future[str](), Future[Any]()
         if kind != "rollback":
