@@ -50,12 +50,14 @@ class App:
         candidate_version: str | None = None,
         rollback_to: str | None = None,
         reason: str | None = None,
+        context: str | None = None,
     ) -> RunOrder:
         """A request as accepted: 'now' resolved, requester named."""
         return RunOrder(
             kind=kind,
             request=request,
             requested_by=requested_by or reviews.os_user(),
+            context=context,
             as_of=request.retraining_config.as_of or self.deps.clock(),
             candidate_version=candidate_version,
             rollback_to=rollback_to,

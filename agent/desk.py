@@ -4,23 +4,31 @@ A method takes who asks, checks what he may do, and calls the services. Runs are
 returns at once; what they bring is read from the store, by any process.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any, Final
 
 from agent.bootstrap import App
-from agent.services import reviews
+from agent.progress import Board
+from agent.services import report, reviews
 from agent.services.check import Checked
 from agent.services.reviews import Answer
 from tools.contracts.access import Caller, Scope
+from tools.contracts.record import DecisionRecord
 from tools.contracts.request import RetrainingRequest, RunKind
 from tools.contracts.run import ChampionEvent, Review, RunRecord
-from tools.errors import BadInput, NotAllowed, NotFound, RetrainingError, Unavailable
+from tools.errors import BadInput, Conflict, NotAllowed, NotFound, RetrainingError, Unavailable
+from tools.windows import Fixed, parse_strategy
 
 MOST_RUNS: Final = 64
 """Runs that one process drives at a time; who comes later is told to come again."""
 MOST_ROLLBACKS: Final = 16
 """They have threads of their own: no training keeps one waiting."""
+_AT_HOME: Final = ("cli", "chat")
+"""Doors behind which a person with an account on this machine sits: what he may read, his files say."""
 KEPT: Final = 200
 """Ended runs whose failure can still be asked for."""
 
@@ -29,10 +37,13 @@ class Desk:
     """Built once in a process. `close` waits for what was begun."""
 
     def __init__(self, app: App, *, most_runs: int = MOST_RUNS) -> None:
-        self._app, self._most = app, most_runs
+        self._app, self._most, self._lock = app, most_runs, Lock()
         self._runs = ThreadPoolExecutor(most_runs, thread_name_prefix="run")
         self._rollbacks = ThreadPoolExecutor(MOST_ROLLBACKS, thread_name_prefix="rollback")
-        self._going: dict[str, Future[Any]] = {}
+        self._going: dict[str, list[Future[Any]]] = {}
+        self.board = Board()
+        """What the runs that this process drives say, line by line."""
+        app.runs.listen(self.board.tell)
 
     def close(self) -> None:
         """No run is left half done by an orderly end."""
@@ -45,6 +56,7 @@ class Desk:
         """Is the champion stale? Nothing is recorded or moved."""
         _require(caller, "read")
         self._require_model(caller, request.model_id)
+        self._require_inside(caller, request)
         return self._app.check(self._app.order("retrain", request, requested_by=caller.name))
 
     def get_run(self, caller: Caller, run_id: str) -> RunRecord:
@@ -58,6 +70,22 @@ class Desk:
         if not _may_touch(caller, found.model_id):
             raise NotFound(f"no run {run_id!r}", thing="run", value=run_id, remedy="ask for the runs that you may see")
         return found
+
+    def decision_record(self, caller: Caller, run_id: str) -> DecisionRecord:
+        """What the run's decision rested on.
+
+        Raises:
+            NotFound: no such run. Conflict: it has decided nothing (yet).
+        """
+        record = self.get_run(caller, run_id)
+        if record.decision_record is None:
+            raise Conflict(
+                f"run {run_id} ({record.kind}, {record.status}) has decided nothing: there is nothing to explain",
+                thing="run",
+                value=run_id,
+                remedy="ask for the run itself: it tells how far it came",
+            )
+        return DecisionRecord.model_validate(record.decision_record)
 
     def list_runs(self, caller: Caller, model_id: str | None = None, limit: int = 50) -> Sequence[RunRecord]:
         """Newest first."""
@@ -97,6 +125,20 @@ class Desk:
         profile = self._app.deps.load_profile(self._require_model(caller, model_id))
         return self._app.deps.store.champions(profile.registered_model)
 
+    def report(self, caller: Caller, run_id: str) -> str:
+        """The decision report of a run, an HTML page; made now where it is missing.
+
+        Raises:
+            NotFound: no such run. Conflict: it has decided nothing.
+        """
+        # A run's folder is made from its id: only one that the store knows names a folder.
+        run = self.get_run(caller, run_id)
+        page = report.path_of(self._app.deps, run.run_id)
+        if page.is_file():
+            return page.read_text(encoding="utf-8")
+        with TemporaryDirectory(dir=self._app.deps.work_dir) as folder:
+            return self._app.runs.report(run.run_id, Path(folder) / report.PAGE).read_text(encoding="utf-8")
+
     # --- acting ------------------------------------------------------------------------------------------------------
 
     def start(self, caller: Caller, request: RetrainingRequest, warnings: tuple[str, ...] = ()) -> str:
@@ -109,10 +151,12 @@ class Desk:
         _require(caller, "run")
         return self._begin(caller, "retrain", request, warnings)
 
-    def judge(self, caller: Caller, request: RetrainingRequest, candidate_version: str) -> str:
+    def judge(
+        self, caller: Caller, request: RetrainingRequest, candidate_version: str, warnings: tuple[str, ...] = ()
+    ) -> str:
         """Begin to judge a registered version; the run's id. Raises as `start` does."""
         _require(caller, "run")
-        return self._begin(caller, "judge", request, (), candidate_version=candidate_version)
+        return self._begin(caller, "judge", request, warnings, candidate_version=candidate_version)
 
     def roll_back(self, caller: Caller, request: RetrainingRequest, reason: str, to: str | None = None) -> str:
         """Begin to go back to the last known good version, or to `to`; the run's id.
@@ -140,7 +184,30 @@ class Desk:
         self._go_on(answered.run_id)
         return answered
 
+    def resume(self, caller: Caller, run_id: str) -> None:
+        """Go on with a run that is parked, failed or was killed.
+
+        Raises:
+            NotAllowed: scope `run` is missing. NotFound: no such run.
+        """
+        _require(caller, "run")
+        self._app.deps.store.get_run(run_id)
+        self._go_on(run_id)
+
     # --- waiting -----------------------------------------------------------------------------------------------------
+
+    def is_going(self, run_id: str) -> bool:
+        """Whether this process drives the run just now."""
+        return any(not each.done() for each in self._going.get(run_id, ()))
+
+    def is_driven(self, record: RunRecord) -> bool:
+        """Whether any process does: a run whose process was killed stays `running` in the store."""
+        if self.is_going(record.run_id):
+            return True
+        lease = self._app.deps.store.current_lease(record.model_name)
+        if lease is None or lease.run_id != record.run_id:
+            return False
+        return lease.expires_at is None or lease.expires_at > self._app.deps.clock()
 
     def wait_for(self, run_id: str, seconds: float | None = None) -> None:
         """Until the run that this process drives has ended or parked; at once for any other.
@@ -149,63 +216,87 @@ class Desk:
             RetrainingError: what ended it.
         """
         going = self._going.get(run_id)
-        if going is None:
+        if not going:
             return
-        done, _ = wait([going], seconds)
-        error = going.exception() if done else None
-        if error is not None:
-            raise error
+        wait(going, seconds)
+        errors = [each.exception() if each.done() else None for each in going]
+        # A repeated request finds its run under way: that is no fault of the run.
+        if errors[0] is not None and None not in errors:
+            raise errors[0]
 
     def _begin(
         self, caller: Caller, kind: RunKind, request: RetrainingRequest, warnings: tuple[str, ...], **more: Any
     ) -> str:
         self._require_model(caller, request.model_id)
-        order = self._app.order(kind, request, warnings, requested_by=caller.name, **more)
+        self._require_inside(caller, request)
+        order = self._app.order(kind, request, warnings, requested_by=caller.name, context=caller.context, **more)
         pool = self._rollbacks if kind == "rollback" else self._runs
-        begun: Future[str] = Future()
-        again: list[str] = []
+        begun, ended = Future[str](), Future[Any]()
         if kind != "rollback":
             self._require_room()
 
+        def recorded(run_id: str) -> None:
+            self._keep(run_id, ended)
+            begun.set_result(run_id)
+
         def repeated(run_id: str) -> None:
-            again.append(run_id)
+            # Asked for twice: whoever waits for the run waits for the thread that drives it.
+            if not self.is_going(run_id):
+                self._keep(run_id, ended)
             begun.set_result(run_id)
 
         def drive() -> None:
             try:
-                self._app.runs.start(order, recorded=begun.set_result, repeated=repeated)
-            except BaseException as error:
-                if begun.done():
-                    raise
-                begun.set_exception(error)
+                output = self._app.runs.start(order, recorded=recorded, repeated=repeated)
+            except BaseException as error:  # noqa: BLE001 (whoever waits is told)
+                (ended if begun.done() else begun).set_exception(error)
+            else:
+                ended.set_result(output)
 
-        going = pool.submit(drive)
-        run_id = begun.result()
-        earlier = self._going.get(run_id)
-        # Asked for twice: whoever waits for the run waits for the thread that drives it.
-        if not again or earlier is None or earlier.done():
-            self._keep(run_id, going)
-        return run_id
+        _submit(pool, drive)
+        return begun.result()
 
     def _go_on(self, run_id: str) -> None:
-        self._keep(run_id, self._runs.submit(self._app.runs.resume, run_id, wait=True))
+        self._keep(run_id, _submit(self._runs, self._app.runs.resume, run_id, wait=True))
 
     def _keep(self, run_id: str, going: Future[Any]) -> None:
-        for each in [name for name, future in self._going.items() if future.done()][:-KEPT]:
-            del self._going[each]
-        self._going[run_id] = going
+        with self._lock:
+            over = [name for name, each in self._going.items() if all(future.done() for future in each)]
+            for name in over[:-KEPT]:
+                del self._going[name]
+            others = [each for each in self._going.get(run_id, ()) if not each.done()]
+            self._going[run_id] = [*others, going]
         going.add_done_callback(lambda done: self._told(run_id, done.exception()))
 
     def _told(self, run_id: str, error: BaseException | None) -> None:
-        if error is not None:
+        if error is not None and not self.is_going(run_id):
             message = error.message if isinstance(error, RetrainingError) else type(error).__name__
             self._app.deps.progress(f"run {run_id}: {message}")
+            self.board.tell(run_id, message)
+        self.board.stir(run_id)
 
     def _require_room(self) -> None:
-        going = sum(not each.done() for each in list(self._going.values()))
+        going = sum(self.is_going(each) for each in list(self._going))
         if going >= self._most:
             raise Unavailable(
                 f"{going} runs go on in this process already", thing="runs", value=going, remedy="ask again in a minute"
+            )
+
+    def _require_inside(self, caller: Caller, request: RetrainingRequest) -> None:
+        """No file that the profile does not name is opened because somebody from outside has named it."""
+        strategy = request.retraining_config.validation_strategy
+        if strategy is None or caller.door in _AT_HOME:
+            return
+        asked = parse_strategy(strategy)
+        if not isinstance(asked, Fixed):
+            return
+        allowed = parse_strategy(self._app.deps.load_profile(request.model_id).validation_strategy)
+        if asked != allowed:
+            raise NotAllowed(
+                f"the file of 'fixed:' is not the one that the profile of {request.model_id!r} names",
+                thing="validationStrategy",
+                value=strategy,
+                remedy="leave validationStrategy out, or write latest:20%, latest:14d or rolling:3x14d",
             )
 
     def _require_model(self, caller: Caller, model_id: str) -> str:
@@ -228,6 +319,13 @@ class Desk:
 
 def _may_touch(caller: Caller, profile_id: str) -> bool:
     return caller.models is None or profile_id in caller.models
+
+
+def _submit(pool: ThreadPoolExecutor, act: Callable[..., Any], *given: Any, **named: Any) -> Future[Any]:
+    try:
+        return pool.submit(act, *given, **named)
+    except RuntimeError as error:  # the pool is shut
+        raise Unavailable("this process is stopping", thing="runs", remedy="ask again in a minute") from error
 
 
 def _require(caller: Caller, scope: Scope) -> None:

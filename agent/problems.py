@@ -10,7 +10,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from tools.errors import BadInput
+from tools.errors import BadInput, RetrainingError, outcome_of
 from tools.masking import masked
 
 Path_ = tuple[str | int, ...]
@@ -64,6 +64,20 @@ def refuse(subject: str, problems: Sequence[Problem]) -> BadInput:
     files = dict.fromkeys(PurePath(problem.where.rpartition(":")[0]).name for problem in problems if problem.where)
     remedy = f"mend {' and '.join(files)} where named, then try again" if files else "mend each as said beside it"
     return BadInput(message, thing=first.field, value=value, remedy=remedy)
+
+
+def error_json(error: RetrainingError) -> dict[str, Any]:
+    """An error as the answer of a tool: what was wrong, with which value, and what to do; what is absent is omitted."""
+    value = error.value
+    body = {
+        "error": type(error).__name__,
+        "message": masked(error.message),
+        "thing": error.thing,
+        "value": value if value is None or isinstance(value, int) else show(value),
+        "remedy": error.remedy,
+        "retry": outcome_of(error).retry,
+    }
+    return {name: each for name, each in body.items() if each is not None}
 
 
 def dotted(path: Iterable[str | int]) -> str:

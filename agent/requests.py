@@ -8,13 +8,13 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
-from typing import Any, cast, get_args
+from typing import Any, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.alias_generators import to_camel
 
 from agent.problems import Path_, Problem, dotted, explain, field_errors, nearest, numbers_in, refuse
-from tools.contracts.base import SCHEMA_VERSION
+from tools.contracts.base import SCHEMA_VERSION, PublicContract
 from tools.contracts.request import (
     BaselineModel,
     DeploymentCriteria,
@@ -25,10 +25,19 @@ from tools.contracts.request import (
 from tools.errors import BadInput
 
 _SUBJECT = "request"
+Asked = TypeVar("Asked", bound=PublicContract)
 
 
 def parse_request(text: str | Mapping[str, Any]) -> tuple[RetrainingRequest, tuple[str, ...]]:
     """Read a request from JSON text or from a mapping that was JSON once.
+
+    Returns and raises as `parse_as` does.
+    """
+    return parse_as(RetrainingRequest, text)
+
+
+def parse_as(contract: type[Asked], text: str | Mapping[str, Any]) -> tuple[Asked, tuple[str, ...]]:
+    """Read what somebody asks for, by the contract that it must keep to.
 
     Returns:
         The request, and one warning for each unknown field, with its path.
@@ -37,21 +46,21 @@ def parse_request(text: str | Mapping[str, Any]) -> tuple[RetrainingRequest, tup
         BadInput: Not JSON (line and column named), or fields at fault: all of them, each with camelCase path, value
             and remedy.
     """
-    data = _in_utc(_from_json(text) if isinstance(text, str) else dict(text))
+    data = _in_utc(read_json(text) if isinstance(text, str) else dict(text))
     problems = [
         Problem(dotted(path), "is not a finite number", "give a finite number, or leave the field out", value=value)
         for path, value in numbers_in(data)
         if not math.isfinite(value)
     ]
-    problems += _given_twice(RetrainingRequest, data, ())
+    problems += _given_twice(contract, data, ())
     problems += _unknown_version(data)
     if problems:
         raise refuse(_SUBJECT, problems)
     try:
-        request = RetrainingRequest.model_validate_json(_to_json(data), strict=True)
+        request = contract.model_validate_json(_to_json(data), strict=True)
     except ValidationError as error:
         raise refuse(_SUBJECT, [_problem(path, item) for path, item in field_errors(error, data)]) from None
-    return request, tuple(_unknown(RetrainingRequest, data, ()))
+    return request, tuple(_unknown(contract, data, ()))
 
 
 def request_from_flags(
@@ -99,7 +108,12 @@ def request_from_flags(
 # --- reading JSON ------------------------------------------------------------------------------------------------
 
 
-def _from_json(text: str) -> dict[str, Any]:
+def read_json(text: str) -> dict[str, Any]:
+    """The object that the text is.
+
+    Raises:
+        BadInput: no JSON, no object, or a field that stands twice.
+    """
     if not text.strip("\ufeff \t\r\n"):
         raise _not_json("the request is empty", "send a JSON object with modelId and retrainingConfig")
     try:

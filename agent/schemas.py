@@ -52,11 +52,17 @@ _WRITTEN_BY_US: Final = frozenset({"output", "review", "run", "decision-record"}
 _FILES: Final = frozenset({"profile", "workspace"})
 
 
-class _NeverNull(GenerateJsonSchema):
+class NeverNull(GenerateJsonSchema):
     """Absent fields of our JSON are omitted, never null; the schema says so."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
+
+    def field_is_required(self, field: Any, total: bool) -> bool:
+        # What may be None is left out then, also where the contract makes us say so.
+        return super().field_is_required(field, total) and not (
+            self.mode == "serialization" and field["schema"]["type"] == "nullable"
+        )
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         found = super().default_schema(schema)
@@ -83,10 +89,15 @@ def json_schema(name: str) -> dict[str, Any]:
     mode: Literal["serialization", "validation"] = (
         "serialization" if name in _WRITTEN_BY_US or name.endswith(".output") else "validation"
     )
-    in_file = name in _FILES
-    schema = model.model_json_schema(
-        by_alias=not in_file, mode=mode, schema_generator=GenerateJsonSchema if in_file else _NeverNull
-    )
+    if name in _FILES:
+        schema = model.model_json_schema(by_alias=False, mode=mode)
+        return {"$schema": GenerateJsonSchema.schema_dialect, **schema}
+    return schema_of(model, mode)
+
+
+def schema_of(model: type[BaseModel], mode: Literal["serialization", "validation"]) -> dict[str, Any]:
+    """The JSON Schema of one of our documents, in the outside names; absent fields are omitted, never null."""
+    schema = model.model_json_schema(by_alias=True, mode=mode, schema_generator=NeverNull)
     return {"$schema": GenerateJsonSchema.schema_dialect, **schema}
 
 

@@ -23,6 +23,9 @@ class Settings(Contract):
     webhook_token: str | None = None
     """RETRAIN_WEBHOOK_TOKEN: who calls the webhooks of `retrain serve` must bear it."""
 
+    key: str | None = None
+    """RETRAIN_KEY: whose word the calls over `retrain mcp` are; without it an agent's of the OS user."""
+
     variables: Mapping[str, str] = Field(default_factory=dict[str, str])
     """The whole environment: `${NAME}` in a data source is looked up in it when the source is opened."""
 
@@ -45,5 +48,6 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         openai_api_key=value("OPENAI_API_KEY"),
         llm_model=value("RETRAIN_LLM_MODEL"),
         webhook_token=value("RETRAIN_WEBHOOK_TOKEN"),
+        key=value("RETRAIN_KEY"),
         variables=dict(environ),
     )

@@ -11,7 +11,7 @@ from typing import Any
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Command
 
-from agent.deps import Deps
+from agent.deps import Deps, Progress
 from agent.graph import build_graph
 from agent.services import active, holds, outputs, report, review_notices, reviews
 from agent.services.champion import find_champion
@@ -35,8 +35,13 @@ class Runs:
     def __init__(self, deps: Deps, checkpointer: BaseCheckpointSaver[Any], holder: str, *, lease_seconds: float = 60.0):
         self._deps, self._holder, self._lease_seconds = deps, holder, lease_seconds
         self._app = build_graph(checkpointer)
+        self._listeners: list[Callable[[str, str], None]] = []
         self._here: dict[str, threading.Lock] = {}
         self._mine = threading.Lock()
+
+    def listen(self, listener: Callable[[str, str], None]) -> None:
+        """Have `listener` hear each line of progress with the id of the run that it is about."""
+        self._listeners.append(listener)
 
     @property
     def holder(self) -> str:
@@ -232,9 +237,9 @@ class Runs:
                 if store.get_run(run_id).updated_at != record.updated_at:
                     raise Conflict(f"another process went on with run {run_id} meanwhile", thing="run", value=run_id)
                 store.update_run(run_id, status="running", parked_for=None, wake_at=None, error=None)
+                deps = replace(self._deps, lease=keeper, progress=self._teller(run_id))
                 # Whatever else is down, a rollback needs the registry alone.
-                deps = self._deps if record.kind != "rollback" else spared(self._deps)
-                yield replace(deps, lease=keeper)
+                yield deps if record.kind != "rollback" else spared(deps)
         except (RetrainingError, KeyboardInterrupt) as error:
             # A resumed run that could not have its lease stays what it was, and an ended one stays ended.
             if (new or keeper.held) and store.get_run(run_id).status == "running":
@@ -246,6 +251,14 @@ class Runs:
             if isinstance(error, KeyboardInterrupt):
                 self._deps.progress(f"interrupted; `retrain run --resume {run_id}` goes on with it")
             raise
+
+    def _teller(self, run_id: str) -> Progress:
+        def tell(line: str) -> None:
+            self._deps.progress(line)
+            for listener in self._listeners:
+                listener(run_id, line)
+
+        return tell
 
     def _end_overdue_review(self, model_name: str) -> None:
         """A question that nobody answered in time must not hold its model for ever."""

@@ -1,9 +1,11 @@
 """LangGraph's tooling opens the graph by `langgraph.json`."""
 
+import importlib
 import importlib.util
 import json
 from pathlib import Path
 
+import pytest
 from langgraph.graph.state import CompiledStateGraph
 
 ROOT = Path(__file__).parents[2]
@@ -35,3 +37,17 @@ def test_langgraph_json_names_a_compiled_graph_with_every_node_of_the_design() -
         "conclude",
     }
     assert "ask_reviewer" in graph.get_graph().draw_mermaid()
+
+
+def test_every_graph_of_langgraph_json_exists_and_can_be_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "retraining.yaml").write_text("tracking_uri: sqlite:///mlflow.db\n")
+    monkeypatch.chdir(tmp_path)
+    named = json.loads((ROOT / "langgraph.json").read_text())["graphs"]
+
+    for where in named.values():
+        path, name = where.split(":")
+        found = getattr(importlib.import_module(path.removesuffix(".py").removeprefix("./").replace("/", ".")), name)
+        built = found if isinstance(found, CompiledStateGraph) else found()
+
+        assert isinstance(built, CompiledStateGraph)
+        assert built.checkpointer is None

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -12,11 +11,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import uvicorn
 
 from agent.entrypoints.server.app import MAX_BYTES, application, hashed
+from agent.entrypoints.server.process import listen, uvicorn_server
 from agent.services import holds
 from tests import remembered
+from tests.graph.doors import app_of
 from tests.graph.traffic import endpoint_world, play, wake
 from tests.graph.world import NAME, World
 from tools.errors import Unavailable
@@ -54,10 +54,9 @@ class Door:
 
 @contextmanager
 def served(world: World, token: str | None = TOKEN, **options: Any) -> Iterator[Door]:
-    app = application(world.deps, world.runs, () if token is None else (hashed(token),), **options)
-    taken = socket.socket()
-    taken.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
+    app = application(app_of(world), () if token is None else (hashed(token),), **options)
+    taken = listen("127.0.0.1", 0)
+    server = uvicorn_server(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]})
     thread.start()
     try:
@@ -222,7 +221,7 @@ def test_error_of_ours_is_a_problem_with_the_status_of_the_table(world: World) -
         health, nowhere, wrong = door.ask("GET", "/healthz"), door.ask("GET", "/else"), door.ask("GET", PATH)
 
     assert (health.status, health.content["title"], health.content["remedy"]) == (503, "Unavailable", "look at it")
-    assert (nowhere.status, wrong.status) == (404, 405)
+    assert (nowhere.status, wrong.status) == (401, 405)
     assert {nowhere.kind, wrong.kind} == {"application/problem+json"}
 
 

@@ -18,7 +18,7 @@ _FIXED: Final = {"run_id", "model_id", "idempotency_key", "created_at"}
 
 
 def same_request(earlier: RunRecord, run: RunRecord) -> RunRecord:
-    """The earlier run under the same idempotency key, unless the key was meant for another model."""
+    """The earlier run under the same idempotency key, unless the key was meant for another model or something else."""
     if earlier.model_id != run.model_id:
         raise Conflict(
             f"idempotency key {run.idempotency_key!r} was used for {earlier.model_id!r} (run {earlier.run_id})",
@@ -37,10 +37,10 @@ def same_request(earlier: RunRecord, run: RunRecord) -> RunRecord:
 
 
 def _asked(run: RunRecord) -> dict[str, Any]:
-    """What an order asks for, whoever asks and whenever."""
+    """What an order asks for, whoever asks and whenever. A rollback's reason may quote what changes meanwhile."""
     order = run.order or {}
     request = {name: value for name, value in order.get("request", {}).items() if name != "model_id"}
-    return {"request": request} | {name: order.get(name) for name in ("candidate_version", "rollback_to", "reason")}
+    return {"request": request} | {name: order.get(name) for name in ("candidate_version", "rollback_to")}
 
 
 def run_exists(run: RunRecord) -> Conflict:

@@ -13,6 +13,7 @@ from agent.entrypoints.cli import (
     init,
     keys,
     labels,
+    mcp,
     policy,
     profiles,
     reviews,
@@ -60,6 +61,7 @@ app.add_typer(labels.app, name="labels")
 app.add_typer(batch.app, name="batch")
 app.add_typer(keys.app, name="keys")
 app.command("serve", short_help="Answer webhooks of Alertmanager.")(serve.serve)
+app.command("mcp", short_help="Serve a client of the Model Context Protocol over stdio.")(mcp.mcp)
 app.command("schema")(setup.schema)
 app.command("doctor", short_help="What is missing before a run?")(setup.doctor)
 app.command("demo", short_help="Improve, refuse, go back, ask: on real data.")(setup.demo)

@@ -1,38 +1,71 @@
-"""`retrain serve`: webhooks that can take a rollout back."""
+"""`retrain serve`: one desk behind HTTP, and webhooks that can take a rollout back."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent.entrypoints.cli.options import Quiet, Workspace, open_app
-from agent.entrypoints.cli.render import SCREEN
+from agent.entrypoints.cli.render import SCREEN, hint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address; any but loopback needs a token.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address; any but loopback needs a key or a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8472,
+    allow_host: Annotated[
+        list[str] | None, typer.Option("--allow-host", help="Name that clients call it by; repeatable.")
+    ] = None,
     token_hashes: Annotated[
-        Path | None, typer.Option("--token-hashes", help="File with the sha256 of a token a line.")
+        Path | None, typer.Option("--token-hashes", help="File with the sha256 of a webhook's token a line.")
     ] = None,
     quiet: Quiet = False,
     workspace: Workspace = None,
 ) -> None:
-    """Answer Alertmanager's webhook: an alert of an exported rule takes the rollout back. Ctrl-C ends it."""
+    """Offer everything over HTTP: runs, reviews, rollbacks, webhooks. Ctrl-C ends it once what is under way has ended."""
     import os
 
-    import uvicorn
-
     from agent.entrypoints.server.app import application
+    from agent.entrypoints.server.mcp import http_door
+    from agent.entrypoints.server.process import listen, url_of, uvicorn_server
+    from agent.services.keys import Keys
     from agent.settings import read_settings
 
     hashes = _hashes(read_settings(os.environ).webhook_token, token_hashes)
-    _require_safe(host, hashes)
     opened = open_app(workspace)
-    if not hashes:
-        SCREEN.progress("no token is configured: the webhook answers 503 until RETRAIN_WEBHOOK_TOKEN is set")
-    app = application(opened.deps, opened.runs, hashes)
-    uvicorn.run(app, host=host, port=port, log_level="warning" if quiet else "info", server_header=False)
+    keys = Keys(opened.deps.store, opened.deps.clock)
+    any_key = bool(keys.list())
+    _require_safe(host, any_key or bool(hashes))
+    taken = listen(host, port)
+    server = application(
+        opened,
+        hashes,
+        keys=keys,
+        doors=lambda desk: (http_door(desk),),
+        hosts=tuple(allow_host or ()),
+        tell=SCREEN.progress,
+    )
+    for line in _welcome(url_of(taken), server.doors, any_key=any_key, webhook=bool(hashes)):
+        SCREEN.progress(line)
+    uvicorn_server(server, SCREEN.progress).run(sockets=[taken])
+    SCREEN.progress("ended")
+
+
+def _welcome(url: str, doors: "Sequence[str]", *, any_key: bool, webhook: bool) -> list[str]:
+    """Where it listens, what is open, and what to type next."""
+    where = {"http": f"{url}/v1", "a2a": f"{url}/a2a", "mcp": f"{url}/mcp"}
+    lines = [f"listening on {url}"]
+    lines += [f"  {name:<8} {where[name]}" + ("" if any_key else " (shut: there is no key)") for name in doors]
+    shut = "" if webhook else " (shut: RETRAIN_WEBHOOK_TOKEN is not set)"
+    lines.append(f"  webhook  {url}/webhooks/alertmanager{shut}")
+    if any_key:
+        lines.append(f"next: curl -H 'Authorization: Bearer KEY' {url}/v1/runs    (description: {url}/openapi.json)")
+    else:
+        lines.append(f"next: {hint('keys create NAME --scope read --scope run')}    (in another terminal)")
+    lines.append("Ctrl-C ends it")
+    return lines
 
 
 def _hashes(token: str | None, file: Path | None) -> tuple[str, ...]:
@@ -60,7 +93,7 @@ def _hashes(token: str | None, file: Path | None) -> tuple[str, ...]:
     return (*found, *lines)
 
 
-def _require_safe(host: str, hashes: tuple[str, ...]) -> None:
+def _require_safe(host: str, known: bool) -> None:
     import ipaddress
 
     from tools.errors import BadInput
@@ -69,10 +102,10 @@ def _require_safe(host: str, hashes: tuple[str, ...]) -> None:
         loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         loopback = False
-    if not loopback and not hashes:
+    if not loopback and not known:
         raise BadInput(
-            f"{host} can be reached from outside, and no token is configured",
+            f"{host} can be reached from outside, and there is no key and no token",
             thing="--host",
             value=host,
-            remedy="set RETRAIN_WEBHOOK_TOKEN, or stay on 127.0.0.1",
+            remedy="`retrain keys create NAME --scope read` first, or stay on 127.0.0.1",
         )

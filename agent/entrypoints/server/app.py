@@ -1,147 +1,141 @@
-"""The HTTP door: `POST /webhooks/alertmanager` and `GET /healthz`. On loopback, and for who bears the token."""
+"""One process, all doors: HTTP under `/v1`, webhooks, and whatever else is mounted. The guard stands before each."""
 
-import hashlib
-import hmac
-import json
-from collections.abc import AsyncGenerator, Collection
-from contextlib import asynccontextmanager
-from datetime import datetime
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import ValidationError
-from starlette.applications import Starlette
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
-from agent.deps import Deps
-from agent.problems import dotted, explain, field_errors
+from agent.bootstrap import App
+from agent.desk import Desk
+from agent.entrypoints.server import problems, webhooks
+from agent.entrypoints.server.api import Hall, router
+from agent.entrypoints.server.guard import BodyTooLarge, BodyTooSlow, DoorName, Guard, KeyRing, body_refused
+from agent.entrypoints.server.limits import Limits, Slots
+from agent.entrypoints.server.openapi import describe
+from agent.entrypoints.server.webhooks import hashed
 from agent.services.alarms import Alarms
-from agent.services.runs import Runs
-from tools.contracts.alertmanager import AlertmanagerMessage
-from tools.errors import RetrainingError, outcome_of
-from tools.ports import Clock
+from tools.errors import RetrainingError
 
-MAX_BYTES: Final = 1_000_000
-CALLS_A_MINUTE: Final = 60
-CALLER: Final = "alertmanager"
-"""Who asked, in records: whoever bears the webhook's token."""
+__all__ = ["MAX_BYTES", "Door", "Server", "application", "hashed"]
+
+MAX_BYTES: Final = Limits().body_bytes
 
 
-def hashed(token: str) -> str:
-    """What a key file holds in place of a token: sha256, as hexadecimal digits."""
-    return hashlib.sha256(token.encode()).hexdigest()
+@dataclass(frozen=True)
+class Door:
+    """Another way in, mounted beside `/v1`."""
+
+    name: DoorName
+    prefix: str
+    """Beginning of its paths: whoever comes there is recorded as coming through this door."""
+    routes: Sequence[BaseRoute]
+    open_paths: frozenset[str] = frozenset()
+    """Those of its paths that need no key."""
+    lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None
+    """Entered when the server starts, left when it stops."""
 
 
-class _Rate:
-    """A bucket that fills again with time."""
+class NoKeys:
+    """Nobody is known."""
 
-    def __init__(self, clock: Clock, calls: int) -> None:
-        self._clock, self._calls, self._left = clock, float(calls), float(calls)
-        self._at: datetime = clock()
+    def authenticate(self, token: str, door: DoorName = "http") -> None:
+        """Nobody bears anything."""
 
-    def take(self) -> bool:
-        now = self._clock()
-        gained = max(0.0, (now - self._at).total_seconds()) * self._calls / 60
-        self._left, self._at = min(self._calls, self._left + gained), now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
+    def list(self) -> Sequence[Any]:
+        return ()
 
 
-def problem(status: int, detail: str, *, title: str, remedy: str | None = None, **headers: str) -> Response:
-    """An error as RFC 9457 has it."""
-    content: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    if remedy is not None:
-        content["remedy"] = remedy
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return JSONResponse(content, status, headers=named, media_type="application/problem+json")
+@dataclass(frozen=True)
+class Server:
+    """The ASGI application and what ends its streams."""
+
+    app: Guard
+    stop: Callable[[], None]
+    """Ends streams and waiting calls; called in the event loop's thread."""
+    doors: Sequence[str]
 
 
 def application(
-    deps: Deps, runs: Runs, token_hashes: Collection[str], *, calls_a_minute: int = CALLS_A_MINUTE
-) -> Starlette:
-    """The app. Without a token's hash the webhook is refused, whoever calls."""
-    alarms, rate = Alarms(deps, runs), _Rate(deps.clock, calls_a_minute)
+    opened: App,
+    token_hashes: Collection[str] = (),
+    *,
+    keys: KeyRing | None = None,
+    doors: Callable[[Desk], Sequence[Door]] = lambda _: (),
+    hosts: Collection[str] = (),
+    limits: Limits | None = None,
+    calls_a_minute: int = webhooks.CALLS_A_MINUTE,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Server:
+    """Everything that `retrain serve` answers.
+
+    Args:
+        opened: Services and workspace.
+        token_hashes: Of the webhook's tokens; without any it is closed.
+        keys: Who may come in; without any key every other door is closed.
+        doors: Further doors, built over the one desk.
+        hosts: Names that the server is called by, beside addresses and `localhost`.
+        limits: What a caller may use.
+        calls_a_minute: Of the webhook.
+        tell: Hears a line a request.
+    """
+    bounds, desk, alarms = limits or Limits(), Desk(opened), Alarms(opened.deps, opened.runs)
+    more, stopped = tuple(doors(desk)), asyncio.Event()
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncGenerator[None]:
-        yield
+    async def lifespan(_: Any) -> AsyncGenerator[None]:
+        async with AsyncExitStack() as stack:
+            for door in more:
+                if door.lifespan is not None:
+                    await stack.enter_async_context(door.lifespan())
+            yield
+            stopped.set()
+        # What was begun ends before the process does.
         await run_in_threadpool(alarms.close)
+        await run_in_threadpool(desk.close)
 
     async def healthz(_: Request) -> Response:
-        await run_in_threadpool(deps.store.identity)
+        await run_in_threadpool(opened.deps.store.identity)
         return JSONResponse({"status": "ok"})
 
-    async def alertmanager(request: Request) -> Response:
-        refused = _unauthorised(request, token_hashes)
-        if refused is not None:
-            return refused
-        if not rate.take():
-            return problem(
-                429, f"more than {calls_a_minute} calls a minute", title="Too many requests", Retry_After="60"
-            )
-        body = await _body(request)
-        if body is None:
-            return problem(413, f"the message has more than {MAX_BYTES} bytes", title="Too large")
-        message = _read(body)
-        if isinstance(message, str):
-            return problem(422, message, title="Bad input", remedy="send Alertmanager's webhook message, version 4")
-        answered = await run_in_threadpool(alarms.take, message, CALLER)
-        return JSONResponse(answered.to_json_dict(), 202 if answered.rollbacks else 200)
+    async def description(_: Request) -> Response:
+        return JSONResponse(describe(app))
 
-    routes = [Route("/healthz", healthz), Route("/webhooks/alertmanager", alertmanager, methods=["POST"])]
-    handlers: Any = {RetrainingError: _refused, HTTPException: _http}
-    return Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
+    async def failed(request: Request, error: Exception) -> Response:
+        return guard.failed(request.scope, error)
 
-
-def _unauthorised(request: Request, token_hashes: Collection[str]) -> Response | None:
-    if not token_hashes:
-        remedy = (
-            "set RETRAIN_WEBHOOK_TOKEN, or name a file of hashes with --token-hashes, and start `retrain serve` again"
-        )
-        return problem(503, "no token is configured: the webhook is closed", title="Unavailable", remedy=remedy)
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    mine = hashed(given.strip())
-    # Every hash is compared, each in constant time.
-    known = [hmac.compare_digest(mine, each) for each in token_hashes]
-    if scheme.lower() == "bearer" and any(known):
-        return None
-    return problem(401, "the bearer token is missing or unknown", title="Unauthorised", WWW_Authenticate="Bearer")
-
-
-async def _body(request: Request) -> bytes | None:
-    """None where it is too large: no more than that is ever held."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BYTES:
-            return None
-    return bytes(body)
-
-
-def _read(body: bytes) -> AlertmanagerMessage | str:
-    """The message, or what is wrong with it."""
-    try:
-        data = json.loads(body)
-    except (ValueError, RecursionError):
-        return "the message is no JSON"
-    try:
-        return AlertmanagerMessage.model_validate(data)
-    except ValidationError as error:
-        faults = [f"{dotted(path) or 'the message'} {explain(item)[0]}" for path, item in field_errors(error, data)]
-        return "; ".join(faults[:10])
-
-
-async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RetrainingError)
-    title = type(error).__name__
-    return problem(outcome_of(error).http_status, error.message, title=title, remedy=error.remedy)
-
-
-async def _http(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return problem(error.status_code, error.detail, title=error.detail)
+    handlers: Any = {
+        RetrainingError: problems.refused,
+        HTTPException: problems.http_error,
+        RequestValidationError: problems.bad_parameter,
+        BodyTooLarge: body_refused,
+        BodyTooSlow: body_refused,
+        Exception: failed,
+    }
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, exception_handlers=handlers, lifespan=lifespan)
+    app.include_router(router(Hall(desk, Slots(bounds), bounds, stopped)))
+    app.router.routes += [
+        Route("/healthz", healthz),
+        Route("/openapi.json", description),
+        webhooks.route(alarms, token_hashes, opened.deps.clock, calls_a_minute),
+        *(route for door in more for route in door.routes),
+    ]
+    guard = Guard(
+        app,
+        keys=keys or NoKeys(),
+        clock=opened.deps.clock,
+        limits=bounds,
+        open_paths={"/healthz", "/openapi.json", webhooks.PATH}.union(*(door.open_paths for door in more)),
+        doors={door.prefix: door.name for door in more},
+        hosts=hosts,
+        tell=tell,
+    )
+    return Server(guard, stopped.set, ("http", *(door.name for door in more)))
