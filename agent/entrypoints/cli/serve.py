@@ -27,6 +27,7 @@ def serve(
     """Offer everything over HTTP: runs, reviews, rollbacks, webhooks. Ctrl-C ends it once what is under way has ended."""
     import os
 
+    from agent.entrypoints.server.a2a import a2a_door
     from agent.entrypoints.server.app import application
     from agent.entrypoints.server.process import listen, url_of, uvicorn_server
     from agent.services.keys import Keys
@@ -38,7 +39,16 @@ def serve(
     any_key = bool(keys.list())
     _require_safe(host, any_key or bool(hashes))
     taken = listen(host, port)
-    server = application(opened, hashes, keys=keys, hosts=tuple(allow_host or ()), tell=SCREEN.progress)
+    # A proxy in front is called by the first name that is allowed; there it is TLS.
+    url = f"https://{allow_host[0]}" if allow_host else url_of(taken)
+    server = application(
+        opened,
+        hashes,
+        keys=keys,
+        doors=lambda desk: (a2a_door(desk, url),),
+        hosts=tuple(allow_host or ()),
+        tell=SCREEN.progress,
+    )
     for line in _welcome(url_of(taken), server.doors, any_key=any_key, webhook=bool(hashes)):
         SCREEN.progress(line)
     uvicorn_server(server, SCREEN.progress).run(sockets=[taken])
