@@ -10,6 +10,7 @@ import pytest
 from a2a.helpers.proto_helpers import get_text_parts
 from a2a.types import (
     GetTaskRequest,
+    InternalError,
     ListTasksRequest,
     Message,
     SubscribeToTaskRequest,

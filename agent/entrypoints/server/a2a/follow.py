@@ -76,11 +76,10 @@ class Follower:
             past_questions: Go on while a person is asked, and leave out the lines that were told before.
         """
         yield task_of(standing)
-        task_id, context_id = standing.record.run_id, context_of(standing.record)
         with self._slots.held(caller.name) as given:
             if not given:
                 raise Unavailable(
-                    f"too many streams are open; task {task_id} goes on",
+                    f"too many streams are open; task {standing.record.run_id} goes on",
                     thing="streams",
                     remedy="end another one, or ask with GetTask",
                 )
