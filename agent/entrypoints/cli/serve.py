@@ -27,6 +27,7 @@ def serve(
     """Offer everything over HTTP: runs, reviews, rollbacks, webhooks. Ctrl-C ends it once what is under way has ended."""
     import os
 
+    from agent.entrypoints.server.a2a import a2a_door
     from agent.entrypoints.server.app import application
     from agent.entrypoints.server.mcp import http_door
     from agent.entrypoints.server.process import listen, url_of, uvicorn_server
@@ -39,11 +40,13 @@ def serve(
     any_key = bool(keys.list())
     _require_safe(host, any_key or bool(hashes))
     taken = listen(host, port)
+    # A proxy in front is called by the first name that is allowed; there it is TLS.
+    url = f"https://{allow_host[0]}" if allow_host else url_of(taken)
     server = application(
         opened,
         hashes,
         keys=keys,
-        doors=lambda desk: (http_door(desk),),
+        doors=lambda desk: (a2a_door(desk, url), http_door(desk)),
         hosts=tuple(allow_host or ()),
         tell=SCREEN.progress,
     )
