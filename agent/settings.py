@@ -23,6 +23,9 @@ class Settings(Contract):
     webhook_token: str | None = None
     """RETRAIN_WEBHOOK_TOKEN: who calls the webhooks of `retrain serve` must bear it."""
 
+    peer_token: str | None = None
+    """RETRAIN_PEER_TOKEN: who calls `retrain serve --role` must bear it."""
+
     variables: Mapping[str, str] = Field(default_factory=dict[str, str])
     """The whole environment: `${NAME}` in a data source is looked up in it when the source is opened."""
 
@@ -45,5 +48,6 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         openai_api_key=value("OPENAI_API_KEY"),
         llm_model=value("RETRAIN_LLM_MODEL"),
         webhook_token=value("RETRAIN_WEBHOOK_TOKEN"),
+        peer_token=value("RETRAIN_PEER_TOKEN"),
         variables=dict(environ),
     )

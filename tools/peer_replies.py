@@ -131,7 +131,9 @@ def envelope_fault(role: str, asked: Envelope[Any], told: Envelope[Any], *, now:
     ):
         if wanted != got:
             what = f"{name} {word(got)}" if got is not None else f"no {name}"
-            return f"the {role} answered about another run, model or window: it names {what}, asked was {wanted or 'none'}"
+            return (
+                f"the {role} answered about another run, model or window: it names {what}, asked was {wanted or 'none'}"
+            )
     if told.request_id is not None and told.request_id != asked.request_id:
         return f"the {role} answered another request than this one"
     if told.sent_at > now + SKEW:
@@ -341,7 +343,9 @@ def deployment_fault(asked: Envelope[Any], told: Envelope[DeploymentReply], *, n
     if fault is not None:
         return fault
     weights = told.payload.observed_weights
-    if weights is not None and (any(not 0 <= weight <= 100 for weight in weights.values()) or sum(weights.values()) > 100):
+    if weights is not None and (
+        any(not 0 <= weight <= 100 for weight in weights.values()) or sum(weights.values()) > 100
+    ):
         return "the deployment-engineer's reply cannot be used: its weights are no percentages of one whole"
     mirror = told.payload.observed_mirror
     if mirror is not None and not 0 <= mirror <= 100:

@@ -19,6 +19,7 @@ from tools.errors import RetrainingError
 from tools.peer_replies import is_theirs
 from tools.verdicts import least_of_class
 
+
 def ask(
     deps: Deps, run: Run, criteria: Criteria, result: ComparisonResult, scored: Path, uri: str
 ) -> tuple[dict[str, float], tuple[str, str] | None]:
