@@ -54,7 +54,7 @@ def application(role: Role, answer: Answer, *, url: str, token_hashes: Collectio
     card = agent_card(role, url, secured=bool(token_hashes))
     handler = DefaultRequestHandlerV2(_Executor(role, answer), _Tasks(), card)
     routes = [*create_agent_card_routes(card), *create_jsonrpc_routes(handler, "/")]
-    guards = [Middleware(_Bounded, most=MAX_BYTES), Middleware(_Bearer, token_hashes=tuple(token_hashes))]
+    guards = [Middleware(_Bearer, token_hashes=tuple(token_hashes)), Middleware(_Bounded, most=MAX_BYTES)]
     return Starlette(routes=routes, middleware=guards)
 
 
@@ -143,7 +143,7 @@ class _Tasks(InMemoryTaskStore):
 
 
 class _Bounded:
-    """Refuses a body before it is held whole."""
+    """Refuses a body of more than `most` bytes, and holds no more of it. It stands behind `_Bearer`: strangers send nothing."""
 
     def __init__(self, app: ASGIApp, most: int) -> None:
         self._app, self._most = app, most
@@ -156,15 +156,23 @@ class _Bounded:
         if not told.isdigit() or int(told) > self._most:
             await _refuse(send, 413, "too large")
             return
-        seen = 0
-
-        async def counted() -> Event:
-            nonlocal seen
+        body, more = bytearray(), True
+        while more:
             event = await receive()
-            seen += len(event.get("body", b""))
-            return {"type": "http.disconnect"} if seen > self._most else event
+            if event["type"] != "http.request":
+                return
+            body += event.get("body", b"")
+            more = event.get("more_body", False)
+            if len(body) > self._most:
+                await _refuse(send, 413, "too large")
+                return
+        whole: list[Event] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+        del body
 
-        await self._app(scope, counted, send)
+        async def read() -> Event:
+            return whole.pop() if whole else await receive()
+
+        await self._app(scope, read, send)
 
 
 class _Bearer:
