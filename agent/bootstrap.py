@@ -18,12 +18,22 @@ from agent.services.watch import Watch
 from agent.settings import Settings, read_settings
 from agent.workspace import Workspace, find_workspace
 from prompts.loader import load as load_prompt
+from tools.contracts.peer_settings import Role
 from tools.contracts.profile import BatchTarget, CommandTarget, Profile, SeldonTarget, ServingTarget
 from tools.contracts.request import RetrainingRequest, RunKind, RunOrder
 from tools.errors import NotFound
-from tools.ports import Clock, DeploymentTarget, DriftDetective, Notifier, RationaleWriter, TrafficLog
+from tools.ports import (
+    Clock,
+    DeploymentTarget,
+    DriftDetective,
+    ModelEvaluator,
+    Notifier,
+    RationaleWriter,
+    TrafficLog,
+)
 
 if TYPE_CHECKING:
+    from tools.adapters.remote_peer import RemotePeer
     from tools.adapters.serving.answer_copy import AnswerCopy
     from tools.adapters.serving.target import ServingTargetAdapter
 
@@ -134,7 +144,6 @@ def build(
 
     from tools.adapters.capped_trainer import CappedTrainer
     from tools.adapters.drift_local import LocalDriftDetective
-    from tools.adapters.evaluator_local import LocalModelEvaluator
     from tools.adapters.external_trainer import ExternalTrainer
     from tools.adapters.ibis_data import IbisData
     from tools.adapters.mlflow_registry import MlflowRegistry
@@ -188,6 +197,17 @@ def build(
 
         return AliasTargetAdapter()
 
+    remote = remote_peers(space)
+    detective, evaluator = peers_of(remote, now)
+
+    def asked_target_of(profile: Profile) -> DeploymentTarget:
+        engineer = remote.get("deployment-engineer")
+        if engineer is None:
+            return target_of(profile)
+        from tools.adapters.remote_ports import RemoteTarget
+
+        return RemoteTarget(engineer, profile.id, target_of(profile), now, _new_id)
+
     def traffic_log_of(profile: Profile, target: DeploymentTarget) -> TrafficLog | None:
         from tools.adapters.label_store import own_labels
         from tools.adapters.traffic_log import IbisLabels, IbisTrafficLog, LabelledLog
@@ -217,9 +237,9 @@ def build(
             "external": ExternalTrainer(space.tracking_uri),
         },
         scorer=scorer,
-        drift_detective=LocalDriftDetective(now),
-        model_evaluator=LocalModelEvaluator(now),
-        target_of=target_of,
+        drift_detective=detective,
+        model_evaluator=evaluator,
+        target_of=asked_target_of,
         traffic_log_of=traffic_log_of,
         rationale=_writer(space, settings),
         root=space.root,
@@ -231,7 +251,34 @@ def build(
         progress=progress or silent,
     )
     runs = Runs(deps, _checkpointer(work_dir, SqliteSaver), this_holder())
-    return App(space, deps, runs, LocalDriftDetective(now, html=False), settings.variables)
+    quick = None if "drift-detective" in remote else LocalDriftDetective(now, html=False)
+    return App(space, deps, runs, quick, settings.variables)
+
+
+def remote_peers(space: Workspace) -> "Mapping[Role, RemotePeer]":
+    """The peers of `retraining.yaml`; calls nobody."""
+    if not space.peers:
+        return {}
+    from tools.adapters.remote_peer import RemotePeer
+
+    return {role: RemotePeer(role, spec) for role, spec in space.peers.items()}
+
+
+def peers_of(remote: "Mapping[Role, RemotePeer]", now: Clock) -> tuple[DriftDetective, ModelEvaluator]:
+    """The two that are asked for an opinion: elsewhere where the settings say so, else in this process."""
+    from tools.adapters.drift_local import LocalDriftDetective
+    from tools.adapters.evaluator_local import LocalModelEvaluator
+
+    detective: DriftDetective = LocalDriftDetective(now)
+    evaluator: ModelEvaluator = LocalModelEvaluator(now)
+    if remote:
+        from tools.adapters.remote_ports import RemoteDriftDetective, RemoteModelEvaluator
+
+        if "drift-detective" in remote:
+            detective = RemoteDriftDetective(remote["drift-detective"])
+        if "model-evaluator" in remote:
+            evaluator = RemoteModelEvaluator(remote["model-evaluator"])
+    return detective, evaluator
 
 
 def serving_target(space: Workspace, profile: Profile, progress: Callable[[str], None]) -> "ServingTargetAdapter":

@@ -26,6 +26,9 @@ class Settings(Contract):
     key: str | None = None
     """RETRAIN_KEY: whose word the calls over `retrain mcp` are; without it an agent's of the OS user."""
 
+    peer_token: str | None = None
+    """RETRAIN_PEER_TOKEN: who calls `retrain serve --role` must bear it."""
+
     variables: Mapping[str, str] = Field(default_factory=dict[str, str])
     """The whole environment: `${NAME}` in a data source is looked up in it when the source is opened."""
 
@@ -49,5 +52,6 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         llm_model=value("RETRAIN_LLM_MODEL"),
         webhook_token=value("RETRAIN_WEBHOOK_TOKEN"),
         key=value("RETRAIN_KEY"),
+        peer_token=value("RETRAIN_PEER_TOKEN"),
         variables=dict(environ),
     )

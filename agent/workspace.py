@@ -3,13 +3,14 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pydantic import Field, ValidationError
 
 from agent.marked_yaml import Document, read
 from agent.problems import Path_, Problem, dotted, explain, field_errors, nearest, refuse, snake
 from tools.contracts.base import Contract
+from tools.contracts.peer_settings import PeerSpec, Role
 from tools.errors import NotFound
 
 FILE_NAME: Final = "retraining.yaml"
@@ -32,6 +33,8 @@ class WorkspaceFile(Contract):
     """Folder for data sets, logs and reports of runs."""
     llm_model: str | None = None
     """Name of the language model that writes rationales; a template writes them where absent."""
+    peers: dict[Role, PeerSpec] = Field(default_factory=dict[Role, PeerSpec])
+    """Peers asked over A2A, by their role; those that are not named work in this process."""
 
 
 class Workspace(Contract):
@@ -46,6 +49,8 @@ class Workspace(Contract):
     profiles_dir: Path
     work_dir: Path
     llm_model: str | None = None
+    peers: dict[Role, PeerSpec] = Field(default_factory=dict[Role, PeerSpec], repr=False)
+    """Peers that answer elsewhere."""
 
     @property
     def file(self) -> Path:
@@ -99,7 +104,8 @@ def load_workspace(file: Path, environment: Mapping[str, str] | None = None) -> 
     for name in _URI_FIELDS:
         value = data.get(name)
         if isinstance(value, str):
-            data[name] = _expand(value, environment or {}, document, name, problems)
+            data[name] = _expand(value, environment or {}, document, (name,), problems)
+    data |= _peers(document, environment or {}, problems)
     settings: WorkspaceFile | None = None
     try:
         settings = WorkspaceFile.model_validate({k: v for k, v in data.items() if k in WorkspaceFile.model_fields})
@@ -120,7 +126,26 @@ def load_workspace(file: Path, environment: Mapping[str, str] | None = None) -> 
         profiles_dir=_resolve_path(root, settings.profiles_dir),
         work_dir=_resolve_path(root, settings.work_dir),
         llm_model=settings.llm_model,
+        peers=settings.peers,
     )
+
+
+def _peers(document: Document, environment: Mapping[str, str], problems: list[Problem]) -> dict[str, Any]:
+    """The peers with `${NAME}` filled in where an address or a token stands."""
+    peers = document.data.get("peers")
+    if not isinstance(peers, Mapping):
+        return {}
+    found: dict[str, Any] = {}
+    for role, spec in cast("Mapping[str, Any]", peers).items():
+        found[role] = spec
+        if isinstance(spec, Mapping):
+            entries = dict(cast("Mapping[str, Any]", spec))
+            for name in ("url", "token"):
+                text = document.texts.get(("peers", role, name))
+                if text is not None and entries.get(name) is not None:
+                    entries[name] = _expand(text, environment, document, ("peers", role, name), problems)
+            found[role] = entries
+    return {"peers": found}
 
 
 def _as_text(document: Document) -> dict[str, Any]:
@@ -148,15 +173,19 @@ def _problem(document: Document, path: Path_, item: Any) -> Problem:
     missing = item["type"] == "missing"
     if missing and path == ("tracking_uri",):
         remedy = "add e.g. `tracking_uri: sqlite:///mlflow.db` or your MLflow server's address"
-    return Problem(dotted(path), what, remedy, document.where(path), item["input"], has_value=not missing)
+    # A peer's entry may hold a token: it is not repeated.
+    told = not missing and path[:1] != ("peers",)
+    return Problem(dotted(path), what, remedy, document.where(path), item["input"], has_value=told)
 
 
-def _expand(value: str, environment: Mapping[str, str], document: Document, name: str, problems: list[Problem]) -> str:
+def _expand(
+    value: str, environment: Mapping[str, str], document: Document, path: Path_, problems: list[Problem]
+) -> str:
     for variable in _VARIABLE.findall(value):
         if variable not in environment:
             what = f"the environment variable {variable} is not set"
             remedy = f"set {variable}, or write the value out"
-            problems.append(Problem(name, what, remedy, document.where((name,)), value))
+            problems.append(Problem(dotted(path), what, remedy, document.where(path), value))
     return _VARIABLE.sub(lambda match: environment.get(match.group(1), match.group(0)), value)
 
 

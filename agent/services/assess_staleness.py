@@ -10,7 +10,7 @@ from agent.services.champion import last_known_good
 from agent.services.measure import criteria_of
 from agent.services.recent import FAULTS, Recent, said
 from agent.state import Run
-from tools import staleness, triggers
+from tools import peer_replies, staleness, triggers
 from tools.contracts.base import SCHEMA_VERSION
 from tools.contracts.evidence import Effort, Signal, StalenessReport, TriggerVerdict
 from tools.contracts.peers import (
@@ -294,9 +294,9 @@ def _drift(
         reply = deps.drift_detective.detect(request, report_folder)
     except FAULTS as failure:
         return None, said(failure)
-    asked = (run.run_id, profile.id, champion.version, seen.window.digest)
-    if (reply.run_id, reply.model_id, reply.model_version or champion.version, reply.data_window_digest) != asked:
-        return None, f"{reply.sender} answered about another run, model or window"
+    unbelievable = peer_replies.drift_fault(request, reply, now=deps.clock())
+    if unbelievable is not None:
+        return None, unbelievable
     (report_folder / "drift.json").write_text(reply.payload.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
     return reply.payload, None
 

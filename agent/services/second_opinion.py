@@ -5,23 +5,19 @@ from typing import Any
 
 from agent.deps import Deps
 from agent.state import Run
+from tools import peer_replies
 from tools.contracts.base import SCHEMA_VERSION
-from tools.contracts.comparison import ComparisonResult, Criteria, Criterion
+from tools.contracts.comparison import ComparisonResult, Criteria
 from tools.contracts.peers import (
     Envelope,
     EvaluationConfig,
-    EvaluationReply,
     EvaluationRequest,
     FairnessCheck,
     SliceSpec,
 )
 from tools.errors import RetrainingError
-from tools.metric_names import OPERATIONAL
-from tools.own_metrics import is_own
+from tools.peer_replies import is_theirs
 from tools.verdicts import least_of_class
-
-PEER_TOLERANCE = 1e-3
-"""How far the model-evaluator may be from our own value, relative to the larger of it and 1."""
 
 
 def ask(
@@ -60,15 +56,18 @@ def ask(
         reply = deps.model_evaluator.evaluate(request)
     except RetrainingError as failure:
         return {}, ("peer_unmeasured", f"The model-evaluator gave no answer: {failure.message}")
-    if (reply.run_id, reply.model_id) != (run.run_id, run.profile.id) or not reply.payload.success:
-        return {}, ("peer_unmeasured", "The model-evaluator's answer is about something else, or failed.")
-    return reply.payload.overall_metrics, _disagreement(reply.payload, result)
+    fault = peer_replies.evaluation_fault(request, reply, now=deps.clock())
+    if fault is not None:
+        return {}, ("peer_unmeasured", f"{fault[:1].upper()}{fault[1:]}.")
+    told = {name: value for name, value in reply.payload.overall_metrics.items() if name in config.metrics}
+    apart = peer_replies.disagreement(reply.payload, result)
+    return told, None if apart is None else ("peer_disagrees", apart)
 
 
 def _config(run: Run, criteria: Criteria, result: ComparisonResult) -> EvaluationConfig:
     every = (criteria.primary, *criteria.guardrails)
     return EvaluationConfig(
-        metrics=tuple(dict.fromkeys(one.metric for one in every if _is_theirs(one) and one.group is None)),
+        metrics=tuple(dict.fromkeys(one.metric for one in every if is_theirs(one) and one.group is None)),
         slices=tuple(SliceSpec(column=name) for name in run.profile.metrics.slices),
         thresholds=_thresholds(result),
         fairness=tuple(
@@ -84,17 +83,12 @@ def _config(run: Run, criteria: Criteria, result: ComparisonResult) -> Evaluatio
     )
 
 
-def _is_theirs(criterion: Criterion) -> bool:
-    """Whether the criterion can be measured from the file of scored rows, by somebody who runs no code of the user's."""
-    return not (criterion.nulls or criterion.metric in OPERATIONAL or is_own(criterion.metric))
-
-
 def _thresholds(result: ComparisonResult) -> dict[str, float]:
     """The champion's value and what is asked beyond it, in the metric's own direction."""
     bars: dict[str, float] = {}
     for item in result.metrics:
         wanted = item.criterion
-        if item.baseline is None or not wanted.plain or not _is_theirs(wanted):
+        if item.baseline is None or not wanted.plain or not is_theirs(wanted):
             continue
         step = wanted.bar * (abs(item.baseline) if wanted.unit == "relative" else 1.0)
         bars[wanted.metric] = item.baseline + (step if wanted.direction == "higher" else -step)
@@ -119,18 +113,3 @@ def _business(criteria: Criteria, result: ComparisonResult) -> dict[str, Any]:
     if champion is not None:
         told["currentCost"] = champion * result.holdout_rows
     return told
-
-
-def _disagreement(reply: EvaluationReply, result: ComparisonResult) -> tuple[str, str] | None:
-    for item in result.metrics:
-        wanted = item.criterion
-        if wanted.slice_column is not None or item.candidate is None or not _is_theirs(wanted):
-            continue
-        values = reply.overall_metrics if wanted.group is None else reply.fairness_metrics.get(wanted.group, {})
-        theirs = values.get(wanted.metric)
-        if theirs is not None and abs(theirs - item.candidate) > PEER_TOLERANCE * max(1.0, abs(item.candidate)):
-            return (
-                "peer_disagrees",
-                f"The model-evaluator has {wanted.about} {theirs:.4f}, we have {item.candidate:.4f}.",
-            )
-    return None

@@ -59,12 +59,24 @@ def _asked(ask: "Callable[[Case, Path], Output]", case: Case) -> Output:
 
 
 def _process(case: Case, folder: Path, *words: str) -> list[str]:
-    return [sys.executable, "-W", "ignore", "-m", "evals.decisions.doors_cases", case.name, str(folder), "retrain", *words]
+    return [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "evals.decisions.doors_cases",
+        case.name,
+        str(folder),
+        "retrain",
+        *words,
+    ]
 
 
 def _command_line(case: Case, folder: Path) -> Output:
     words = _process(case, folder, "run", "--request", "-", "--json", "--quiet")
-    ended = subprocess.run(words, input=json.dumps(case.asked), capture_output=True, text=True, timeout=300, check=False)
+    ended = subprocess.run(
+        words, input=json.dumps(case.asked), capture_output=True, text=True, timeout=300, check=False
+    )
     if ended.returncode != 0:
         raise RuntimeError(f"{case.name}: exit code {ended.returncode}: {ended.stderr[-2000:]}")
     return json.loads(ended.stdout)
@@ -163,7 +175,7 @@ def _served(opened: App) -> Generator[tuple[str, str]]:
     """(address, an agent's key) of a server on loopback with every door."""
     from agent.entrypoints.server.a2a import OPEN_PATHS, PATH, routes
     from agent.entrypoints.server.app import Door, application
-    from agent.entrypoints.server.process import listen, uvicorn_server, url_of
+    from agent.entrypoints.server.process import listen, url_of, uvicorn_server
     from agent.services.keys import Keys
 
     keys = Keys(opened.deps.store, opened.deps.clock, is_user=lambda _: False)

@@ -386,7 +386,7 @@ def test_baseline_that_is_not_the_champion_goes_to_a_person(world: World) -> Non
 @pytest.mark.parametrize(
     ("says", "code"),
     [
-        (EvaluationReply(success=True, overall_metrics={"accuracy": 0.1}), "peer_disagrees"),
+        (EvaluationReply(success=True, overall_metrics={"accuracy": 0.1, "log_loss": 0.5}), "peer_disagrees"),
         (Unavailable("the model-evaluator is down"), "peer_unmeasured"),
         (EvaluationReply(success=False), "peer_unmeasured"),
     ],

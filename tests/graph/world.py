@@ -78,7 +78,7 @@ def drift(score: float, severity: str) -> DriftReply:
         {"feature": name, "driftScore": score, "driftType": "data_drift", "severity": severity}
         for name in ("a", "b", "c")
     ]
-    report = {"overallDriftScore": score, "featureDrift": features}
+    report = {"overallDriftScore": float(severity == "drifted"), "featureDrift": features}
     return DriftReply.model_validate({"driftReport": report, "alerts": [], "recommendations": []})
 
 

@@ -29,6 +29,7 @@ def test_relative_places_start_at_the_files_folder(tmp_path: Path) -> None:
         "profiles_dir": root / "conf",
         "work_dir": root / ".retraining",
         "llm_model": "7",
+        "peers": {},
     }
     assert found.file == root / "retraining.yaml"
 

@@ -78,6 +78,7 @@ class LocalDriftDetective:
             model_id=request.model_id,
             model_version=request.model_version,
             data_window_digest=request.data_window_digest,
+            request_id=request.request_id,
             sent_at=self._clock(),
             sender="drift-detective (in process)",
             payload=drift_reply.reply(
@@ -140,7 +141,7 @@ class LocalDriftDetective:
         if not path:
             raise Unavailable(f"the drift request names no {field}", thing=field, remedy=remedy)
         try:
-            return even(path, [n for n in names(path) if _wanted(n, config)], self._max_rows)
+            return even(path, [n for n in names(path) if wanted(n, config)], self._max_rows)
         except (OSError, pa.ArrowException) as error:
             raise Unavailable(
                 f"{field} cannot be read: {path}: {error}", thing=field, value=path, remedy=remedy
@@ -164,7 +165,7 @@ def _frame(table: "pa.Table"):
     return table.take(list(range(0, rows, step))).to_pandas() if step > 1 else table.to_pandas()
 
 
-def _wanted(name: str, config: MonitoringConfig) -> bool:
+def wanted(name: str, config: MonitoringConfig) -> bool:
     """Whether a column is looked at: features, what dates and labels them, and the champion's outputs."""
     if name.startswith("__"):
         return name.startswith(("__prediction", "__proba:", "__mature"))

@@ -48,6 +48,7 @@ class LocalModelEvaluator:
             model_id=request.model_id,
             model_version=request.model_version,
             data_window_digest=request.data_window_digest,
+            request_id=request.request_id,
             sent_at=self._clock(),
             sender=SENDER,
             payload=self._reply(request.payload),

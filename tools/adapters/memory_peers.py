@@ -41,6 +41,7 @@ class _Script(Generic[Request, Reply]):
             model_id=request.model_id,
             model_version=request.model_version,
             data_window_digest=request.data_window_digest,
+            request_id=request.request_id,
             sent_at=request.sent_at,
             sender=self._sender,
             payload=answer,

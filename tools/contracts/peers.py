@@ -7,7 +7,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import Field
 
-from tools.contracts.base import Contract, PublicContract, UtcDatetime
+from tools.contracts.base import PublicContract, UtcDatetime
 from tools.contracts.profile import Task
 
 # --- drift-detective -------------------------------------------------------------------------------------------
@@ -243,7 +243,7 @@ DeploymentRequest.model_rebuild()
 Payload = TypeVar("Payload")
 
 
-class Envelope(Contract, Generic[Payload]):
+class Envelope(PublicContract, Generic[Payload]):
     """Who says what about which run. A reply without one could not be measured."""
 
     schema_version: str
@@ -253,4 +253,6 @@ class Envelope(Contract, Generic[Payload]):
     data_window_digest: str | None = None
     sent_at: UtcDatetime
     sender: str
+    request_id: str | None = None
+    """Added: same question, same id; a reply repeats it. Who is asked twice answers twice the same."""
     payload: Payload

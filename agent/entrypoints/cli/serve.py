@@ -1,5 +1,6 @@
 """`retrain serve`: one desk behind HTTP, and webhooks that can take a rollout back."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+class PeerRole(StrEnum):
+    """What `--role` takes."""
+
+    DRIFT_DETECTIVE = "drift-detective"
+    MODEL_EVALUATOR = "model-evaluator"
+    DEPLOYMENT_ENGINEER = "deployment-engineer"
+
+
 def serve(
     host: Annotated[str, typer.Option(help="Address; any but loopback needs a key or a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8472,
@@ -21,11 +30,35 @@ def serve(
     token_hashes: Annotated[
         Path | None, typer.Option("--token-hashes", help="File with the sha256 of a webhook's token a line.")
     ] = None,
+    role: Annotated[
+        PeerRole | None, typer.Option(help="Be this peer for other agents, over Agent2Agent, and nothing else.")
+    ] = None,
+    shared_folder: Annotated[
+        list[Path] | None, typer.Option("--shared-folder", help="With --role: a folder that callers may name paths in.")
+    ] = None,
+    public_url: Annotated[
+        str | None, typer.Option("--public-url", help="With --role: where callers reach it, if not at host and port.")
+    ] = None,
     quiet: Quiet = False,
     workspace: Workspace = None,
 ) -> None:
     """Offer everything over HTTP: runs, reviews, rollbacks, webhooks. Ctrl-C ends it once what is under way has ended."""
     import os
+
+    if role is not None:
+        from agent.entrypoints.cli.serve_peer import serve_peer
+
+        serve_peer(
+            role.value,
+            host=host,
+            port=port,
+            token_hashes=token_hashes,
+            folders=shared_folder or [],
+            public_url=public_url,
+            quiet=quiet,
+            workspace=workspace,
+        )
+        return
 
     from agent.entrypoints.server.a2a import a2a_door
     from agent.entrypoints.server.app import application
@@ -34,11 +67,11 @@ def serve(
     from agent.services.keys import Keys
     from agent.settings import read_settings
 
-    hashes = _hashes(read_settings(os.environ).webhook_token, token_hashes)
+    hashes = hashes_of(read_settings(os.environ).webhook_token, token_hashes)
     opened = open_app(workspace)
     keys = Keys(opened.deps.store, opened.deps.clock)
     any_key = bool(keys.list())
-    _require_safe(host, any_key or bool(hashes))
+    require_safe(host, any_key or bool(hashes))
     taken = listen(host, port)
     # A proxy in front is called by the first name that is allowed; there it is TLS.
     url = f"https://{allow_host[0]}" if allow_host else url_of(taken)
@@ -71,7 +104,7 @@ def _welcome(url: str, doors: "Sequence[str]", *, any_key: bool, webhook: bool) 
     return lines
 
 
-def _hashes(token: str | None, file: Path | None) -> tuple[str, ...]:
+def hashes_of(token: str | None, file: Path | None) -> tuple[str, ...]:
     import re
 
     from agent.entrypoints.server.app import hashed
@@ -96,7 +129,7 @@ def _hashes(token: str | None, file: Path | None) -> tuple[str, ...]:
     return (*found, *lines)
 
 
-def _require_safe(host: str, known: bool) -> None:
+def require_safe(host: str, known: bool, remedy: str = "`retrain keys create NAME --scope read` first") -> None:
     import ipaddress
 
     from tools.errors import BadInput
@@ -110,5 +143,5 @@ def _require_safe(host: str, known: bool) -> None:
             f"{host} can be reached from outside, and there is no key and no token",
             thing="--host",
             value=host,
-            remedy="`retrain keys create NAME --scope read` first, or stay on 127.0.0.1",
+            remedy=f"{remedy}, or stay on 127.0.0.1",
         )

@@ -1,0 +1,23 @@
+"""Is it one decision, whichever door it is asked through, and does nobody at a door get more than is his?
+
+`python -m evals.decisions.doors`: twenty lying, broken or slow peers, each beside its honest twin.
+"""
+
+from collections.abc import Sequence
+
+from evals.decisions import doors_peers
+from evals.report import arguments, publish
+
+QUICK = 3
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 1 when a target is missed."""
+    asked = arguments(__doc__ or "").parse_args(argv)
+    found = doors_peers.rows(doors_peers.LIES[:: len(doors_peers.LIES) // QUICK] if asked.quick else doors_peers.LIES)
+    publish(found, asked.json, quick=asked.quick)
+    return 0 if asked.quick or all(row.met is not False for row in found) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
