@@ -45,7 +45,8 @@ def mesh(api: FakeApi, world: World) -> Iterator[str]:
             name = self.headers["seldon-model"]
             version = api.objects["models", "models", name]["spec"]["storageUri"].rpartition("/")[2]
             rows = pd.DataFrame({each["name"]: each["data"] for each in asked["inputs"]})
-            given: Any = world.scorer.models[f"models:/{NAME}/{version}"](rows)["prediction"]
+            predict: Any = world.scorer.models[f"models:/{NAME}/{version}"]
+            given = predict(rows)["prediction"]
             outputs = [{"name": "y", "shape": [len(rows)], "datatype": "INT64", "data": given.tolist()}]
             data = json.dumps({"model_name": f"{name}_1", "outputs": outputs}).encode()
             self.send_response(200)
