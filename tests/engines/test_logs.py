@@ -345,6 +345,22 @@ def test_answers_are_copied_once_a_request_and_version_and_read_back_as_a_log(sh
     assert seen.failed.sum() == 1
 
 
+@pytest.mark.parametrize("at", ["timestamptz(0)", "timestamp(3)", "text"])
+def test_table_that_keeps_times_and_versions_in_another_way_gets_no_answer_twice(shop: Shop, tmp_path: Path, at: str):
+    shop.sql(
+        f"CREATE TABLE answers (no serial, request_id text, version bigint, at {at}, mirrored boolean, failed boolean,"
+        " latency_ms real, prediction text, probability double precision)"
+    )
+    written(tmp_path, "6", [answer(1, "6", at=1000.4004), answer(2, "6", at=1000.9996)], "1")
+    assert in_server(shop, tmp_path).copy(wait=True) == Copied(added=2)
+    (tmp_path / "copied.json").unlink()
+    written(tmp_path, "6", [answer(3, "6", at=1001.0)], "1")
+    assert in_server(shop, tmp_path).copy(wait=True) == Copied(added=1, known=2)
+    log = IbisTrafficLog(OPEN.model_copy(update={"source": shop.source("answers")}), None, tmp_path, ENVIRON)
+    until = datetime.fromtimestamp(2000, UTC)
+    assert len(log.observations(["6"], until - timedelta(days=1), until, 10)) == 3
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path

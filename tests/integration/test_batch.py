@@ -111,3 +111,27 @@ def test_candidate_is_tried_in_the_shadow_promoted_on_a_boundary_and_taken_back(
 
     assert (back["rollout"]["phase"], back["rollout"]["proof"]) == ("rolled_back", "proved"), back["rollout"]
     assert set(days_by_version(tmp_path / "predictions")) == {"1"}
+
+
+@pytest.mark.slow
+def test_digest_on_record_in_the_registry_is_the_one_that_scoring_asks_for(tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    (tmp_path / "retraining.yaml").write_text("tracking_uri: sqlite:///mlflow.db\n", encoding="utf-8")
+    (tmp_path / "profiles").mkdir()
+    profile = (
+        "registered_model: prices\ntask: regression\nmetrics: {primary: {name: mae}}\n"
+        "data: {source: rows.parquet, event_time: at, target: y, features: [x], key: [id]}\n"
+    )
+    (tmp_path / "profiles" / "prices.yaml").write_text(profile + TARGET.partition("rollout:")[0], encoding="utf-8")
+    made = bootstrap(environ={}, start=tmp_path, workspace=tmp_path)
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db", f"sqlite:///{tmp_path}/mlflow.db")
+    client.create_registered_model("prices")
+    for digest in ("as registered", None):
+        version = client.create_model_version("prices", str(tmp_path))
+        if digest is not None:
+            client.set_model_version_tag("prices", version.version, "retraining.artifact_digest", digest)
+
+    target: Any = made.deps.target_of(made.deps.load_profile("prices"))
+
+    assert [target._digest_of(version) for version in ("1", "2")] == ["as registered", None]

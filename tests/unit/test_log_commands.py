@@ -78,11 +78,13 @@ def test_a_look_and_the_command_copy_each_answer_once(shop: Path) -> None:
     assert sorted(pd.read_parquet(shop / "logged")["request_id"]) == ["q0", "q1", "q2"]
 
     written(shop / ".retraining" / "serving" / "fraud", "6", [answer(3, "6")], "1")
+    assert "bytes of answers are not in target.answers yet" in retrain(shop, "serving", "status", "fraud").stdout
     shown = json.loads(retrain(shop, "serving", "copy", "fraud", "--json").stdout)
 
     assert shown == {"added": 1, "known": 0, "odd": 0, "gaps": []}
     assert "copied 0 answers; 0 were there already" in retrain(shop, "serving", "copy", "fraud").stdout
     assert len(pd.read_parquet(shop / "logged")) == 4
+    assert "bytes of answers" not in retrain(shop, "serving", "status", "fraud").stdout
 
 
 def test_copying_without_a_table_says_what_to_write(shop: Path) -> None:

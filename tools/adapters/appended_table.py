@@ -141,9 +141,13 @@ class AppendedTable:
 
     def _missing(self, given: Any, table: Any) -> Any:
         """The rows that are not in the table."""
+        import ibis
+
         require_columns(self._source, table.columns, given.columns)
-        if self._time is not None:
-            table = table.filter(table[self._time] >= given[self._time].min().as_scalar())
+        if self._time is not None and table[self._time].type().is_timestamp():
+            # A day to spare, for columns that keep times less finely than they are given.
+            earliest = given[self._time].min().as_scalar() - ibis.interval(days=1)
+            table = table.filter(table[self._time] >= earliest)
         return given.anti_join(table.select(self._key), self._key)
 
     def _fitted(self, rows: Any, there: Any, *, widens: bool = False) -> Any:
@@ -159,8 +163,9 @@ class AppendedTable:
                 continue
             if pa.types.is_floating(column.type) and pa.types.is_string(wanted):
                 raise self._unfit(name, column.type, wanted)  # 1 and 1.0 would be two texts
+            times = pa.types.is_timestamp(column.type) and pa.types.is_timestamp(wanted)
             try:
-                column = column.cast(wanted)
+                column = column.cast(wanted, safe=not times)  # a column that keeps whole seconds is the user's choice
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
                 raise self._unfit(name, column.type, wanted) from error
             rows = rows.set_column(place, name, column)

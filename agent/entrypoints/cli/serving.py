@@ -32,10 +32,17 @@ def up(model: Model, json: Json = False, quiet: Quiet = False, workspace: Worksp
 @app.command("status")
 def status(model: Model, json: Json = False, quiet: Quiet = False, workspace: Workspace = None) -> None:
     """What serves now: versions, weights, health. Touches nothing."""
+    from agent.bootstrap import answer_copy
     from agent.services import serving
 
     opened, profile, target = _open(model, workspace)
-    _show(serving.status(opened.deps, profile, target))
+    found = serving.status(opened.deps, profile, target)
+    copies = answer_copy(opened.workspace, profile, opened.variables)
+    waiting = 0 if copies is None else copies.waiting()
+    if waiting:
+        note = f"{waiting:,} bytes of answers are not in target.answers yet: `retrain serving copy {profile.id}`"
+        found = found.model_copy(update={"notes": (*found.notes, note)})
+    _show(found)
 
 
 @app.command("down")
