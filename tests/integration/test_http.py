@@ -274,6 +274,13 @@ def test_more_calls_than_a_key_may_make_are_told_to_wait(world: World) -> None:
     assert (statuses, other.status_code) == ([200, 200, 200, 429], 200)
 
 
+def test_more_calls_at_once_than_a_key_may_have_are_told_to_wait(world: World) -> None:
+    with door(world, limits=Limits(at_once_of_caller=0)) as client:
+        refused, health = client.get("/v1/runs"), client.get("/healthz")
+
+    assert (refused.status_code, health.status_code) == (429, 200)
+
+
 @pytest.mark.parametrize(
     "body",
     [
