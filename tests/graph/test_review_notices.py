@@ -62,7 +62,7 @@ def test_question_is_told_once_with_brief_link_and_command_then_escalated_and_it
 
 
 def test_hour_of_escalation_is_the_profiles(tmp_path: Path) -> None:
-    world, notifier = told_world(tmp_path, escalate_after="1h")
+    world, notifier = told_world(tmp_path, escalate_after="PT1H")
     world.run()
     notifier.sent.clear()
 
