@@ -10,6 +10,7 @@ import pytest
 from a2a.helpers.proto_helpers import get_text_parts
 from a2a.types import (
     GetTaskRequest,
+    InternalError,
     ListTasksRequest,
     Message,
     SubscribeToTaskRequest,
@@ -20,11 +21,15 @@ from a2a.types import (
 
 from agent.desk import Desk
 from agent.entrypoints.cli.render import SCREEN
-from agent.entrypoints.server.a2a import follow
+from agent.entrypoints.server.a2a import a2a_door, follow
+from agent.entrypoints.server.app import application as server_application
+from agent.entrypoints.server.limits import Limits
+from agent.services.keys import Keys
 from tests.graph.a2a_client import (
     BOT,
     REQUEST,
     START,
+    URL,
     application,
     begin,
     client,
@@ -38,7 +43,7 @@ from tests.graph.a2a_client import (
     state,
     words,
 )
-from tests.graph.doors import ADA, desk_of, gated
+from tests.graph.doors import ADA, app_of, desk_of, gated
 from tests.graph.traffic import endpoint_world, play
 from tests.graph.world import WORSE, Broken, World, add_version, by, make_world, with_deps
 from tests.streams import NOW
@@ -339,6 +344,39 @@ def test_run_that_no_process_drives_says_so_and_lets_its_followers_go(
 
     through(world, talk)
     assert world.moves == [("1", "2")]
+
+
+def test_caller_with_too_many_streams_is_told_and_his_run_goes_on(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
+
+    async def talk(_: Desk, app: Any) -> None:
+        async with client(app, streaming=True) as asked:
+            with pytest.raises(InternalError, match="too many streams are open; task r1 goes on"):
+                await events(asked, message(START))
+
+    through(world, talk, limits=Limits(streams_of_caller=0))
+    assert world.champion == "2"
+
+
+def test_one_server_has_the_door_behind_its_guard_and_the_card_before_it(tmp_path: Path) -> None:
+    world = make_world(tmp_path, trains=WORSE)
+    keys = Keys(world.store, world.deps.clock, is_user=lambda _: False)
+    token = keys.create("supervisor", ("read", "run"), by="ada", kind="agent").token
+    server = server_application(
+        app_of(world), keys=keys, doors=lambda desk: (a2a_door(desk, URL),), hosts=["agent.test"]
+    )
+
+    async def talk() -> tuple[Task, Any]:
+        async with client(server.app, key=token) as asked:
+            task = await begin(asked)
+        async with http_client(server.app, key="rk_wrong") as http:
+            return task, await http.post("/a2a", json={})
+
+    task, refused = asyncio.run(talk())
+
+    assert (state(task), refused.status_code) == ("COMPLETED", 401)
+    run = world.store.get_run(task.id)
+    assert (run.requested_by, run.idempotency_key is not None) == ("supervisor", True)
 
 
 async def _subscribed(asked: Any, task_id: str) -> list[Any]:

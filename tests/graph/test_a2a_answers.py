@@ -144,7 +144,7 @@ def test_persons_words_approve_nothing(world: World, server: Server) -> None:
 @pytest.mark.parametrize(
     ("changes", "key", "error", "match"),
     [
-        ({"digest": "0" * 64}, "ada", UnsupportedOperationError, "another question"),
+        ({"digest": "0" * 64}, "ada", UnsupportedOperationError, "something else than what was shown"),
         ({"digest": None}, "ada", InvalidParamsError, "digest is missing"),
         ({"reason": " "}, "ada", InvalidParamsError, "reason is empty"),
         ({"verdict": "yes"}, "ada", InvalidParamsError, "no verdict 'yes'"),

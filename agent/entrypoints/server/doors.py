@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from agent.desk import Desk
-from agent.entrypoints.server import a2a
+from agent.entrypoints.server.a2a import a2a_door
 from agent.entrypoints.server.app import Door
 from agent.entrypoints.server.mcp import http_door
 
@@ -16,9 +16,6 @@ def all_doors(url: str) -> Callable[[Desk], Sequence[Door]]:
     """
 
     def doors(desk: Desk) -> Sequence[Door]:
-        return (
-            Door("a2a", a2a.PATH, a2a.routes(desk, url), frozenset(a2a.OPEN_PATHS)),
-            http_door(desk),
-        )
+        return a2a_door(desk, url), http_door(desk)
 
     return doors

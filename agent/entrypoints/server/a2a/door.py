@@ -19,6 +19,8 @@ from agent.desk import Desk
 from agent.entrypoints.server.a2a.card import agent_card
 from agent.entrypoints.server.a2a.follow import MOST_WAIT
 from agent.entrypoints.server.a2a.handler import Tasks
+from agent.entrypoints.server.app import Door
+from agent.entrypoints.server.limits import Limits
 from tools.contracts.access import Caller
 
 PATH: Final = "/a2a"
@@ -26,15 +28,16 @@ OPEN_PATHS: Final = (AGENT_CARD_WELL_KNOWN_PATH,)
 """Answered without a key: the card says how to get in, and nothing else."""
 
 
-def routes(desk: Desk, url: str, *, most_wait: float = MOST_WAIT) -> list[Route]:
+def routes(desk: Desk, url: str, *, most_wait: float = MOST_WAIT, limits: Limits | None = None) -> list[Route]:
     """The door's routes. Who asks is read from the request's state, where the server's authentication has put it.
 
     Args:
         desk: What is behind all doors.
         url: The server as clients reach it, for the card, e.g. `http://127.0.0.1:8472`.
         most_wait: Seconds that a message without streaming waits for its run.
+        limits: How many streams may be open, and for how long.
     """
-    dispatcher = JsonRpcDispatcher(Tasks(desk, most_wait=most_wait), context_builder=_Contexts())
+    dispatcher = JsonRpcDispatcher(Tasks(desk, most_wait=most_wait, limits=limits), context_builder=_Contexts())
 
     async def endpoint(request: Request) -> Response:
         if _caller(request) is None:
@@ -49,6 +52,16 @@ def routes(desk: Desk, url: str, *, most_wait: float = MOST_WAIT) -> list[Route]
         return await dispatcher.handle_requests(request)
 
     return [*create_agent_card_routes(agent_card(url.rstrip("/") + PATH)), Route(PATH, endpoint, methods=["POST"])]
+
+
+def a2a_door(desk: Desk, url: str) -> Door:
+    """The door as the one server mounts it beside the others.
+
+    Args:
+        desk: What is behind all doors.
+        url: The server as clients reach it, for the card.
+    """
+    return Door("a2a", PATH, routes(desk, url), frozenset(OPEN_PATHS))
 
 
 class _Contexts(ServerCallContextBuilder):

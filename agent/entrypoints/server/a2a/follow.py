@@ -11,9 +11,11 @@ from starlette.concurrency import run_in_threadpool
 
 from agent.desk import Desk
 from agent.entrypoints.server.a2a.tasks import Standing, artifacts_of, context_of, progress_of, status_of, task_of
+from agent.entrypoints.server.limits import Limits, Slots
 from agent.progress import Line
 from tools.contracts.access import Caller
 from tools.contracts.run import RunRecord
+from tools.errors import Unavailable
 
 MOST_WAIT: Final = 300.0
 """Seconds that a message without streaming waits for its run; then the task is given back as it stands."""
@@ -24,10 +26,11 @@ ORPHANED_AFTER: Final = 10.0
 
 
 class Follower:
-    """Reads runs for A2A clients. Keeps nothing."""
+    """Reads runs for A2A clients. Keeps nothing but the count of who listens."""
 
-    def __init__(self, desk: Desk, *, most_wait: float) -> None:
-        self._desk, self._most_wait = desk, most_wait
+    def __init__(self, desk: Desk, *, most_wait: float, limits: Limits | None = None) -> None:
+        self._desk, self._most_wait, self._limits = desk, most_wait, limits or Limits()
+        self._slots = Slots(self._limits.streams, self._limits.streams_of_caller)
 
     async def stand(self, caller: Caller, run_id: str) -> Standing:
         """The run as it stands.
@@ -47,8 +50,13 @@ class Follower:
         return Standing(record, review, record.status != "running" or self._desk.is_driven(record))
 
     async def settled(self, caller: Caller, standing: Standing) -> Standing:
-        """As it stands once the run has ended, asks, waits for a rollout, or has taken long enough."""
-        with suppress(TimeoutError):
+        """As it stands once the run has ended, asks, waits for a rollout, or has taken long enough.
+
+        Who waits for too many already is given it as it stands.
+        """
+        with suppress(TimeoutError), self._slots.held(caller.name) as given:
+            if not given:
+                return standing
             async with asyncio.timeout(self._most_wait), aclosing(self._follow(caller, standing)) as seen:
                 async for each in seen:
                     if isinstance(each, Standing):
@@ -68,6 +76,18 @@ class Follower:
             past_questions: Go on while a person is asked, and leave out the lines that were told before.
         """
         yield task_of(standing)
+        with self._slots.held(caller.name) as given:
+            if not given:
+                raise Unavailable(
+                    f"too many streams are open; task {standing.record.run_id} goes on",
+                    thing="streams",
+                    remedy="end another one, or ask with GetTask",
+                )
+            async with aclosing(self._changes(caller, standing, past_questions=past_questions)) as changes:
+                async for each in changes:
+                    yield each
+
+    async def _changes(self, caller: Caller, standing: Standing, *, past_questions: bool) -> AsyncGenerator[Event]:
         task_id, context_id = standing.record.run_id, context_of(standing.record)
         async with aclosing(self._follow(caller, standing, past_questions=past_questions)) as seen:
             async for each in seen:
@@ -94,6 +114,7 @@ class Follower:
         earlier = board.since(run_id, 0) if past_questions else ()
         told = earlier[-1].number if earlier else 0
         alone_since: float | None = None
+        until = loop.time() + self._limits.stream_seconds
 
         def wake() -> None:
             # The loop may be closed by the time a run says its last word.
@@ -116,7 +137,7 @@ class Follower:
                 if standing != before:
                     yield standing
                 alone_since = None if standing.driven else alone_since or loop.time()
-                if alone_since is not None and loop.time() - alone_since > ORPHANED_AFTER:
+                if loop.time() > until or (alone_since is not None and loop.time() - alone_since > ORPHANED_AFTER):
                     return
         finally:
             leave()

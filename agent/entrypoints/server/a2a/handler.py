@@ -29,18 +29,19 @@ from agent.desk import Desk
 from agent.entrypoints.server.a2a.errors import refusals
 from agent.entrypoints.server.a2a.follow import MOST_WAIT, Follower
 from agent.entrypoints.server.a2a.listing import list_tasks
-from agent.entrypoints.server.a2a.messages import Ask, data_of, read_ask, read_reply, what_is_needed
+from agent.entrypoints.server.a2a.messages import Ask, Reply, data_of, read_ask, read_reply, what_is_needed
 from agent.entrypoints.server.a2a.replies import NotOffered, answer_at_once, message_of, require_ours
 from agent.entrypoints.server.a2a.tasks import Standing, context_of, task_of
+from agent.entrypoints.server.limits import Limits
 from tools.contracts.access import Caller
-from tools.errors import BadInput, Conflict, NotAllowed
+from tools.errors import BadInput, NotAllowed
 
 
 class Tasks(NotOffered):
     """The protocol over the desk. Holds nothing but the desk."""
 
-    def __init__(self, desk: Desk, *, most_wait: float = MOST_WAIT) -> None:
-        self._desk, self._runs = desk, Follower(desk, most_wait=most_wait)
+    def __init__(self, desk: Desk, *, most_wait: float = MOST_WAIT, limits: Limits | None = None) -> None:
+        self._desk, self._runs = desk, Follower(desk, most_wait=most_wait, limits=limits)
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
@@ -166,15 +167,11 @@ class Tasks(NotOffered):
             note = "Nothing was done: words alone answer nothing here. Send the verdict as data."
             return task_of(standing, note=note)
         reply = read_reply(data)
-        if reply.digest != review.digest:
-            raise Conflict(
-                f"the answer is to another question than review {review.id}: the digest differs",
-                thing="digest",
-                value=reply.digest,
-                remedy="read the question again, and answer it with its digest",
-            )
-        await run_in_threadpool(self._desk.submit_review, caller, review.id, reply.verdict, reply.reason)
+        await run_in_threadpool(self._answer, caller, review.id, reply)
         return await self._runs.stand(caller, record.run_id)
+
+    def _answer(self, caller: Caller, review_id: int, reply: Reply) -> None:
+        self._desk.submit_review(caller, review_id, reply.verdict, reply.reason, seen=reply.digest)
 
 
 def _who(context: ServerCallContext) -> Caller:

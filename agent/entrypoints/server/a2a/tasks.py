@@ -136,6 +136,8 @@ def question_of(review: Review) -> dict[str, Any]:
         "offered": review.offered,
         "question": review.payload,
         "approvers": list(review.approvers),
+        "roles": {offered: list(names) for offered, names in review.roles.items()},
+        "fourEyes": review.four_eyes,
         "requestedBy": review.requested_by,
         "expiresAt": review.expires_at.isoformat(),
         "verdicts": _verdicts(review),
