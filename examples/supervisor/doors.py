@@ -75,9 +75,11 @@ async def mcp_http(where: Where) -> AsyncIterator[list[BaseTool]]:
     from mcp.shared._httpx_utils import create_mcp_http_client
 
     await _require(where, "/mcp", "MCP")
-    async with create_mcp_http_client(headers=where.headers) as http:
-        async with Client(streamable_http_client(f"{where.url}/mcp", http_client=http)) as client:
-            yield await _mcp_tools(client)
+    async with (
+        create_mcp_http_client(headers=where.headers) as http,
+        Client(streamable_http_client(f"{where.url}/mcp", http_client=http)) as client,
+    ):
+        yield await _mcp_tools(client)
 
 
 async def _mcp_tools(client: Any) -> list[BaseTool]:
@@ -102,7 +104,7 @@ async def http(where: Where) -> AsyncIterator[list[BaseTool]]:
     """`POST /v1/runs` of a server, then its run until it rests."""
     import httpx
 
-    await _require(where, "/openapi.json", "HTTP")
+    await _require(where, "/v1/runs?limit=1", "HTTP")
     async with httpx.AsyncClient(base_url=where.url, headers=where.headers, timeout=120) as client:
 
         async def retrain(**request: Any) -> Any:

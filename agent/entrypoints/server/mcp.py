@@ -307,7 +307,9 @@ def http_door(desk: Desk, *, max_bytes: int = MAX_BYTES) -> Door:
         max_request_body_size=max_bytes,
         security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
-    return Door("mcp", PATH, (Route(PATH, _Guarded(manager.handle_request)),), lifespan=partial(_running, manager))
+    # Without sessions a stream that only listens would hear nothing and stay open for ever: there is no GET.
+    route = Route(PATH, _Guarded(manager.handle_request), methods=["POST"])
+    return Door("mcp", PATH, (route,), lifespan=partial(_running, manager))
 
 
 @asynccontextmanager
