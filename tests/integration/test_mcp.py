@@ -47,7 +47,7 @@ def test_a_run_over_stdio_waits_for_a_person_whom_no_agent_can_replace(shop: Sho
     request = {"modelId": model, "retrainingConfig": {"trigger": "manual", "asOf": NOW}, "waitSeconds": 240}
     told: list[str] = []
 
-    async def hear(_: float, __: float | None, message: str | None) -> None:
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
         told.append(message or "")
 
     async def agent(client: Client) -> Any:
@@ -156,7 +156,7 @@ def test_over_http_each_call_is_the_key_bearers(world: World) -> None:
     request = {"modelId": "prices", "retrainingConfig": {"trigger": "manual"}, "waitSeconds": 60}
     told: list[str] = []
 
-    async def hear(_: float, __: float | None, message: str | None) -> None:
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
         told.append(message or "")
 
     async def ask(client: Client) -> Any:
@@ -210,7 +210,7 @@ def test_a_client_that_goes_away_in_mid_call_stops_neither_the_run_nor_the_serve
     async def leave(client: Client) -> None:
         heard = anyio.Event()
 
-        async def hear(*_: Any) -> None:
+        async def hear(progress: float, total: float | None, message: str | None) -> None:
             heard.set()
 
         async with anyio.create_task_group() as group:
