@@ -191,7 +191,7 @@ class Desk:
             NotAllowed: scope `run` is missing. NotFound: no such run.
         """
         _require(caller, "run")
-        self._app.deps.store.get_run(run_id)
+        self.get_run(caller.model_copy(update={"scopes": caller.scopes | {"read"}}), run_id)
         self._go_on(run_id)
 
     # --- waiting -----------------------------------------------------------------------------------------------------

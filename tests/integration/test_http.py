@@ -10,6 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from agent.entrypoints.server.app import application
+from agent.entrypoints.server.doors import all_doors
 from agent.entrypoints.server.limits import Limits
 from agent.services.keys import Keys
 from tests.graph.doors import app_of, gated
@@ -240,12 +241,44 @@ def test_request_under_a_strange_name_or_from_a_strange_page_is_refused(
         assert client.get("/v1/runs", headers=headers).status_code == status
 
 
+def test_every_door_is_open_to_who_has_a_key_and_shut_to_others(world: World) -> None:
+    hello = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "initialize",
+        "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
+    }
+    accepts = {"Accept": "application/json, text/event-stream"}
+    with door(world, "read", doors=all_doors("http://127.0.0.1:8472")) as client:
+        card = client.get("/.well-known/agent-card.json", headers={"Authorization": ""})
+        shut = [client.post(path, json=hello, headers={"Authorization": "", **accepts}) for path in ("/a2a", "/mcp")]
+        strange = client.post("/mcp", json=hello, headers={"Host": "evil.example", **accepts})
+        over_mcp = client.post("/mcp", json=hello, headers=accepts)
+        over_a2a = client.post("/a2a", json={"jsonrpc": "2.0", "id": 1, "method": "Nothing"})
+        large = [client.post(path, content=b" " * 1_000_001) for path in ("/a2a", "/mcp")]
+
+    assert card.status_code == 200
+    assert "http://127.0.0.1:8472/a2a" in card.text
+    assert [each.status_code for each in (*shut, strange)] == [401, 401, 421]
+    assert (over_mcp.status_code, over_a2a.status_code) == (200, 200)
+    assert "retraining-orchestrator" in over_mcp.text
+    assert over_a2a.json()["error"]["code"] == -32601
+    assert [each.status_code for each in large] == [413, 413]
+
+
 def test_more_calls_than_a_key_may_make_are_told_to_wait(world: World) -> None:
     with door(world, limits=Limits(calls_a_minute=3)) as client:
         statuses = [client.get("/v1/runs").status_code for _ in range(4)]
         other = client.get("/v1/runs", headers={"Authorization": f"Bearer {key_of(world, 'other', 'read')}"})
 
     assert (statuses, other.status_code) == ([200, 200, 200, 429], 200)
+
+
+def test_more_calls_at_once_than_a_key_may_have_are_told_to_wait(world: World) -> None:
+    with door(world, limits=Limits(at_once_of_caller=0)) as client:
+        refused, health = client.get("/v1/runs"), client.get("/healthz")
+
+    assert (refused.status_code, health.status_code) == (429, 200)
 
 
 @pytest.mark.parametrize(

@@ -260,6 +260,7 @@ def test_serve_says_where_it_listens_answers_and_ends_with_0(workspace: Path, as
     process = subprocess.Popen(retrain(workspace, "serve", "--port", "0"), stderr=subprocess.PIPE, text=True)
     try:
         port = int(line_with(process, "listening on").rsplit(":", 1)[1])
+        doors = [line_with(process, f" {name} ").split()[-1] for name in ("http", "a2a", "mcp")]
         line_with(process, "Ctrl-C ends it")
         status, runs = Caller(port, token).ask("GET", "/v1/runs")
         stranger, _ = Caller(port, "guess").ask("GET", "/v1/runs")
@@ -268,6 +269,7 @@ def test_serve_says_where_it_listens_answers_and_ends_with_0(workspace: Path, as
     finally:
         process.kill()
 
+    assert [each.rsplit("/", 1)[1] for each in doors] == ["v1", "a2a", "mcp"]
     assert (status, runs, stranger) == (200, {"runs": []}, 401)
     assert process.returncode == 0
     assert "ended" in said

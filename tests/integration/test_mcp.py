@@ -47,7 +47,7 @@ def test_a_run_over_stdio_waits_for_a_person_whom_no_agent_can_replace(shop: Sho
     request = {"modelId": model, "retrainingConfig": {"trigger": "manual", "asOf": NOW}, "waitSeconds": 240}
     told: list[str] = []
 
-    async def hear(_: float, __: float | None, message: str | None) -> None:
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
         told.append(message or "")
 
     async def agent(client: Client) -> Any:
@@ -156,7 +156,7 @@ def test_over_http_each_call_is_the_key_bearers(world: World) -> None:
     request = {"modelId": "prices", "retrainingConfig": {"trigger": "manual"}, "waitSeconds": 60}
     told: list[str] = []
 
-    async def hear(_: float, __: float | None, message: str | None) -> None:
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
         told.append(message or "")
 
     async def ask(client: Client) -> Any:
@@ -191,6 +191,17 @@ def test_over_http_nobody_is_answered_without_a_known_key(world: World, token: s
     assert (got.status_code, got.headers["www-authenticate"]) == (401, "Bearer")
 
 
+def test_no_stream_is_kept_open_that_would_hear_nothing(world: World) -> None:
+    keys = Keys(world.store, world.deps.clock, is_user=lambda _: False)
+    token = keys.create("supervisor", {"read"}, by="root", kind="agent").token
+    headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {token}"}
+
+    with served(world, keys=keys, doors=lambda desk: (http_door(desk),)) as door:
+        got = httpx2.get(f"http://127.0.0.1:{door._port}/mcp", headers=headers, timeout=60)
+
+    assert got.status_code == 405
+
+
 def test_a_client_that_goes_away_in_mid_call_stops_neither_the_run_nor_the_server(world: World) -> None:
     keys = Keys(world.store, world.deps.clock, is_user=lambda _: False)
     token = keys.create("supervisor", {"read", "run"}, by="root", kind="agent").token
@@ -199,7 +210,7 @@ def test_a_client_that_goes_away_in_mid_call_stops_neither_the_run_nor_the_serve
     async def leave(client: Client) -> None:
         heard = anyio.Event()
 
-        async def hear(*_: Any) -> None:
+        async def hear(progress: float, total: float | None, message: str | None) -> None:
             heard.set()
 
         async with anyio.create_task_group() as group:

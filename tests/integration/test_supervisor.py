@@ -56,7 +56,7 @@ def check(said: list[Any], world: World) -> None:
     """The supervisor handed over, read the very decision that was recorded, and told it."""
     (record,) = world.store.list_runs()
     assert record.output is not None
-    read = [json.loads(message.content) for message in said if isinstance(message, ToolMessage)]
+    read = [json.loads(str(message.content)) for message in said if isinstance(message, ToolMessage)]
     assert read[-1]["deploymentDecision"] == record.output["deploymentDecision"]
     assert (record.requested_by, record.decision, world.moves) == ("supervisor", "deploy", [("1", "2")])
     assert said[-1].content.startswith("prices: deploy, decided by policy")

@@ -1,4 +1,4 @@
-"""`retrain serve`: one desk behind HTTP, and webhooks that can take a rollout back."""
+"""`retrain serve`: one desk behind HTTP, A2A and MCP, and webhooks that can take a rollout back."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -27,6 +27,9 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option("--allow-host", help="Name that clients call it by; repeatable.")
     ] = None,
+    url: Annotated[
+        str | None, typer.Option("--url", help="As clients reach it through a proxy; stands on the agent card.")
+    ] = None,
     token_hashes: Annotated[
         Path | None, typer.Option("--token-hashes", help="File with the sha256 of a webhook's token a line.")
     ] = None,
@@ -36,13 +39,10 @@ def serve(
     shared_folder: Annotated[
         list[Path] | None, typer.Option("--shared-folder", help="With --role: a folder that callers may name paths in.")
     ] = None,
-    public_url: Annotated[
-        str | None, typer.Option("--public-url", help="With --role: where callers reach it, if not at host and port.")
-    ] = None,
     quiet: Quiet = False,
     workspace: Workspace = None,
 ) -> None:
-    """Offer everything over HTTP: runs, reviews, rollbacks, webhooks. Ctrl-C ends it once what is under way has ended."""
+    """Offer everything over HTTP, A2A and MCP, and answer webhooks. Ctrl-C ends it once what is under way has ended."""
     import os
 
     if role is not None:
@@ -54,39 +54,55 @@ def serve(
             port=port,
             token_hashes=token_hashes,
             folders=shared_folder or [],
-            public_url=public_url,
+            public_url=url,
             quiet=quiet,
             workspace=workspace,
         )
         return
 
-    from agent.entrypoints.server.a2a import a2a_door
     from agent.entrypoints.server.app import application
-    from agent.entrypoints.server.mcp import http_door
+    from agent.entrypoints.server.doors import all_doors
     from agent.entrypoints.server.process import listen, url_of, uvicorn_server
     from agent.services.keys import Keys
     from agent.settings import read_settings
 
+    own_name = _host_of(url)
     hashes = hashes_of(read_settings(os.environ).webhook_token, token_hashes)
     opened = open_app(workspace)
     keys = Keys(opened.deps.store, opened.deps.clock)
     any_key = bool(keys.list())
     require_safe(host, any_key or bool(hashes))
     taken = listen(host, port)
-    # A proxy in front is called by the first name that is allowed; there it is TLS.
-    url = f"https://{allow_host[0]}" if allow_host else url_of(taken)
+    here = url_of(taken)
     server = application(
         opened,
         hashes,
         keys=keys,
-        doors=lambda desk: (a2a_door(desk, url), http_door(desk)),
-        hosts=tuple(allow_host or ()),
+        doors=all_doors(url or here),
+        hosts=(*(allow_host or ()), *own_name),
         tell=SCREEN.progress,
     )
-    for line in _welcome(url_of(taken), server.doors, any_key=any_key, webhook=bool(hashes)):
+    for line in _welcome(here, server.doors, any_key=any_key, webhook=bool(hashes)):
         SCREEN.progress(line)
     uvicorn_server(server, SCREEN.progress).run(sockets=[taken])
     SCREEN.progress("ended")
+
+
+def _host_of(url: str | None) -> tuple[str, ...]:
+    from urllib.parse import urlsplit
+
+    from tools.errors import BadInput
+
+    if url is None:
+        return ()
+    try:
+        split = urlsplit(url)
+        host = split.hostname if split.scheme in ("http", "https") else None
+    except ValueError:
+        host = None
+    if host is None:
+        raise BadInput(f"{url!r} is no address", thing="--url", value=url, remedy="e.g. https://retrain.example.com")
+    return (host,)
 
 
 def _welcome(url: str, doors: "Sequence[str]", *, any_key: bool, webhook: bool) -> list[str]:

@@ -6,7 +6,7 @@ middleware made sure of. Nothing is elicited: a "yes" in a chat is no person's a
 
 import json
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -26,12 +26,13 @@ from starlette.types import Receive, Scope, Send
 
 from agent.desk import Desk
 from agent.entrypoints.server.app import Door
-from agent.entrypoints.server.mcp_tools import Began, Tool, run_json, tools, uri_of
+from agent.entrypoints.server.mcp_contracts import run_json
+from agent.entrypoints.server.mcp_resources import TEMPLATES, resource, resources
+from agent.entrypoints.server.mcp_tools import Began, Tool, tools
 from agent.entrypoints.server.problems import problem
-from agent.problems import error_json, show
+from agent.problems import error_json
 from tools.contracts.access import Caller
-from tools.contracts.run import RunRecord
-from tools.errors import NotAllowed, NotFound, RetrainingError
+from tools.errors import NotAllowed, RetrainingError
 
 NAME: Final = "retraining-orchestrator"
 PATH: Final = "/mcp"
@@ -103,16 +104,16 @@ def server(desk: Desk, caller_of: CallerOf) -> Server[Any]:
 
     async def list_resources(ctx: ServerRequestContext[Any, Any], _: Any) -> types.ListResourcesResult:
         runs = await _asked(lambda: desk.list_runs(caller_of(ctx), limit=LISTED_RUNS))
-        return types.ListResourcesResult(resources=[each for run in runs for each in _resources(run)])
+        return types.ListResourcesResult(resources=[each for run in runs for each in resources(run)])
 
     async def list_templates(_: Any, __: Any) -> types.ListResourceTemplatesResult:
-        return types.ListResourceTemplatesResult(resource_templates=_TEMPLATES)
+        return types.ListResourceTemplatesResult(resource_templates=TEMPLATES)
 
     async def read_resource(
         ctx: ServerRequestContext[Any, Any], params: types.ReadResourceRequestParams
     ) -> types.ReadResourceResult:
         uri = str(params.uri)
-        kind, text = await _asked(lambda: _resource(desk, caller_of(ctx), uri))
+        kind, text = await _asked(lambda: resource(desk, caller_of(ctx), uri))
         return types.ReadResourceResult(contents=[types.TextResourceContents(uri=uri, mime_type=kind, text=text)])
 
     return Server(
@@ -223,59 +224,6 @@ async def _until_ended(desk: Desk, run_id: str, seconds: float, *, quietly: bool
             raise
 
 
-# --- resources -------------------------------------------------------------------------------------------------------
-
-_TEMPLATES: Final = [
-    types.ResourceTemplate(
-        uri_template=uri_of("{runId}"),
-        name="run",
-        title="A run's public JSON",
-        description="The run at its last pause or end, the same bytes as `retrain run --json` prints.",
-        mime_type="application/json",
-    ),
-    types.ResourceTemplate(
-        uri_template=uri_of("{runId}", "decision"),
-        name="decision",
-        title="A run's decision record",
-        description="Everything that the decision rested on, enough to make it again.",
-        mime_type="application/json",
-    ),
-    types.ResourceTemplate(
-        uri_template=uri_of("{runId}", "report"),
-        name="report",
-        title="A run's decision report",
-        description="One HTML page to judge the decision from.",
-        mime_type="text/html",
-    ),
-]
-
-
-def _resources(run: RunRecord) -> Sequence[types.Resource]:
-    about = f"{run.kind} of {run.model_id}, {run.status}" + (f", {run.decision}" if run.decision else "")
-    found = [types.Resource(uri=uri_of(run.run_id), name=run.run_id, description=about, mime_type="application/json")]
-    if run.decision_record is not None:
-        for what, kind in (("decision", "application/json"), ("report", "text/html")):
-            name = f"{run.run_id} {what}"
-            found.append(
-                types.Resource(uri=uri_of(run.run_id, what), name=name, description=about, mime_type=kind)  # type: ignore[arg-type]
-            )
-    return found
-
-
-def _resource(desk: Desk, caller: Caller, uri: str) -> tuple[str, str]:
-    """Media type and text. The id is looked up before any path is made of it."""
-    head, _, rest = uri.partition("://runs/")
-    run_id, _, what = rest.partition("/")
-    if head != "retrain" or not run_id or what not in ("", "decision", "report"):
-        known = ", ".join(template.uri_template for template in _TEMPLATES)
-        raise NotFound(f"no resource {show(uri)}", thing="uri", value=uri, remedy=f"there are {known}")
-    if what == "report":
-        return "text/html", desk.report(caller, run_id)
-    if what == "decision":
-        return "application/json", _text(desk.decision_record(caller, run_id).to_json_dict())
-    return "application/json", _text(run_json(desk.get_run(caller, run_id)))
-
-
 async def _asked(ask: Callable[[], Any]) -> Any:
     """In a thread; a refusal is the protocol's error, since a resource has no other."""
     try:
@@ -307,7 +255,9 @@ def http_door(desk: Desk, *, max_bytes: int = MAX_BYTES) -> Door:
         max_request_body_size=max_bytes,
         security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
-    return Door("mcp", PATH, (Route(PATH, _Guarded(manager.handle_request)),), lifespan=partial(_running, manager))
+    # Without sessions a stream that only listens would hear nothing and stay open for ever: there is no GET.
+    route = Route(PATH, _Guarded(manager.handle_request), methods=["POST"])
+    return Door("mcp", PATH, (route,), lifespan=partial(_running, manager))
 
 
 @asynccontextmanager

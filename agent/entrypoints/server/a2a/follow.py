@@ -30,7 +30,7 @@ class Follower:
 
     def __init__(self, desk: Desk, *, most_wait: float, limits: Limits | None = None) -> None:
         self._desk, self._most_wait, self._limits = desk, most_wait, limits or Limits()
-        self._slots = Slots(self._limits)
+        self._slots = Slots(self._limits.streams, self._limits.streams_of_caller)
 
     async def stand(self, caller: Caller, run_id: str) -> Standing:
         """The run as it stands.
