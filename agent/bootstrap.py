@@ -47,12 +47,14 @@ class App:
         candidate_version: str | None = None,
         rollback_to: str | None = None,
         reason: str | None = None,
+        context: str | None = None,
     ) -> RunOrder:
         """A request as accepted: 'now' resolved, requester named."""
         return RunOrder(
             kind=kind,
             request=request,
             requested_by=requested_by or reviews.os_user(),
+            context=context,
             as_of=request.retraining_config.as_of or self.deps.clock(),
             candidate_version=candidate_version,
             rollback_to=rollback_to,
@@ -127,6 +129,7 @@ def build(
     """Adapters for a workspace. Heavy libraries are imported by the adapters when they are first used."""
     from langgraph.checkpoint.sqlite import SqliteSaver
 
+    from tools.adapters.capped_trainer import CappedTrainer
     from tools.adapters.drift_local import LocalDriftDetective
     from tools.adapters.evaluator_local import LocalModelEvaluator
     from tools.adapters.external_trainer import ExternalTrainer
@@ -192,7 +195,11 @@ def build(
         registry=MlflowRegistry(space.registry_uri, space.tracking_uri),
         tracking=MlflowTracking(space.tracking_uri),
         data=data,
-        trainers={"project": ProjectTrainer(space.tracking_uri), "external": ExternalTrainer(space.tracking_uri)},
+        # What trains elsewhere takes no core of ours.
+        trainers={
+            "project": CappedTrainer(ProjectTrainer(space.tracking_uri)),
+            "external": ExternalTrainer(space.tracking_uri),
+        },
         scorer=scorer,
         drift_detective=LocalDriftDetective(now),
         model_evaluator=LocalModelEvaluator(now),
@@ -229,7 +236,7 @@ def serving_target(space: Workspace, profile: Profile, progress: Callable[[str],
 def _notifier(profile: Profile, settings: Settings) -> Notifier:
     from tools.adapters.apprise_notifier import AppriseNotifier
 
-    return AppriseNotifier(profile.notify.urls, settings.variables)
+    return AppriseNotifier(profile.notify.urls, settings.variables, profile.review.escalate_to)
 
 
 def _checkpointer(work_dir: Path, saver: Any) -> Any:

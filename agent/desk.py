@@ -20,7 +20,7 @@ from tools.contracts.access import Caller, Scope
 from tools.contracts.record import DecisionRecord
 from tools.contracts.request import RetrainingRequest, RunKind
 from tools.contracts.run import ChampionEvent, Review, RunRecord
-from tools.errors import BadInput, Conflict, NotAllowed, RetrainingError, Unavailable
+from tools.errors import BadInput, Conflict, NotAllowed, NotFound, RetrainingError, Unavailable
 from tools.windows import Fixed, parse_strategy
 
 MOST_RUNS: Final = 64
@@ -55,6 +55,7 @@ class Desk:
     def assess(self, caller: Caller, request: RetrainingRequest) -> Checked:
         """Is the champion stale? Nothing is recorded or moved."""
         _require(caller, "read")
+        self._require_model(caller, request.model_id)
         self._require_inside(caller, request)
         return self._app.check(self._app.order("retrain", request, requested_by=caller.name))
 
@@ -65,7 +66,10 @@ class Desk:
             NotFound: no such run.
         """
         _require(caller, "read")
-        return self._app.deps.store.get_run(run_id)
+        found = self._app.deps.store.get_run(run_id)
+        if not _may_touch(caller, found.model_id):
+            raise NotFound(f"no run {run_id!r}", thing="run", value=run_id, remedy="ask for the runs that you may see")
+        return found
 
     def decision_record(self, caller: Caller, run_id: str) -> DecisionRecord:
         """What the run's decision rested on.
@@ -86,24 +90,40 @@ class Desk:
     def list_runs(self, caller: Caller, model_id: str | None = None, limit: int = 50) -> Sequence[RunRecord]:
         """Newest first."""
         _require(caller, "read")
-        return self._app.deps.store.list_runs(None if model_id is None else self._profile_id(model_id), limit)
+        store = self._app.deps.store
+        if model_id is not None:
+            return store.list_runs(self._require_model(caller, model_id), limit)
+        if caller.models is None:
+            return store.list_runs(None, limit)
+        found = [run for model in sorted(caller.models) for run in store.list_runs(model, limit)]
+        return sorted(found, key=lambda run: (run.created_at, run.run_id), reverse=True)[:limit]
 
     def list_reviews(self, caller: Caller, model_id: str | None = None, *, open_only: bool = True) -> Sequence[Review]:
         """Questions to people."""
         _require(caller, "read")
-        wanted = None if model_id is None else self._profile_id(model_id)
-        found = self._app.deps.store.list_reviews(open_only=open_only)
-        return [review for review in found if wanted in (None, review.model_id)]
+        wanted = None if model_id is None else self._require_model(caller, model_id)
+        found = self._app.deps.store.list_reviews(open_only=open_only, model_id=wanted)
+        return [review for review in found if _may_touch(caller, review.model_id)]
 
     def get_review(self, caller: Caller, review_id: int) -> Review:
-        """One question."""
+        """One question.
+
+        Raises:
+            NotFound: no such review.
+        """
         _require(caller, "read")
-        return self._app.deps.store.get_review(review_id)
+        found = self._app.deps.store.get_review(review_id)
+        if not _may_touch(caller, found.model_id):
+            raise NotFound(
+                f"no review {review_id}", thing="review", value=review_id, remedy="ask for the reviews that you may see"
+            )
+        return found
 
     def history(self, caller: Caller, model_id: str) -> Sequence[ChampionEvent]:
         """What was champion when."""
         _require(caller, "read")
-        return self._app.deps.store.champions(self._app.deps.load_profile(model_id).registered_model)
+        profile = self._app.deps.load_profile(self._require_model(caller, model_id))
+        return self._app.deps.store.champions(profile.registered_model)
 
     def report(self, caller: Caller, run_id: str) -> str:
         """The decision report of a run, an HTML page; made now where it is missing.
@@ -111,9 +131,8 @@ class Desk:
         Raises:
             NotFound: no such run. Conflict: it has decided nothing.
         """
-        _require(caller, "read")
         # A run's folder is made from its id: only one that the store knows names a folder.
-        run = self._app.deps.store.get_run(run_id)
+        run = self.get_run(caller, run_id)
         page = report.path_of(self._app.deps, run.run_id)
         if page.is_file():
             return page.read_text(encoding="utf-8")
@@ -150,21 +169,18 @@ class Desk:
             raise BadInput("a rollback needs a reason", thing="reason", value=reason, remedy="say why")
         return self._begin(caller, "rollback", request, (), rollback_to=to, reason=reason)
 
-    def submit_review(self, caller: Caller, review_id: int, verdict: Answer, reason: str) -> Review:
-        """Record a person's answer and go on with the run behind it.
+    def submit_review(
+        self, caller: Caller, review_id: int, verdict: Answer, reason: str, *, seen: str | None = None
+    ) -> Review:
+        """Record a person's answer and go on with the run behind it. `seen` is the digest of what he was shown.
 
         Raises:
-            NotAllowed: scope `review` is missing, the caller is no person, or no approver. Conflict: no longer open.
+            NotAllowed: scope `review` is missing, the caller is no person, no approver, in another role, or asked himself for
+                what takes four eyes. Conflict: no longer open, or no longer about what is so.
         """
         _require(caller, "review")
-        if caller.kind != "person":
-            raise NotAllowed(
-                f"{caller.name!r} is an agent: its answer is no person's",
-                thing="caller",
-                value=caller.name,
-                remedy="a person answers, with a key or at a terminal of his own",
-            )
-        answered = reviews.answer(self._app.deps, review_id, verdict, reason, by=caller.name)
+        self.get_review(caller.model_copy(update={"scopes": caller.scopes | {"read"}}), review_id)
+        answered = reviews.answer(self._app.deps, review_id, verdict, reason, by=caller, seen=seen)
         self._go_on(answered.run_id)
         return answered
 
@@ -175,7 +191,7 @@ class Desk:
             NotAllowed: scope `run` is missing. NotFound: no such run.
         """
         _require(caller, "run")
-        self._app.deps.store.get_run(run_id)
+        self.get_run(caller.model_copy(update={"scopes": caller.scopes | {"read"}}), run_id)
         self._go_on(run_id)
 
     # --- waiting -----------------------------------------------------------------------------------------------------
@@ -183,6 +199,15 @@ class Desk:
     def is_going(self, run_id: str) -> bool:
         """Whether this process drives the run just now."""
         return any(not each.done() for each in self._going.get(run_id, ()))
+
+    def is_driven(self, record: RunRecord) -> bool:
+        """Whether any process does: a run whose process was killed stays `running` in the store."""
+        if self.is_going(record.run_id):
+            return True
+        lease = self._app.deps.store.current_lease(record.model_name)
+        if lease is None or lease.run_id != record.run_id:
+            return False
+        return lease.expires_at is None or lease.expires_at > self._app.deps.clock()
 
     def wait_for(self, run_id: str, seconds: float | None = None) -> None:
         """Until the run that this process drives has ended or parked; at once for any other.
@@ -202,8 +227,9 @@ class Desk:
     def _begin(
         self, caller: Caller, kind: RunKind, request: RetrainingRequest, warnings: tuple[str, ...], **more: Any
     ) -> str:
+        self._require_model(caller, request.model_id)
         self._require_inside(caller, request)
-        order = self._app.order(kind, request, warnings, requested_by=caller.name, **more)
+        order = self._app.order(kind, request, warnings, requested_by=caller.name, context=caller.context, **more)
         pool = self._rollbacks if kind == "rollback" else self._runs
         begun, ended = Future[str](), Future[Any]()
         if kind != "rollback":
@@ -213,9 +239,15 @@ class Desk:
             self._keep(run_id, ended)
             begun.set_result(run_id)
 
+        def repeated(run_id: str) -> None:
+            # Asked for twice: whoever waits for the run waits for the thread that drives it.
+            if not self.is_going(run_id):
+                self._keep(run_id, ended)
+            begun.set_result(run_id)
+
         def drive() -> None:
             try:
-                output = self._app.runs.start(order, recorded=recorded)
+                output = self._app.runs.start(order, recorded=recorded, repeated=repeated)
             except BaseException as error:  # noqa: BLE001 (whoever waits is told)
                 (ended if begun.done() else begun).set_exception(error)
             else:
@@ -225,7 +257,7 @@ class Desk:
         return begun.result()
 
     def _go_on(self, run_id: str) -> None:
-        self._keep(run_id, _submit(self._runs, self._app.runs.resume, run_id))
+        self._keep(run_id, _submit(self._runs, self._app.runs.resume, run_id, wait=True))
 
     def _keep(self, run_id: str, going: Future[Any]) -> None:
         with self._lock:
@@ -267,13 +299,31 @@ class Desk:
                 remedy="leave validationStrategy out, or write latest:20%, latest:14d or rolling:3x14d",
             )
 
-    def _profile_id(self, model_id: str) -> str:
-        return self._app.deps.load_profile(model_id).id
+    def _require_model(self, caller: Caller, model_id: str) -> str:
+        """The profile's id. Who is kept to some models does not learn which others there are."""
+        try:
+            found = self._app.deps.load_profile(model_id).id
+        except BadInput:
+            if caller.models is None:
+                raise
+            found = None
+        if found is None or not _may_touch(caller, found):
+            raise NotAllowed(
+                f"{caller.name!r} may not touch {model_id!r}",
+                thing="modelId",
+                value=model_id,
+                remedy=f"use a key for it; this one is for {', '.join(sorted(caller.models or ()))}",
+            )
+        return found
 
 
-def _submit(pool: ThreadPoolExecutor, act: Callable[..., Any], *given: Any) -> Future[Any]:
+def _may_touch(caller: Caller, profile_id: str) -> bool:
+    return caller.models is None or profile_id in caller.models
+
+
+def _submit(pool: ThreadPoolExecutor, act: Callable[..., Any], *given: Any, **named: Any) -> Future[Any]:
     try:
-        return pool.submit(act, *given)
+        return pool.submit(act, *given, **named)
     except RuntimeError as error:  # the pool is shut
         raise Unavailable("this process is stopping", thing="runs", remedy="ask again in a minute") from error
 

@@ -271,7 +271,7 @@ def _from_pydantic(merged: _Merged, own: Document, path: Path_, item: Any) -> Pr
         remedy = f"add it: {described}"
     whole = isinstance(item["input"], dict | BaseModel)
     # An address that is at fault may hold the secret that made it so.
-    secret = path[:1] == ("notify",)
+    secret = path[:1] == ("notify",) or path[:2] == ("review", "escalate_to")
     value = None if secret else item["input"]
     shown = not (missing or whole or secret)
     return Problem(field, what, remedy, merged.where(path, own), value, has_value=shown)

@@ -46,7 +46,7 @@ def parse_as(contract: type[Asked], text: str | Mapping[str, Any]) -> tuple[Aske
         BadInput: Not JSON (line and column named), or fields at fault: all of them, each with camelCase path, value
             and remedy.
     """
-    data = _in_utc(_from_json(text) if isinstance(text, str) else dict(text))
+    data = _in_utc(read_json(text) if isinstance(text, str) else dict(text))
     problems = [
         Problem(dotted(path), "is not a finite number", "give a finite number, or leave the field out", value=value)
         for path, value in numbers_in(data)
@@ -108,7 +108,12 @@ def request_from_flags(
 # --- reading JSON ------------------------------------------------------------------------------------------------
 
 
-def _from_json(text: str) -> dict[str, Any]:
+def read_json(text: str) -> dict[str, Any]:
+    """The object that the text is.
+
+    Raises:
+        BadInput: no JSON, no object, or a field that stands twice.
+    """
     if not text.strip("\ufeff \t\r\n"):
         raise _not_json("the request is empty", "send a JSON object with modelId and retrainingConfig")
     try:

@@ -58,6 +58,12 @@ class NeverNull(GenerateJsonSchema):
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
 
+    def field_is_required(self, field: Any, total: bool) -> bool:
+        # What may be None is left out then, also where the contract makes us say so.
+        return super().field_is_required(field, total) and not (
+            self.mode == "serialization" and field["schema"]["type"] == "nullable"
+        )
+
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         found = super().default_schema(schema)
         if "default" in found and found["default"] is None:

@@ -44,6 +44,8 @@ class RunState(TypedDict, total=False):
     candidate: dict[str, Any]
     """ModelVersion once registered."""
     candidate_uri: str
+    candidate_digest: str | None
+    """sha256 over the files of the candidate that was judged, from compare_candidate."""
     comparison: dict[str, Any]
     validation_metrics: dict[str, float]
     """The candidate's metrics on the holdout: ours, and what else the model-evaluator reported."""
@@ -59,7 +61,7 @@ class RunState(TypedDict, total=False):
     rollout: dict[str, Any]
     rollback: dict[str, Any]
     review: dict[str, Any]
-    """The answer read by ask_reviewer: `{id, offered, answer, by, reason}`."""
+    """The answer read by ask_reviewer: `{id, digest, offered, answer, by, reason}`."""
     notes: list[str]
     """Warnings and alerts for the output."""
 
@@ -101,6 +103,7 @@ class Findings:
     fold_models: tuple[str, ...] = ()
     candidate: ModelVersion | None = None
     candidate_uri: str | None = None
+    candidate_digest: str | None = None
     comparison: ComparisonResult | None = None
     validation_metrics: dict[str, float] | None = None
     policy: PolicyResult | None = None
@@ -135,6 +138,7 @@ def findings_of(state: RunState) -> Findings:
         fold_models=tuple(state.get("fold_models", [])),
         candidate=read("candidate", ModelVersion),
         candidate_uri=state.get("candidate_uri"),
+        candidate_digest=state.get("candidate_digest"),
         comparison=read("comparison", ComparisonResult),
         validation_metrics=state.get("validation_metrics"),
         policy=read("policy", PolicyResult),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from tools.contracts.access import ApiKey
 from tools.contracts.comparison import Look
@@ -330,6 +330,10 @@ class DeploymentTarget(Protocol):
         ...
 
 
+ESCALATION: Final = "escalation-"
+"""How the channels begin that hear only of questions that nobody answers."""
+
+
 class Notifier(Protocol):
     """Who is told, by channels that know nothing of each other."""
 
@@ -355,7 +359,11 @@ class Store(Protocol):
     """
 
     def create_run(self, run: RunRecord) -> RunRecord:
-        """Returns the earlier run where `idempotency_key` is known."""
+        """Returns the earlier run where `idempotency_key` is known. Raises `Conflict` where that was for another request."""
+        ...
+
+    def repeated(self, run: RunRecord) -> RunRecord | None:
+        """What `create_run` would return in place of `run`, or raise; None where it would be new. Nothing is written."""
         ...
 
     def get_run(self, run_id: str) -> RunRecord:

@@ -27,6 +27,7 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     models = findings.fold_models or tuple(uri for _ in data.folds)
     scored = scores.score_all(deps, run, findings, data, models)
     failed = scores.doubts_of(scored)
+    judged = scores.candidate_digest(deps, scored, models[-1])
     overlap = _contamination(deps, run, findings, data)
     doubts = _doubts(run)
     digest = data.folds[-1].holdout.digest
@@ -42,7 +43,7 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
             doubts=(*doubts, *failed),
             failures=tuple(told for _, told in failed),
         )
-        return {"comparison": result.to_state()}
+        return {"comparison": result.to_state(), "candidate_digest": judged}
     from tools.adapters import frames
 
     spec = run.profile.data
@@ -90,6 +91,7 @@ def compare(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     ours = comparison.measure_all(rows=rows, criteria=criteria)
     changes: dict[str, Any] = {
         "validation_metrics": metrics | ours,
+        "candidate_digest": judged,
         "notes": claimed_baseline.notes(run, criteria, result, findings),
     }
     if run.champion is not None:

@@ -19,7 +19,7 @@ from tools.contracts.access import ApiKey, Caller, CallerKind, Scope
 from tools.errors import BadInput, NotAllowed
 from tools.ports import Clock, Store
 
-RESERVED: Final = frozenset({"alertmanager", "all", "expiry", "model", "nobody", "policy"})
+RESERVED: Final = frozenset({"alertmanager", "all", "expiry", "model", "nobody", "policy", "void"})
 """Names that already mean something in records."""
 USED_TO: Final = timedelta(minutes=1)
 """How exactly the last use is kept: a write a minute, not one a request."""

@@ -6,15 +6,17 @@ than one that came twice.
 """
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from agent.deps import Deps
 from agent.services.effects import Result, once
 from agent.state import Run
 from tools.contracts.incident import Notice
+from tools.contracts.profile import Profile
 from tools.contracts.rollout import RolloutStatus
 from tools.contracts.run import EffectRecord
 from tools.errors import Conflict, NotFound, RetrainingError, Unavailable
+from tools.ports import ESCALATION
 
 PREFIX: Final = "notify-"
 RETRY: Final = timedelta(minutes=1)
@@ -38,17 +40,66 @@ def rollout(deps: Deps, run: Run, status: RolloutStatus) -> None:
 def send(deps: Deps, run: Run, notice: Notice) -> None:
     """To every channel of the profile, once each."""
     notifier = deps.notifier_of(run.profile)
-    for channel in notifier.channels():
+    for channel in _channels(deps, run.profile, notice):
 
         def act(channel: str = channel) -> Result:
             notifier.send(channel, notice)
             return {"sent": True}
 
-        name = f"{PREFIX}{notice.event}-{channel}"
         try:
-            once(deps, run.run_id, name, {"channel": channel, "notice": notice.to_state()}, act, lambda: None)
+            once(deps, run.run_id, _name(notice, channel), _intent(notice, channel), act, lambda: None)
         except Unavailable as failure:
             deps.progress(f"not sent yet: {failure.message}")
+
+
+def tell(deps: Deps, holder: str, run_id: str, profile: Profile, notice: Notice, review: int | None = None) -> None:
+    """As `send`, by whoever comes, of a run that is parked or over: not its lease is taken, but the message's own.
+
+    Args:
+        deps: Store and notifier.
+        holder: This process.
+        run_id: Whose message it is.
+        profile: Who hears.
+        notice: What.
+        review: The question that it is about: once that is closed, an unsent message is not tried again.
+    """
+    known = {effect.key for effect in deps.store.effects(run_id)}
+    for channel in _channels(deps, profile, notice):
+        key = f"{run_id}/{_name(notice, channel)}"
+        if key not in known:
+            _told(deps, holder, run_id, profile, notice, channel, key, review)
+
+
+def _told(
+    deps: Deps, holder: str, run_id: str, profile: Profile, notice: Notice, channel: str, key: str, review: int | None
+) -> None:
+    try:
+        lease = deps.store.acquire(f"notice:{key}", run_id, holder, _LEASE_SECONDS)
+    except Conflict:
+        return
+    try:
+        intent = _intent(notice, channel) | ({} if review is None else {"review": review})
+        if deps.store.intend(lease, key, _name(notice, channel), intent).status != "done":
+            deps.notifier_of(profile).send(channel, notice)
+            deps.store.confirm(key, {"sent": True})
+    except Unavailable as failure:
+        deps.progress(f"not sent yet: {failure.message}")
+    finally:
+        deps.store.release(lease)
+
+
+def _channels(deps: Deps, profile: Profile, notice: Notice) -> list[str]:
+    found = deps.notifier_of(profile).channels()
+    return [each for each in found if notice.event == "review_escalated" or not each.startswith(ESCALATION)]
+
+
+def _name(notice: Notice, channel: str) -> str:
+    """The effect: a run may ask more than once, so the question's number is in it."""
+    return f"{PREFIX}{notice.key.rpartition('/')[2]}-{channel}"
+
+
+def _intent(notice: Notice, channel: str) -> dict[str, Any]:
+    return {"channel": channel, "notice": notice.to_state()}
 
 
 def unsent(deps: Deps) -> list[EffectRecord]:
@@ -70,6 +121,9 @@ def _tried(deps: Deps, holder: str, effect: EffectRecord) -> bool:
     try:
         if all(each.key != effect.key for each in deps.store.unconfirmed(PREFIX)):
             return False
+        if _is_moot(deps, effect):
+            deps.store.confirm(effect.key, {"sent": False, "why": "the question is closed"})
+            return False
         profile = deps.load_profile(deps.store.get_run(effect.run_id).model_id)
         channel = str(effect.intent["channel"])
         if channel not in deps.notifier_of(profile).channels():
@@ -86,6 +140,12 @@ def _tried(deps: Deps, holder: str, effect: EffectRecord) -> bool:
         return False
     finally:
         deps.store.release(lease)
+
+
+def _is_moot(deps: Deps, effect: EffectRecord) -> bool:
+    """Nobody is to be called to a question that is answered."""
+    number, event = effect.intent.get("review"), effect.intent["notice"]["event"]
+    return number is not None and event != "review_expired" and deps.store.get_review(int(number)).status != "open"
 
 
 class Retries:

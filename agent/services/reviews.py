@@ -1,18 +1,25 @@
-"""What is a person asked, who may answer, and what does the answer count for?"""
+"""What is a person asked, who may answer, and what does the answer count for?
+
+A question is sealed: its digest covers what the person is shown and what it is about. It is held against the run's state and the world
+outside when it is answered, and again before anything moves; an answer that is not for exactly this moves nothing.
+"""
 
 import getpass
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from agent.deps import Deps
+from agent.services import subject
+from agent.services.keys import owners
 from agent.state import Findings, Run
+from tools import approval
+from tools.contracts.access import Caller
 from tools.contracts.base import Contract
-from tools.contracts.run import Review
-from tools.errors import BadInput, Conflict, NotAllowed
+from tools.contracts.run import Offered, Review, Subject
+from tools.errors import BadInput, Conflict, NotAllowed, NotFound
 from tools.evidence import digest
 
-Offered = Literal["deploy", "canary", "train", "roll_back"]
 Answer = Literal["approve", "canary", "reject"]
 
 
@@ -21,6 +28,7 @@ class Question(Contract):
 
     offered: Offered
     payload: dict[str, Any]
+    subject: Subject
     digest: str
 
 
@@ -35,6 +43,7 @@ def question(run: Run, findings: Findings) -> Question:
         "decision": findings.decision,
         "reasons": [] if findings.policy is None else [reason.sentence for reason in findings.policy.reasons],
         "rollout": None if findings.rollout is None else findings.rollout.statement,
+        "attempt": findings.rollout_attempt,
     }
     edits = offered == "deploy" and findings.can_split
     payload = {
@@ -46,16 +55,14 @@ def question(run: Run, findings: Findings) -> Question:
             }
         ],
     }
-    about = {
-        "run": run.run_id,
-        "offered": offered,
-        "args": args,
-        "policy": None if findings.policy is None else findings.policy.to_state(),
-        "evidence": [item.to_state() for item in findings.evidence],
-        "plan": None if findings.plan is None else findings.plan.digest,
-        "attempt": findings.rollout_attempt,
-    }
-    return Question(offered=offered, payload=payload, digest=digest(about))
+    about = subject.of_state(run, findings)
+    return Question(
+        offered=offered, payload=payload, subject=about, digest=_sealed(run.run_id, offered, payload, about)
+    )
+
+
+def _sealed(run_id: str, offered: str, payload: Mapping[str, Any], about: Subject) -> str:
+    return digest({"run": run_id, "offered": offered, "payload": dict(payload), "subject": about.to_state()})
 
 
 def _offered(findings: Findings) -> Offered:
@@ -79,7 +86,7 @@ def _description(run: Run, findings: Findings, offered: Offered) -> str:
 
 def open_review(deps: Deps, run: Run, asked: Question) -> Review:
     """Record the question once; a run that is interrupted again at the same state finds its open review."""
-    now = deps.clock()
+    now, spec = deps.clock(), run.profile.review
     return deps.store.open_review(
         Review(
             id=0,
@@ -91,50 +98,132 @@ def open_review(deps: Deps, run: Run, asked: Question) -> Review:
             digest=asked.digest,
             nonce=secrets.token_hex(16),
             requested_by=run.order.requested_by,
-            approvers=run.profile.review.approvers,
+            approvers=spec.approvers,
+            roles=spec.roles,
+            four_eyes=run.profile.rollout.risk == "high",
+            subject=asked.subject,
             created_at=now,
-            expires_at=now + run.profile.review.expires_after,
+            escalate_at=now + (spec.escalate_after or spec.expires_after / 2),
+            expires_at=now + spec.expires_after,
         )
     )
 
 
-def answer(deps: Deps, review_id: int, verdict: Answer, reason: str, by: str | None = None) -> Review:
-    """Record a person's answer. `by` is the OS user here; other doors hand in whom they authenticated.
+def answer(
+    deps: Deps,
+    review_id: int,
+    verdict: Answer,
+    reason: str,
+    by: str | Caller | None = None,
+    *,
+    seen: str | None = None,
+) -> Review:
+    """Record a person's answer.
+
+    Args:
+        deps: Store, profiles, and the world that the question is held against.
+        review_id: Which question.
+        verdict: `canary` takes the offered deployment with a canary first.
+        reason: Why; stands in the record.
+        by: The OS user here; other doors hand in whom they authenticated.
+        seen: The digest that he was shown; whatever is asked where None.
 
     Raises:
-        NotFound: no such review. NotAllowed: not an approver. Conflict: answered, expired, void or finished.
-        BadInput: no reason, or a canary where none is offered.
+        NotFound: no such review. NotAllowed: no person, no approver, not his role, or his own request. Conflict: answered,
+            expired, void, finished, or no longer about what is so: then it is void. BadInput: no reason, or a canary where none
+            is offered. Unavailable: whether it is still about what is so cannot be told.
     """
-    person = os_user() if by is None else by
+    caller = by if isinstance(by, Caller) else None
+    person = caller.name if caller is not None else os_user() if by is None else str(by)
+    if caller is not None and caller.kind != "person":
+        raise NotAllowed(
+            f"{person!r} is an agent: its answer is no person's",
+            thing="caller",
+            value=person,
+            remedy="a person answers, with a key or at a terminal of his own",
+        )
     review = deps.store.get_review(review_id)
     if not reason.strip():
         raise BadInput("a review is answered with a reason", thing="reason", value=reason, remedy='--reason "…"')
-    if review.status != "open":
-        when = (
-            "" if review.answered_at is None else f" by {review.answered_by} at {review.answered_at:%Y-%m-%d %H:%M} UTC"
-        )
+    _require_open(review)
+    if seen is not None and seen != review.digest:
         raise Conflict(
-            f"review {review_id} is {review.status}{when}",
-            thing="review",
-            value=review_id,
-            remedy=f"`retrain runs show {review.run_id}` tells what became of it",
+            f"review {review_id} is about something else than what was shown",
+            thing="digest",
+            value=seen,
+            remedy=f"`retrain review show {review_id}` shows what it is about",
         )
-    # Whoever may approve must have been named when it was asked, and still be: a revocation counts at once.
-    today = deps.load_profile(review.model_id).review.approvers
-    approvers = [name for name in review.approvers if name in today]
-    if person not in approvers:
-        known = ", ".join(approvers) or "nobody"
-        raise NotAllowed(
-            f"{person!r} may not answer review {review_id} of {review.model_id!r}; approvers: {known}",
-            thing="approver",
-            value=person,
-            remedy="ask one of them, or add the name to `review.approvers` in the profile and start a new run",
-        )
+    _require_allowed(deps, review, verdict, person, caller)
     if verdict == "canary" and "edit" not in _allowed(review):
         raise BadInput(
             f"review {review_id} offers no canary", thing="answer", value=verdict, remedy="approve or reject it"
         )
+    if verdict != "reject" and review.expires_at > deps.clock():
+        _void_if_changed(deps, review)
     return deps.store.answer_review(review_id, review.digest, review.nonce, verdict, person, reason, deps.clock())
+
+
+def _require_open(review: Review) -> None:
+    if review.status == "open":
+        return
+    when = "" if review.answered_at is None else f" by {review.answered_by} at {review.answered_at:%Y-%m-%d %H:%M} UTC"
+    raise Conflict(
+        f"review {review.id} is {review.status}{when}",
+        thing="review",
+        value=review.id,
+        remedy=f"`retrain runs show {review.run_id}` tells what became of it",
+    )
+
+
+def _require_allowed(deps: Deps, review: Review, verdict: Answer, person: str, caller: Caller | None) -> None:
+    today = deps.load_profile(review.model_id).review
+    refused = approval.refusal(
+        review,
+        today,
+        verdict,
+        person,
+        behind_person=owners(deps.store, person),
+        behind_request=owners(deps.store, review.requested_by),
+    )
+    if refused is not None:
+        raise NotAllowed(refused.why, thing="approver", value=person, remedy=refused.remedy)
+    vouchers = _vouchers(deps, caller)
+    if vouchers and not vouchers & {person, *today.approvers}:
+        raise NotAllowed(
+            f"{person!r} answers with a key that {', '.join(sorted(vouchers))} made, who may not answer himself",
+            thing="key",
+            value=person,
+            remedy="a key counts where its bearer or another approver made it",
+        )
+
+
+def _vouchers(deps: Deps, caller: Caller | None) -> set[str]:
+    """Who made the key that somebody came in with; nobody where he stands at a terminal of this machine."""
+    if caller is None or caller.door == "cli":
+        return set()
+    return {key.created_by for key in deps.store.list_keys() if key.name == caller.name and key.revoked_at is None}
+
+
+def _void_if_changed(deps: Deps, review: Review) -> None:
+    """A question whose subject is gone is nobody's to approve."""
+    whats = _altered(review) or subject.changes_outside(deps, review)
+    if not whats:
+        return
+    deps.store.close_review(review.id, "void")
+    raise Conflict(
+        f"review {review.id} is void: since it was asked, {', '.join(whats)} changed",
+        thing="review",
+        value=review.id,
+        remedy=f"`retrain run --resume {review.run_id}` ends its run; start a new one for what is so now",
+    )
+
+
+def _altered(review: Review) -> tuple[str, ...]:
+    """What a person was shown must be what was asked."""
+    if review.subject is None:
+        return ("what it was about",)
+    same = _sealed(review.run_id, review.offered, review.payload, review.subject) == review.digest
+    return () if same else ("the question itself",)
 
 
 def from_langchain(decisions: Sequence[dict[str, Any]], review: Review) -> Answer | None:
@@ -158,23 +247,21 @@ def _allowed(review: Review) -> Sequence[str]:
 def read_answer(deps: Deps, run: Run, asked: Question) -> dict[str, Any]:
     """The state changes that the recorded answer makes. Anything but a valid, timely answer moves nothing."""
     latest = latest_of(deps, run.run_id)
-    if latest is None or latest.digest != asked.digest or latest.status != "answered" or latest.answer is None:
-        note = "the review ended without a valid answer: nothing is deployed"
+    why = _why_not_this(deps, latest, asked)
+    if latest is None or latest.answer is None or why is not None:
+        given = {"offered": asked.offered, "answer": None, "by": None, "id": None if latest is None else latest.id}
+        ended = latest is not None and latest.status == "expired"
         return {
-            "review": {
-                "offered": asked.offered,
-                "answer": None,
-                "by": None,
-                "id": None if latest is None else latest.id,
-            },
+            "review": given,
             "decision": "reject",
-            "decided_by": "expiry",
-            "notes": [note],
+            "decided_by": "expiry" if ended or latest is None else "void",
+            "notes": [f"the review ended without a valid answer ({why}): nothing is deployed"],
         }
     decision = {"approve": {"canary": "canary"}.get(asked.offered, "deploy"), "canary": "canary", "reject": "reject"}
     changes: dict[str, Any] = {
         "review": {
             "id": latest.id,
+            "digest": latest.digest,
             "offered": asked.offered,
             "answer": latest.answer,
             "by": latest.answered_by,
@@ -185,6 +272,48 @@ def read_answer(deps: Deps, run: Run, asked: Question) -> dict[str, Any]:
     if asked.offered in ("deploy", "canary") or latest.answer == "reject":
         changes["decision"] = decision[latest.answer]
     return changes
+
+
+def _why_not_this(deps: Deps, latest: Review | None, asked: Question) -> str | None:
+    """Why the newest review of a run is no answer to what it asks now; None where it is."""
+    if latest is None:
+        return "it was never asked"
+    if latest.digest != asked.digest or latest.offered != asked.offered:
+        return "it is about something else"
+    if latest.status != "answered" or latest.answer is None:
+        return f"it is {latest.status}"
+    if _altered(latest):
+        return "the question was altered"
+    if latest.answer != "reject" and latest.expires_at <= deps.clock():
+        return "it was approved in time and not gone on with until it ran out"
+    return None
+
+
+def why_void(deps: Deps, findings: Findings, *offered: Offered) -> str | None:
+    """Why the approval that a run goes by counts no more, looked at right before its effect; None where it counts.
+
+    Args:
+        deps: Store, and the world that the question is held against.
+        findings: With the answer that was read.
+        offered: What is about to be done. None where the run does not go by an answer to that.
+    """
+    given = findings.review or {}
+    if given.get("answer") not in ("approve", "canary") or given.get("offered") not in offered:
+        return None
+    try:
+        review = deps.store.get_review(int(given["id"]))
+    except NotFound:
+        return "the review is gone"
+    kept = (review.status, review.answer, review.answered_by, review.offered, review.digest)
+    if kept != ("answered", given["answer"], given.get("by"), given["offered"], given.get("digest")) or _altered(
+        review
+    ):
+        return f"review {review.id} does not say what this run goes by"
+    if review.expires_at <= deps.clock():
+        return f"review {review.id} ran out before it was gone on with"
+    promoted = None if findings.candidate is None else findings.candidate.version
+    whats = subject.changes_outside(deps, review, promoted=promoted)
+    return f"since review {review.id} was asked, {', '.join(whats)} changed" if whats else None
 
 
 def latest_of(deps: Deps, run_id: str) -> Review | None:

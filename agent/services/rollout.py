@@ -4,7 +4,7 @@ from typing import Any
 
 from agent.deps import Deps
 from agent.services import baseline as baselines
-from agent.services import endpoint, holds, lineage, notices, signals, train
+from agent.services import endpoint, holds, lineage, notices, reviews, signals, train
 from agent.services.champion import find_champion, move_champion
 from agent.services.decide import plan_for
 from agent.services.effects import Result, once
@@ -30,6 +30,9 @@ def start(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     attempt = findings.rollout_attempt + 1
     decision: DecisionKind = "canary" if findings.decision == "canary" else "deploy"
     holds.require_going_on(deps, "no rollout starts")
+    void = reviews.why_void(deps, findings, "deploy", "canary")
+    if void is not None:
+        return _refuse(attempt, f"the approval counts no more: {void}")
     held = holds.why_no_rollout(deps, run.profile)
     if held is not None:
         return _refuse(attempt, held)
@@ -52,6 +55,8 @@ def start(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         return _refuse(attempt, f"the candidate could not be proved: {fault}")
     insisted = findings.rollout is not None and findings.rollout.phase == "inconclusive" and decision == "deploy"
     plan = plan_for(deps, run, Findings(candidate=candidate), decision, insisted=insisted)
+    if attempt == 1 and _was_approved(findings) and not _same_course(plan, findings.plan):
+        return _refuse(attempt, "the plan is another one than was approved: the target can do other things by now")
     once(deps, run.run_id, f"plan-{attempt}", plan.to_state(), lambda: {"digest": plan.digest}, lambda: None)
     deps.tracking.log_json(run.tracking_run_id, "rollout-plan.json", plan.to_json_dict())
     unsound = endpoint.faults_before_traffic(deps, run, candidate)
@@ -246,6 +251,18 @@ def _prove_or_adopt(deps: Deps, run: Run, findings: Findings, version: ModelVers
 
 def _candidate_fault(deps: Deps, run: Run, findings: Findings, candidate: ModelVersion) -> str | None:
     return _prove_or_adopt(deps, run, findings, deps.registry.get_version(candidate.name, candidate.version))
+
+
+def _was_approved(findings: Findings) -> bool:
+    """Whether a person took the very plan that he was shown."""
+    given = findings.review or {}
+    return given.get("answer") == "approve" and given.get("offered") in ("deploy", "canary")
+
+
+def _same_course(plan: RolloutPlan, shown: RolloutPlan | None) -> bool:
+    """The same but for the candidate's number, which a plan may have been shown without."""
+    fixed = {"candidate_version", "digest"}
+    return shown is None or plan.model_dump(exclude=fixed) == shown.model_dump(exclude=fixed)
 
 
 def _refuse(attempt: int, why: str) -> dict[str, Any]:

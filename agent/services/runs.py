@@ -1,6 +1,7 @@
 # pyright: reportDeprecated=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """How does a run begin, park, wake and end? One drive of the graph under one lease."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -12,7 +13,7 @@ from langgraph.types import Command
 
 from agent.deps import Deps, Progress
 from agent.graph import build_graph
-from agent.services import active, holds, outputs, report, reviews
+from agent.services import active, holds, outputs, report, review_notices, reviews
 from agent.services.champion import find_champion
 from agent.services.leases import LeaseKeeper
 from agent.services.preflight import require_sound
@@ -22,6 +23,8 @@ from tools.contracts.request import RunOrder
 from tools.contracts.run import RunRecord
 from tools.errors import BrokenInvariant, Conflict, NotFound, RetrainingError
 
+_ASK_AGAIN = object()
+"""Killed between its question and parking: nobody was asked yet, or not told that he was."""
 _FROM_THE_START = object()
 """Killed before its first checkpoint: the recorded order is all there is, and all that is needed."""
 
@@ -33,6 +36,8 @@ class Runs:
         self._deps, self._holder, self._lease_seconds = deps, holder, lease_seconds
         self._app = build_graph(checkpointer)
         self._listeners: list[Callable[[str, str], None]] = []
+        self._here: dict[str, threading.Lock] = {}
+        self._mine = threading.Lock()
 
     def listen(self, listener: Callable[[str, str], None]) -> None:
         """Have `listener` hear each line of progress with the id of the run that it is about."""
@@ -43,46 +48,62 @@ class Runs:
         """This process, as leases name it."""
         return self._holder
 
-    def start(self, order: RunOrder, *, recorded: Callable[[str], None] | None = None) -> dict[str, Any]:
+    def start(
+        self,
+        order: RunOrder,
+        *,
+        recorded: Callable[[str], None] | None = None,
+        repeated: Callable[[str], None] | None = None,
+    ) -> dict[str, Any]:
         """One pass of the state machine. Returns the public JSON at its end or its first pause.
 
         Args:
             order: What is to be done.
             recorded: Hears the run's id once nothing can be refused any more, before anything moves.
+            repeated: Hears it in place of `recorded` where the idempotency key is that of an earlier run.
 
         Raises:
-            Conflict: the model has a run already; the message says which and who holds it.
+            Conflict: the model has a run already; the message says which and who holds it. Or the idempotency key was used for
+                another request, or for a run that goes on.
         """
         deps = self._deps
         profile = deps.load_profile(order.request.model_id)
+        run_id, now = deps.new_id(), deps.clock()
+        record = RunRecord(
+            run_id=run_id,
+            model_id=profile.id,
+            model_name=profile.registered_model,
+            kind=order.kind,
+            status="running",
+            requested_by=order.requested_by,
+            idempotency_key=order.request.idempotency_key,
+            order=order.to_state(),
+            created_at=now,
+            updated_at=now,
+        )
+        # A request that is repeated gets its run, whatever has become of the model meanwhile.
+        earlier = deps.store.repeated(record)
+        if earlier is not None:
+            return self._repeated(earlier, repeated or recorded)
         require_sound(deps, profile, order)
         holds.require_free(deps, profile, order)
         self._end_overdue_review(profile.registered_model)
-        run_id, now = deps.new_id(), deps.clock()
-        record = deps.store.create_run(
-            RunRecord(
-                run_id=run_id,
-                model_id=profile.id,
-                model_name=profile.registered_model,
-                kind=order.kind,
-                status="running",
-                requested_by=order.requested_by,
-                idempotency_key=order.request.idempotency_key,
-                order=order.to_state(),
-                created_at=now,
-                updated_at=now,
-            )
-        )
-        if record.run_id != run_id:
-            if recorded is not None:
-                recorded(record.run_id)
-            return record.output if record.output is not None else self.resume(record.run_id)
-        deps.progress(f"run {run_id} of {profile.id}")
-        before = self._before(record)
-        with self._holding(record, new=True, preempt=order.kind == "rollback") as held:
-            if recorded is not None:
-                recorded(record.run_id)
-            return self._drive(held, record, self._first_state(held, record, before))
+        # Ours before it is known: who repeats the request at this moment must not drive it in our place.
+        with self._alone(run_id):
+            record = deps.store.create_run(record)
+            if record.run_id == run_id:
+                deps.progress(f"run {run_id} of {profile.id}")
+                before = self._before(record)
+                with self._holding(record, new=True, preempt=order.kind == "rollback") as held:
+                    if recorded is not None:
+                        recorded(run_id)
+                    return self._drive(held, record, self._first_state(held, record, before))
+        return self._repeated(record, repeated or recorded)
+
+    def _repeated(self, earlier: RunRecord, heard: Callable[[str], None] | None) -> dict[str, Any]:
+        if heard is not None:
+            heard(earlier.run_id)
+        return earlier.output if earlier.output is not None else self.resume(earlier.run_id)
 
     def _before(self, record: RunRecord) -> str | None:
         """The run whose rollout is under way, else the one that holds the model: a rollback ends it."""
@@ -113,13 +134,38 @@ class Runs:
             state["overtaken"] = overtaken
         return state
 
-    def resume(self, run_id: str) -> dict[str, Any]:
+    def resume(self, run_id: str, *, wait: bool = False) -> dict[str, Any]:
         """Go on where the run was killed, parked or failed.
 
+        Args:
+            run_id: Which.
+            wait: Until another thread of this process has ended or parked it, rather than to be refused.
+
         Raises:
-            NotFound: unknown run. Conflict: finished, running elsewhere, waiting for its review, or made by an
-            unknown version of the state.
+            NotFound: unknown run. Conflict: finished, running elsewhere or in another thread, waiting for its review, or made
+            by an unknown version of the state.
         """
+        with self._alone(run_id, wait=wait):
+            return self._resume(run_id)
+
+    @contextmanager
+    def _alone(self, run_id: str, *, wait: bool = False) -> Iterator[None]:
+        """A lease tells processes apart, not the threads of one: of those, one drives a run."""
+        with self._mine:
+            lock = self._here.setdefault(run_id, threading.Lock())
+        if not lock.acquire(blocking=wait):
+            raise Conflict(
+                f"run {run_id} goes on in this process",
+                thing="run",
+                value=run_id,
+                remedy=f"wait until it ends or parks; `retrain runs show {run_id}`",
+            )
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _resume(self, run_id: str) -> dict[str, Any]:
         deps = self._deps
         record = deps.store.get_run(run_id)
         if record.status in ("finished", "aborted"):
@@ -131,6 +177,9 @@ class Runs:
             )
         given, before = self._next_input(record), self._before(record)
         with self._holding(record, preempt=record.kind == "rollback" and self._may_overtake(before)) as held:
+            if given is _ASK_AGAIN:
+                return self._ask_again(held, record)
+            self._tell_expired(held, run_id)
             first = given is _FROM_THE_START
             return self._drive(held, record, self._first_state(held, record, before) if first else given)
 
@@ -238,14 +287,17 @@ class Runs:
         asked = snapshot.interrupts[0].value
         if asked["kind"] == "wait":
             return Command(resume={"woken_at": self._deps.clock().isoformat()})
-        return Command(resume={"review_id": self._answered(record)})
+        return self._answered(record, asked["digest"])
 
-    def _answered(self, record: RunRecord) -> int | None:
+    def _answered(self, record: RunRecord, asked: str) -> Any:
+        """What the graph is woken with once its question is closed. What it says is read from the store, not from here."""
         review = reviews.latest_of(self._deps, record.run_id)
-        if review is None:
-            return None
+        if review is None or (review.digest != asked and record.status != "parked"):
+            return _ASK_AGAIN
         if review.status == "open" and review.expires_at <= self._deps.clock():
             review = self._deps.store.close_review(review.id, "expired")
+        if review.status == "open" and record.status != "parked":
+            return _ASK_AGAIN
         if review.status == "open":
             raise Conflict(
                 f"run {record.run_id} waits for review {review.id}, open until {review.expires_at:%Y-%m-%d %H:%M} UTC",
@@ -253,7 +305,16 @@ class Runs:
                 value=review.id,
                 remedy=f"`retrain review show {review.id}`, then approve or reject it",
             )
-        return review.id
+        return Command(resume={"review_id": review.id})
+
+    def _ask_again(self, deps: Deps, record: RunRecord) -> dict[str, Any]:
+        state: RunState = self._app.get_state(self._config(record.run_id)).values  # type: ignore[assignment]
+        return self._park(deps, record.run_id, run_of(state), findings_of(state), {"kind": "review"})
+
+    def _tell_expired(self, deps: Deps, run_id: str) -> None:
+        review = reviews.latest_of(deps, run_id)
+        if review is not None and review.status == "expired":
+            review_notices.expired(deps, self._holder, review)
 
     def _drive(self, deps: Deps, record: RunRecord, given: Any) -> dict[str, Any]:
         config, run_id = self._config(record.run_id), record.run_id
@@ -276,21 +337,23 @@ class Runs:
         if deps.lease is None:
             raise BrokenInvariant("a run parked without its lease", thing="lease", value=run_id)
         if asked["kind"] == "review":
-            review = reviews.open_review(
-                deps, run, reviews.Question.model_validate({k: asked[k] for k in ("offered", "payload", "digest")})
-            )
+            review = reviews.open_review(deps, run, reviews.question(run, findings))
             # The page now names the question and what can be typed.
             noted = report.noted(findings, report.note_of(deps, run, findings))
             findings = replace(findings, notes=tuple(noted.get("notes", findings.notes)))
             output = outputs.response(deps, run, findings, status="parked", review_id=review.id)
             wake, why = review.expires_at, "review"
         else:
+            review = None
             output = outputs.response(deps, run, findings, status="parked")
             wake, why = findings.rollout.wake_at, "rollout"
         deps.lease.park()
         deps.store.update_run(
             run_id, status="parked", parked_for=why, wake_at=wake, decision=findings.decision, output=output, error=None
         )
+        if review is not None:
+            # Last: whoever is told may answer at once, and finds a run that is parked.
+            review_notices.opened(deps, self._holder, review)
         return output
 
 

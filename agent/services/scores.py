@@ -40,6 +40,12 @@ def score_all(deps: Deps, run: Run, findings: Findings, data: PreparedData, mode
     return _by_models(deps, run, data, models)
 
 
+def candidate_digest(deps: Deps, scored: list[Score], model_uri: str) -> str | None:
+    """Of the files that were judged; of those that there are where no model was run."""
+    newest = [score.result.artifact_digest for score in scored if score.side == "candidate"][-1:]
+    return newest[0] if newest and newest[0] is not None else deps.scorer.digest(model_uri)
+
+
 def doubts_of(scores: list[Score]) -> list[tuple[str, str]]:
     """(code, sentence) a code, of what failed."""
     found: dict[str, list[str]] = {}

@@ -3,12 +3,12 @@
 from typing import Any
 
 from agent.deps import Deps
-from agent.services import holds, lineage
+from agent.services import holds, lineage, reviews
 from agent.services.effects import Result, once
 from agent.state import Findings, Run
 from tools.contracts.evidence import Fold, PreparedData
 from tools.contracts.training import ModelVersion, TrainingOrder, TrainingResult
-from tools.errors import BrokenInvariant
+from tools.errors import BrokenInvariant, Conflict
 
 KEY_TAG = "retraining.key"
 
@@ -20,6 +20,14 @@ def train(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     if how is None:
         raise BrokenInvariant("training was reached without a training section", thing="training")
     holds.require_going_on(deps, "nothing is trained")
+    void = reviews.why_void(deps, findings, "train")
+    if void is not None:
+        raise Conflict(
+            f"the approval to train counts no more: {void}",
+            thing="review",
+            value=run.run_id,
+            remedy="start a new run for what is so now; nothing was trained",
+        )
     trainer = deps.trainers[how.kind]
     models: list[str] = []
     result: TrainingResult | None = None

@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from agent.deps import Deps
-from agent.services import active, aftermath
+from agent.services import active, aftermath, reviews
 from agent.services.notices import Retries
+from agent.services.review_notices import Reminders
 from agent.services.runs import Runs
 from tools.contracts.run import RunRecord
 from tools.errors import Conflict, RetrainingError, Unavailable
@@ -18,6 +19,8 @@ from tools.errors import Conflict, RetrainingError, Unavailable
 FIRST_RETRY: Final = timedelta(seconds=2)
 LAST_RETRY: Final = timedelta(minutes=5)
 """Between tries of a run that fails, doubled each time."""
+LEFT_AFTER: Final = timedelta(minutes=1)
+"""Whoever answers goes on with the run himself, unless he was killed."""
 
 
 class Look(NamedTuple):
@@ -34,11 +37,12 @@ class Watch:
     def __init__(self, deps: Deps, runs: Runs) -> None:
         self._deps, self._runs = deps, runs
         self._retry: dict[str, tuple[datetime, timedelta]] = {}
-        self._notices = Retries(deps, runs.holder)
+        self._notices, self._reminders = Retries(deps, runs.holder), Reminders(deps, runs.holder)
 
     def looks(self, model_id: str | None = None, stop: Callable[[], bool] = lambda: False) -> Iterator[Look]:
         """One look at each run that is due, as they come; ends early, between two looks, once `stop` says so."""
         self._notices.due()
+        self._reminders.due()
         for record in self.due(model_id):
             if stop():
                 return
@@ -50,20 +54,28 @@ class Watch:
         """Parked runs whose hour has come, and rollouts that a killed or failed process left behind; oldest first."""
         now = self._deps.clock()
         unfinished = self._deps.store.unfinished(model_id)
-        return [record for record in reversed(unfinished) if self._is_due(record, now)]
+        waits = {review.run_id for review in self._deps.store.list_reviews()}
+        return [each for each in reversed(unfinished) if self._is_due(each, now, asked=each.run_id in waits)]
 
     def next_look(self, model_id: str | None = None) -> datetime | None:
         """When the next parked run is due; None while nothing waits for an hour."""
         hours = [r.wake_at for r in self._deps.store.unfinished(model_id) if r.status == "parked" and r.wake_at]
         return min(hours, default=None)
 
-    def _is_due(self, record: RunRecord, now: datetime) -> bool:
+    def _is_due(self, record: RunRecord, now: datetime, *, asked: bool) -> bool:
         retry = self._retry.get(record.run_id)
         if retry is not None and now < retry[0]:
             return False
+        if record.status == "parked" and record.parked_for == "review" and not asked:
+            return self._is_left_answered(record, now)
         if record.status == "parked":
             return record.wake_at is not None and record.wake_at <= now
         return self._is_rollback_left_behind(record) or active.plan_of(self._deps, record.run_id) is not None
+
+    def _is_left_answered(self, record: RunRecord, now: datetime) -> bool:
+        """The question is closed and the run still parked: whoever answered was killed, or the answer is void."""
+        closed = reviews.latest_of(self._deps, record.run_id)
+        return closed is None or closed.answered_at is None or now - closed.answered_at >= LEFT_AFTER
 
     def _is_rollback_left_behind(self, record: RunRecord) -> bool:
         """Killed in the middle, or its target could not be told: it is told again until it can."""

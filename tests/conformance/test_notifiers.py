@@ -112,3 +112,15 @@ def test_address_written_out_in_a_profile_is_refused_and_a_variable_is_not() -> 
     assert NotifySpec(urls=("mailtos://${MAIL}", "${CHAT}")).urls
     with pytest.raises(ValidationError, match="is written out"):
         NotifySpec(urls=("${CHAT}", f"slack://{SECRET}"))
+
+
+def test_addresses_for_escalations_are_channels_of_their_own_with_their_secrets_filled_in(
+    server: tuple[Heard, str],
+) -> None:
+    heard, url = server
+    notifier = AppriseNotifier(("${A}",), {"A": "json://${NO}", "BOSS": url}, ("${BOSS}",))
+
+    assert list(notifier.channels()) == ["1:secret", "escalation-1:secret"]
+    notifier.send("escalation-1:secret", NOTICE)
+
+    assert [message["title"] for message in heard.messages] == [NOTICE.title]

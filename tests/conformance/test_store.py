@@ -139,6 +139,27 @@ def test_idempotency_key_of_another_model_is_a_conflict(store: Store):
     assert [r.run_id for r in store.list_runs()] == ["run-1"]
 
 
+def test_idempotency_key_of_another_request_is_a_conflict_and_nothing_is_written(store: Store):
+    order = {"request": {"model_id": "prices", "x": 1}, "as_of": "then", "candidate_version": None}
+    first = store.create_run(run(idempotency_key="k", order=order))
+    same = run(
+        "run-2", idempotency_key="k", order=order | {"as_of": "now", "request": {"model_id": "shop.prices", "x": 1}}
+    )
+    assert (store.repeated(same), store.create_run(same)) == (first, first)
+    for changes in (
+        {"order": order | {"request": {"model_id": "prices", "x": 2}}},
+        {"order": order | {"candidate_version": "3"}},
+        {"order": order, "kind": "judge"},
+    ):
+        other = run("run-2", idempotency_key="k", **changes)
+        for ask in (store.repeated, store.create_run):
+            with pytest.raises(Conflict, match="'k' was used for another request"):
+                ask(other)
+    assert store.repeated(run("run-2", idempotency_key="new")) is None
+    assert store.repeated(run("run-2")) is None
+    assert store.list_runs() == [first]
+
+
 def test_runs_without_a_key_are_all_kept(store: Store):
     made = [store.create_run(run(f"run-{n}")) for n in (1, 2)]
     assert store.list_runs() == made[::-1]

@@ -7,8 +7,10 @@ from typing import Any
 from agent.bootstrap import App
 from agent.desk import Desk
 from agent.requests import parse_request
+from agent.services.runs import Runs
 from agent.workspace import Workspace
 from tests.graph.world import PERSON, World, with_deps
+from tools.adapters.processes import this_holder
 from tools.contracts.access import Caller, Scope
 from tools.contracts.request import RetrainingRequest
 from tools.contracts.training import TrainingOrder, TrainingResult
@@ -27,7 +29,8 @@ def app_of(world: World) -> App:
         profiles_dir=root / "profiles",
         work_dir=world.deps.work_dir,
     )
-    return App(space, world.deps, world.runs)
+    # A holder that lives: of two drives of one run, the second is refused.
+    return App(space, world.deps, Runs(world.deps, world.checkpoints, this_holder()))
 
 
 def desk_of(world: World) -> Desk:

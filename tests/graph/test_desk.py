@@ -1,175 +1,279 @@
-"""The desk behind all doors: what a run says reaches its followers, one key is one run, no stranger's file is opened."""
+"""What is offered at every door, and to whom: nothing happens for who may not, and the twin that may gets it done."""
 
 import threading
-from datetime import timedelta
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from agent.progress import MOST_LINES, MOST_RUNS, Board
-from tests.graph.doors import ADA, asked, desk_of, gated
-from tests.graph.world import ROWS, make_world
-from tools.errors import Conflict, NotAllowed, NotFound, Unavailable
+from agent.desk import Desk
+from tests.graph.desk_world import ALL, asks, caller, desk_over
+from tests.graph.world import BETTER, NAME, World, make_world, with_deps
+from tools.adapters.capped_trainer import CappedTrainer
+from tools.adapters.memory_training import ScriptedTrainer, trained
+from tools.contracts.access import Caller
+from tools.contracts.training import TrainingOrder, TrainingResult
+from tools.errors import BadInput, Conflict, NotAllowed, NotFound, Unavailable
+
+SECONDS = 60.0
+"""Longest that a test waits for a thread; nothing is timed by it."""
 
 
-def test_lines_of_a_run_are_kept_under_its_id_and_numbered(tmp_path: Path) -> None:
-    desk = desk_of(make_world(tmp_path))
+class Gate:
+    """A training that goes on until it is let go."""
 
-    run_id = desk.start(ADA, asked())
-    desk.wait_for(run_id)
+    def __init__(self) -> None:
+        self.begun, self.open = threading.Semaphore(0), threading.Event()
+        self.now, self.most, self._lock = 0, 0, threading.Lock()
 
-    lines = desk.board.since(run_id, 0)
-    assert [line.number for line in lines] == list(range(1, len(lines) + 1))
-    assert "conclude done" in [line.text for line in lines]
-    assert desk.board.since(run_id, 2) == lines[2:]
-    assert desk.board.since("another", 0) == []
-    assert desk.get_run(ADA, run_id).status == "finished"
-
-
-def test_follower_is_woken_by_each_line_and_by_the_end_until_it_leaves(tmp_path: Path) -> None:
-    world, gate = gated(make_world(tmp_path))
-    desk, woken = desk_of(world), threading.Event()
-
-    run_id = desk.start(ADA, asked())
-    assert gate.begun.wait(60)
-    end = desk.board.follow(run_id, woken.set)
-    going = desk.is_going(run_id)
-    gate.open.set()
-    desk.wait_for(run_id)
-
-    assert going
-    assert woken.wait(10)
-    assert not desk.is_going(run_id)
-    end()
-    woken.clear()
-    desk.board.stir(run_id)
-    assert not woken.is_set()
+    def __call__(self, order: TrainingOrder) -> TrainingResult:
+        with self._lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        self.begun.release()
+        assert self.open.wait(SECONDS)
+        with self._lock:
+            self.now -= 1
+        return trained(BETTER)
 
 
-def test_board_is_bounded_and_shows_no_password() -> None:
-    board = Board()
-    for number in range(MOST_LINES + 5):
-        board.tell("r0", f"line {number}")
-    board.tell("r0", "reading postgresql://me:secret@host/db")
-    for number in range(1, MOST_RUNS + 50):
-        board.tell(f"r{number}", "x" * 10_000)
-
-    assert board.since("r0", 0) == []
-    assert len(board.since(f"r{MOST_RUNS + 49}", 0)[0].text) == 500
-    board.tell("r0", "reading postgresql://me:secret@host/db")
-    assert "secret" not in board.since("r0", 0)[0].text
+def gated(folder: Path, **profile: Any) -> tuple[World, Gate]:
+    gate = Gate()
+    return with_deps(make_world(folder, **profile), trainers={"project": ScriptedTrainer(gate)}), gate
 
 
-def test_board_keeps_the_latest_lines_of_a_run_that_says_much() -> None:
-    board = Board()
-    for number in range(1, MOST_LINES + 6):
-        board.tell("r0", f"line {number}")
-
-    kept = board.since("r0", 0)
-    assert (len(kept), kept[0].number, kept[-1].text) == (MOST_LINES, 6, f"line {MOST_LINES + 5}")
-
-
-def test_same_key_is_the_same_run_while_it_goes_on_and_afterwards(tmp_path: Path) -> None:
-    world, gate = gated(make_world(tmp_path))
-    desk = desk_of(world)
-
-    first = desk.start(ADA, asked(key="k"))
-    assert gate.begun.wait(60)
-    meanwhile = desk.start(ADA, asked(key="k"))
-    gate.open.set()
-    desk.wait_for(first)
-    afterwards = desk.start(ADA, asked(key="k"))
-    desk.wait_for(afterwards)
-
-    assert meanwhile == afterwards == first
-    assert [run.status for run in desk.list_runs(ADA)] == ["finished"]
+READS: dict[str, Callable[[Desk, Caller], Any]] = {
+    "assess": lambda desk, who: desk.assess(who, asks()),
+    "list_runs": lambda desk, who: desk.list_runs(who),
+    "list_runs of a model": lambda desk, who: desk.list_runs(who, NAME),
+    "get_run": lambda desk, who: desk.get_run(who, "r1"),
+    "list_reviews": lambda desk, who: desk.list_reviews(who),
+    "get_review": lambda desk, who: desk.get_review(who, 1),
+    "history": lambda desk, who: desk.history(who, "prices"),
+}
+ACTS: dict[str, tuple[str, Callable[[Desk, Caller], Any]]] = {
+    "start": ("run", lambda desk, who: desk.start(who, asks())),
+    "judge": ("run", lambda desk, who: desk.judge(who, asks(), "1")),
+    "roll_back": ("roll_back", lambda desk, who: desk.roll_back(who, asks(), "odd prices", "1")),
+    "submit_review": ("review", lambda desk, who: desk.submit_review(who, 1, "approve", "fine")),
+}
 
 
-def test_another_request_under_the_same_key_is_a_conflict(tmp_path: Path) -> None:
-    desk = desk_of(make_world(tmp_path))
-    desk.wait_for(desk.start(ADA, asked(key="k")))
+def test_without_its_scope_nothing_happens_and_with_it_alone_it_does(tmp_path: Path) -> None:
+    world = make_world(tmp_path, mode="recommend")
+    desk = desk_over(world)
+    every = {name: ("read", act) for name, act in READS.items()} | ACTS
 
-    with pytest.raises(Conflict, match="another request"):
-        desk.start(ADA, asked(key="k", dataWindow="50d"))
-    with pytest.raises(Conflict, match="another request"):
-        desk.roll_back(ADA, asked(key="k"), "because")
-
-    assert len(desk.list_runs(ADA)) == 1
-
-
-@pytest.mark.parametrize("path", ["rows.parquet", "/etc/passwd", "../secret.csv", "https://elsewhere/rows.csv"])
-def test_file_that_the_profile_does_not_name_is_refused_at_every_door_but_the_terminal(
-    tmp_path: Path, path: str
-) -> None:
-    world = make_world(tmp_path)
-    desk = desk_of(world)
-    for door in ("http", "a2a", "mcp", "embedded"):
-        caller = ADA.model_copy(update={"door": door})
-        for ask in (
-            lambda caller=caller: desk.start(caller, asked(validationStrategy=f"fixed:{path}")),
-            lambda caller=caller: desk.judge(caller, asked(validationStrategy=f" fixed : {path}"), "1"),
-            lambda caller=caller: desk.assess(caller, asked(validationStrategy=f"fixed:{path}")),
-        ):
-            with pytest.raises(NotAllowed, match="not the one that the profile"):
-                ask()
-
-    assert desk.list_runs(ADA) == []
+    for name, (scope, act) in every.items():
+        with pytest.raises(NotAllowed, match=f"the scope '{scope}' is missing"):
+            act(desk, caller(scopes=ALL - {scope}))
+        assert world.store.list_runs() == [], name
     assert not world.touched
 
+    run_id = desk.start(caller(scopes={"run"}), asks())
+    desk.wait_for(run_id, SECONDS)
+    for name, read in READS.items():
+        assert read(desk, caller(scopes={"read"})) is not None, name
+    assert desk.get_run(caller(scopes={"read"}), run_id).parked_for == "review"
+    assert not world.touched
+    answered = desk.submit_review(caller(scopes={"review"}), 1, "approve", "fine")
+    assert (answered.answered_by, answered.status) == ("ada", "answered")
+    desk.close()
+    assert world.moves == [("1", "2")]
+    assert world.store.get_run(run_id).status == "finished"
 
-def test_file_that_the_profile_names_may_be_asked_for(tmp_path: Path) -> None:
-    world = make_world(tmp_path, validation_strategy="fixed:kept")
-    world.data.frames["kept"] = ROWS[ROWS["at"] >= ROWS["at"].max() - timedelta(days=20)]
-    desk = desk_of(world)
-
-    run_id = desk.start(ADA, asked(validationStrategy="fixed:kept"))
-    desk.wait_for(run_id)
-
-    assert desk.get_run(ADA, run_id).status == "finished"
-
-
-def test_report_is_given_of_known_runs_only_and_names_no_folder(tmp_path: Path) -> None:
-    world = make_world(tmp_path)
-    desk = desk_of(world)
-    run_id = desk.start(ADA, asked())
-    desk.wait_for(run_id)
-    page = desk.report(ADA, run_id)
-    (world.deps.run_dir(run_id) / "decision" / "report.html").unlink()
-
-    again = desk.report(ADA, run_id)
-
-    assert page.startswith("<!doctype html>")
-    assert again.startswith("<!doctype html>")
-    before = sorted(world.deps.work_dir.rglob("*"))
-    for stranger in ("r404", "../x", "../../etc"):
-        with pytest.raises(NotFound):
-            desk.report(ADA, stranger)
-    assert sorted(world.deps.work_dir.rglob("*")) == before
+    desk = desk_over(world)
+    back = desk.roll_back(caller(scopes={"roll_back"}), asks(), "odd prices")
+    desk.close()
+    assert world.store.get_run(back).status == "finished"
+    assert world.moves == [("1", "2"), ("2", "1")]
+    assert world.store.get_run(back).requested_by == "ada"
 
 
-def test_closed_desk_begins_nothing_and_what_was_begun_ends(tmp_path: Path) -> None:
-    world, gate = gated(make_world(tmp_path))
-    desk = desk_of(world)
-    run_id = desk.start(ADA, asked())
-    assert gate.begun.wait(60)
+def test_key_for_some_models_learns_nothing_of_others_and_moves_none(tmp_path: Path) -> None:
+    world = make_world(tmp_path, mode="recommend")
+    desk = desk_over(world)
+    mine, theirs = caller(models=frozenset({"prices"})), caller(models=frozenset({"fraud"}))
+    run_id = desk.start(mine, asks(NAME))
+    desk.wait_for(run_id, SECONDS)
 
+    for act in (
+        lambda: desk.start(theirs, asks()),
+        lambda: desk.judge(theirs, asks(NAME), "1"),
+        lambda: desk.roll_back(theirs, asks(), "odd"),
+        lambda: desk.assess(theirs, asks()),
+        lambda: desk.history(theirs, "prices"),
+        lambda: desk.list_runs(theirs, "prices"),
+        lambda: desk.list_reviews(theirs, NAME),
+        lambda: desk.start(theirs, asks("no.such")),
+    ):
+        with pytest.raises(NotAllowed, match="may not touch"):
+            act()
+    for look in (
+        lambda: desk.get_run(theirs, run_id),
+        lambda: desk.get_review(theirs, 1),
+        lambda: desk.submit_review(theirs, 1, "approve", "fine"),
+    ):
+        with pytest.raises(NotFound, match="no r"):
+            look()
+    assert (desk.list_runs(theirs), desk.list_reviews(theirs)) == ([], [])
+    assert [run.run_id for run in world.store.list_runs()] == [run_id]
+    assert not world.touched
+    with pytest.raises(NotFound, match=r"no\.such"):
+        desk.start(caller(), asks("no.such"))
+
+    assert [run.run_id for run in desk.list_runs(mine)] == [run_id]
+    desk.submit_review(mine, 1, "approve", "fine")
+    desk.close()
+    assert world.moves == [("1", "2")]
+
+
+def test_run_that_began_gives_its_id_at_once_and_close_waits_for_it(tmp_path: Path) -> None:
+    world, gate = gated(tmp_path)
+    desk = desk_over(world)
+
+    run_id = desk.start(caller(), asks())
+    assert gate.begun.acquire(timeout=SECONDS)
+    assert desk.get_run(caller(), run_id).status == "running"
+    with pytest.raises(Conflict, match=f"held by run {run_id}"):
+        desk.start(caller(), asks())
     closing = threading.Thread(target=desk.close)
     closing.start()
+    assert world.store.get_run(run_id).status == "running"
+    assert closing.is_alive()
     gate.open.set()
-    closing.join(60)
+    closing.join(SECONDS)
 
     assert not closing.is_alive()
-    assert desk.get_run(ADA, run_id).status == "finished"
-    with pytest.raises(Unavailable, match="stopping"):
-        desk.start(ADA, asked())
+    assert world.store.get_run(run_id).status == "finished"
+    assert world.moves == [("1", "2")]
 
 
-def test_caller_without_the_scope_is_refused(tmp_path: Path) -> None:
-    desk = desk_of(make_world(tmp_path))
-    reader = ADA.model_copy(update={"scopes": frozenset({"read"})})
+def test_repeated_idempotency_key_is_the_same_run_and_another_request_under_it_a_conflict(tmp_path: Path) -> None:
+    world, gate = gated(tmp_path)
+    desk = desk_over(world)
 
-    with pytest.raises(NotAllowed, match="scope 'run' is missing"):
-        desk.start(reader, asked())
-    with pytest.raises(NotAllowed, match="'roll_back'"):
-        desk.roll_back(reader, asked(), "because")
-    assert desk.list_runs(reader) == []
+    run_id = desk.start(caller(), asks(key="k1"))
+    assert gate.begun.acquire(timeout=SECONDS)
+    assert desk.start(caller(), asks(key="k1")) == run_id
+    assert desk.start(caller("grace"), asks(NAME, key="k1")) == run_id
+    for act in (
+        lambda: desk.start(caller(), asks(key="k1", dataWindow="30d")),
+        lambda: desk.judge(caller(), asks(key="k1"), "1"),
+        lambda: desk.roll_back(caller(), asks(key="k1"), "odd"),
+    ):
+        with pytest.raises(Conflict, match="idempotency key 'k1' was used for another request"):
+            act()
+    gate.open.set()
+    desk.wait_for(run_id, SECONDS)
+
+    assert world.store.get_run(run_id).status == "finished"
+    assert desk.start(caller(), asks(key="k1")) == run_id
+    assert len(world.store.list_runs()) == 1
+    assert world.moves == [("1", "2")]
+
+    back = desk.roll_back(caller(), asks(key="k2"), "odd prices")
+    desk.wait_for(back, SECONDS)
+    # By now there is nothing to go back to: whoever asks again, because the first answer was lost, is told of the same run.
+    assert desk.roll_back(caller(), asks(key="k2"), "odd prices") == back
+    desk.close()
+    assert world.moves == [("1", "2"), ("2", "1")]
+
+
+def test_many_who_repeat_one_request_at_once_begin_one_run(tmp_path: Path) -> None:
+    world, gate = gated(tmp_path)
+    desk = desk_over(world)
+    gate.open.set()
+    got: list[str] = []
+
+    def ask() -> None:
+        got.append(desk.start(caller(), asks(key="k1")))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS)
+    desk.close()
+
+    assert (len(got), len(set(got)), len(world.store.list_runs())) == (8, 1, 1)
+    assert world.store.get_run(got[0]).status == "finished"
+    assert world.moves == [("1", "2")]
+
+
+def test_agent_asks_and_never_answers(tmp_path: Path) -> None:
+    world = make_world(tmp_path, mode="recommend")
+    desk = desk_over(world)
+    desk.wait_for(desk.start(caller("bot", "agent"), asks()), SECONDS)
+
+    with pytest.raises(NotAllowed, match="its answer is no person's"):
+        desk.submit_review(caller("ada", "agent"), 1, "approve", "fine")
+    with pytest.raises(Conflict, match="something else than what was shown"):
+        desk.submit_review(caller(), 1, "approve", "fine", seen="0" * 64)
+    assert not world.touched
+
+    desk.submit_review(caller(), 1, "approve", "fine", seen=desk.get_review(caller(), 1).digest)
+    desk.close()
+    assert world.moves == [("1", "2")]
+
+
+def test_who_comes_when_all_places_are_taken_is_told_to_come_again(tmp_path: Path) -> None:
+    world, gate = gated(tmp_path)
+    desk = desk_over(world, most_runs=1)
+    run_id = desk.start(caller(), asks())
+    assert gate.begun.acquire(timeout=SECONDS)
+
+    with pytest.raises(Unavailable, match="1 runs go on"):
+        desk.start(caller(), asks())
+    with pytest.raises(BadInput, match="needs a reason"):
+        desk.roll_back(caller(), asks(), " ")
+
+    gate.open.set()
+    desk.close()
+    assert world.store.get_run(run_id).status == "finished"
+
+
+def test_no_more_trainings_than_places_go_on_and_who_waits_says_so() -> None:
+    gate, told, results = Gate(), [], []
+    order: Any = None
+    capped = CappedTrainer(_Plain(gate), 2)
+
+    def train() -> None:
+        results.append(capped.train(order, told.append))
+
+    threads = [threading.Thread(target=train) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for _ in range(2):
+        assert gate.begun.acquire(timeout=SECONDS)
+    gate.open.set()
+    for thread in threads:
+        thread.join(SECONDS)
+
+    assert (len(results), gate.most) == (5, 2)
+    assert set(told) <= {"waiting to train: 2 trainings go on, as many as this machine has cores for"}
+
+
+def test_place_is_free_again_after_a_training_that_failed() -> None:
+    def fails(_: TrainingOrder) -> TrainingResult:
+        raise Unavailable("gone", thing="trainer")
+
+    order: Any = None
+    told: list[str] = []
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            (capped := CappedTrainer(_Plain(fails), 1)).train(order, told.append)
+        with pytest.raises(Unavailable):
+            capped.train(order, told.append)
+    assert told == []
+
+
+class _Plain:
+    """Port `Trainer`: a function."""
+
+    def __init__(self, step: Callable[[TrainingOrder], TrainingResult]) -> None:
+        self._step = step
+
+    def train(self, order: TrainingOrder, progress: Callable[[str], None]) -> TrainingResult:
+        return self._step(order)

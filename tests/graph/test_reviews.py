@@ -177,14 +177,16 @@ def test_approval_of_a_canary_edit_starts_a_canary(tmp_path: Path) -> None:
     assert world.moves == []
 
 
-def test_approved_candidate_is_not_deployed_over_a_champion_that_changed_meanwhile(world: World) -> None:
-    _, number = ask(world)
+def test_champion_that_changed_meanwhile_voids_the_question(world: World) -> None:
+    run_id, number = ask(world)
     other = add_version(world, by("c"))
     world.registry.set_alias(NAME, "champion", other)
 
-    output = answer(world, number, "approve")
+    with pytest.raises(Conflict, match="is void: since it was asked, the champion"):
+        answer(world, number, "approve")
+    output = world.runs.resume(run_id)
 
-    assert output["rollout"]["phase"] == "refused"
+    assert (output["deploymentDecision"]["decision"], output["deploymentDecision"]["decidedBy"]) == ("reject", "void")
     assert world.champion == other
 
 

@@ -93,6 +93,8 @@ class _Registry(MemoryRegistry):
     def register(self, name: str, model_uri: str, source_run_id: str | None, tags: Mapping[str, str]) -> ModelVersion:
         made = super().register(name, model_uri, source_run_id, tags)
         self.scorer.models[made.model_uri] = self.scorer.models[model_uri]
+        # The same files, wherever they are fetched from.
+        self.scorer.digests[made.model_uri] = self.scorer.digest(model_uri) or model_uri
         return made
 
 

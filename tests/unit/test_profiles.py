@@ -424,8 +424,9 @@ def test_the_documentation_names_every_field() -> None:
 @pytest.mark.parametrize(
     "urls", ["['${CHAT}', 'slack://s3cr3t-word/x']", "slack://s3cr3t-word/x", "[{a: s3cr3t-word}]"]
 )
-def test_address_that_is_refused_is_not_shown(workspace: Workspace, urls: str) -> None:
-    _put(workspace, "fraud", f"{MINIMAL}notify:\n  urls: {urls}\n")
+@pytest.mark.parametrize("field", ["notify:\n  urls", "review:\n  escalate_to"])
+def test_address_that_is_refused_is_not_shown(workspace: Workspace, field: str, urls: str) -> None:
+    _put(workspace, "fraud", f"{MINIMAL}{field}: {urls}\n")
 
     with pytest.raises(BadInput) as raised:
         load_profile(workspace, "fraud")

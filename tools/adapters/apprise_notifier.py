@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from tools.contracts.incident import Notice
 from tools.errors import Unavailable
+from tools.ports import ESCALATION
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -21,14 +22,16 @@ class AppriseNotifier:
     Args:
         urls: Apprise addresses with `${NAME}` in place of secrets.
         variables: The environment.
+        escalation: More addresses, whose channels begin with `escalation-`.
     """
 
-    def __init__(self, urls: Sequence[str], variables: Mapping[str, str]) -> None:
+    def __init__(self, urls: Sequence[str], variables: Mapping[str, str], escalation: Sequence[str] = ()) -> None:
         self._urls = {f"{number}:{_kind(url)}": url for number, url in enumerate(urls, start=1)}
+        self._urls |= {f"{ESCALATION}{number}:{_kind(url)}": url for number, url in enumerate(escalation, start=1)}
         self._variables = variables
 
     def channels(self) -> Sequence[str]:
-        """In the order of the profile."""
+        """In the order of the profile, those for escalations last."""
         return tuple(self._urls)
 
     def send(self, channel: str, notice: Notice) -> None:
@@ -72,5 +75,5 @@ def _unsent(channel: str, why: str) -> Unavailable:
         f"channel {channel} did not take the message: {why}",
         thing="notify",
         value=channel,
-        remedy="see `notify.urls` in the profile and the environment it names; `retrain watch` tries again",
+        remedy="see `notify.urls` and `review.escalate_to` in the profile and the environment it names; `retrain watch` tries again",
     )

@@ -65,13 +65,22 @@ class MemoryStore:
 
     def create_run(self, run: RunRecord) -> RunRecord:
         with self._lock:
-            if run.idempotency_key is not None:
-                for earlier in self._runs.all():
-                    if earlier.idempotency_key == run.idempotency_key:
-                        return rules.same_request(earlier, run)
+            earlier = self._repeated(run)
+            if earlier is not None:
+                return earlier
             if self._runs.get(run.run_id) is not None:
                 raise rules.run_exists(run)
             return self._runs.put(run.run_id, run)
+
+    def repeated(self, run: RunRecord) -> RunRecord | None:
+        with self._lock:
+            return self._repeated(run)
+
+    def _repeated(self, run: RunRecord) -> RunRecord | None:
+        if run.idempotency_key is None:
+            return None
+        earlier = next((each for each in self._runs.all() if each.idempotency_key == run.idempotency_key), None)
+        return None if earlier is None else rules.same_request(earlier, run)
 
     def get_run(self, run_id: str) -> RunRecord:
         with self._lock:

@@ -128,7 +128,6 @@ class SqlStore(SqlKeys):
             "created_at": run.created_at.isoformat(),
             "record": run.to_state(),
         }
-        by_key = self._sa.select(runs.c.record).where(runs.c.idempotency_key == run.idempotency_key)
         with self._transaction() as c:
             # Insert first: of two with the same key at once, only the table's constraint knows which came second.
             try:
@@ -136,10 +135,22 @@ class SqlStore(SqlKeys):
                     c.execute(runs.insert().values(row))
                 return run
             except self._errors.IntegrityError as error:
-                earlier = None if run.idempotency_key is None else c.execute(by_key).scalar()
+                earlier = self._repeated(c, run)
                 if earlier is None:
                     raise rules.run_exists(run) from error
-                return rules.same_request(RunRecord.model_validate(earlier), run)
+                return earlier
+
+    def repeated(self, run: RunRecord) -> RunRecord | None:
+        with self._transaction() as c:
+            return self._repeated(c, run)
+
+    def _repeated(self, c: Any, run: RunRecord) -> RunRecord | None:
+        runs = self._t.RUNS
+        if run.idempotency_key is None:
+            return None
+        query = self._sa.select(runs.c.record).where(runs.c.idempotency_key == run.idempotency_key)
+        earlier = c.execute(query).scalar()
+        return None if earlier is None else rules.same_request(RunRecord.model_validate(earlier), run)
 
     def get_run(self, run_id: str) -> RunRecord:
         with self._transaction() as c:

@@ -26,20 +26,21 @@ def same_request(earlier: RunRecord, run: RunRecord) -> RunRecord:
             value=run.idempotency_key,
             remedy="take a new key for another model",
         )
-    if _asked(earlier) != _asked(run):
+    if earlier.kind != run.kind or _asked(earlier) != _asked(run):
         raise Conflict(
-            f"idempotency key {run.idempotency_key!r} was used for another request (run {earlier.run_id}, {earlier.kind})",
+            f"idempotency key {run.idempotency_key!r} was used for another request (run {earlier.run_id})",
             thing="idempotencyKey",
             value=run.idempotency_key,
-            remedy="send the same request again, or take a new key",
+            remedy="take a new key for another request",
         )
     return earlier
 
 
-def _asked(run: RunRecord) -> tuple[Any, ...]:
-    """What a repeated request must have in common with the first. A rollback's reason may quote what changes meanwhile."""
+def _asked(run: RunRecord) -> dict[str, Any]:
+    """What an order asks for, whoever asks and whenever. A rollback's reason may quote what changes meanwhile."""
     order = run.order or {}
-    return run.kind, *(order.get(name) for name in ("request", "candidate_version", "rollback_to"))
+    request = {name: value for name, value in order.get("request", {}).items() if name != "model_id"}
+    return {"request": request} | {name: order.get(name) for name in ("candidate_version", "rollback_to")}
 
 
 def run_exists(run: RunRecord) -> Conflict:

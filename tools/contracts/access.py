@@ -23,6 +23,8 @@ class Caller(Contract):
     """Where he stands; recorded, decides nothing."""
     models: frozenset[str] | None = None
     """Ids of the profiles that he may touch; all where absent."""
+    context: str | None = None
+    """What he groups his requests by, where the door has that; kept with a run, decides nothing."""
 
 
 class ApiKey(Contract):

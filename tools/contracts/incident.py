@@ -46,7 +46,16 @@ class Notice(Contract):
     """A message to people. `key` is the same each time it is sent: who hears it twice can tell."""
 
     key: str
-    """`RUN_ID/EVENT`."""
-    event: Literal["rolled_back", "not_proved", "refused", "promoted", "inconclusive"]
+    """`RUN_ID/EVENT`, of a question also its number."""
+    event: Literal[
+        "rolled_back",
+        "not_proved",
+        "refused",
+        "promoted",
+        "inconclusive",
+        "review_opened",
+        "review_escalated",
+        "review_expired",
+    ]
     title: str
     body: str

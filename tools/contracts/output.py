@@ -58,7 +58,7 @@ class DeploymentDecision(PublicContract):
     rationale: str
     rollout_plan: dict[str, Any] | None = None
     decided_by: str = "policy"
-    """Added: `policy`, `model` or the reviewer."""
+    """Added: `policy`, `model`, the reviewer; `expiry` or `void` where no answer counted."""
     certainty: Certainty | None = None
     reasons: tuple[Reason, ...] = ()
     rationale_source: dict[str, str] = {}

@@ -466,30 +466,48 @@ class RolloutSpec(Contract):
         return self
 
 
+def _without_secrets(urls: tuple[str, ...]) -> tuple[str, ...]:
+    if any(re.search(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}", url) is None for url in urls):
+        # The address is not repeated: it may hold the secret.
+        raise _refused(
+            "an address is written out",
+            "an address holds a secret: put it into the environment and write `${NAME}`, e.g. `mailtos://${MAIL}`",
+        )
+    return urls
+
+
+Addresses = Annotated[tuple[str, ...], AfterValidator(_without_secrets)]
+"""Apprise addresses. Each holds a secret: it, or the secret in it, is written `${NAME}` and comes from the environment."""
+
+
 class ReviewSpec(Contract):
-    """Who may answer, and how long the question stands."""
+    """Who may answer, how long the question stands, and who is told of it when nobody answers."""
 
     approvers: tuple[str, ...] = ()
-    """OS user names. Empty: nobody can approve, so nothing doubtful is ever deployed."""
+    """Names of OS users, and of people's keys. Empty: nobody can approve, so nothing doubtful is ever deployed."""
+    roles: dict[Literal["deploy", "canary", "train", "roll_back"], tuple[str, ...]] = {}
+    """Who of the approvers may approve what; all of them what is not named. Refusing is free to every approver."""
     expires_after: Positive = timedelta(days=7)
+    escalate_after: Positive | None = None
+    """An open question is told of again then; at half of `expires_after` where absent."""
+    escalate_to: Addresses = ()
+    """As `notify.urls`: who hears then, beside those."""
+
+    @model_validator(mode="after")
+    def _approvers_only(self) -> "ReviewSpec":
+        strangers = sorted({name for names in self.roles.values() for name in names} - set(self.approvers))
+        if strangers:
+            raise ValueError(f"roles name {', '.join(strangers)}, who are no approvers: add them to review.approvers")
+        if self.escalate_after is not None and self.escalate_after >= self.expires_after:
+            raise ValueError("escalate_after must be shorter than expires_after: nobody could answer any more")
+        return self
 
 
 class NotifySpec(Contract):
-    """Who is told of rollbacks, promotions, and rollouts that a person must judge."""
+    """Who is told of rollbacks, promotions, rollouts that a person must judge, and questions."""
 
-    urls: tuple[str, ...] = ()
+    urls: Addresses = ()
     """Apprise addresses. Each holds a secret: it, or the secret in it, is written `${NAME}` and comes from the environment."""
-
-    @field_validator("urls")
-    @classmethod
-    def _secrets_in_the_environment(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
-        if any(re.search(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}", url) is None for url in urls):
-            # The address is not repeated: it may hold the secret.
-            raise _refused(
-                "an address is written out",
-                "an address holds a secret: put it into the environment and write `${NAME}`, e.g. `mailtos://${MAIL}`",
-            )
-        return urls
 
 
 class Profile(Contract):

@@ -95,6 +95,8 @@ class RunOrder(Contract):
     request: RetrainingRequest
     requested_by: str
     """OS user, agent or key name; recorded as the review's requester."""
+    context: str | None = None
+    """What the caller groups his requests by, where his door has that; decides nothing."""
     as_of: UtcDatetime
     """Resolved 'now' of the data."""
     candidate_version: str | None = None

@@ -68,6 +68,33 @@ class EffectRecord(Contract):
     done_at: UtcDatetime | None = None
 
 
+Offered = Literal["deploy", "canary", "train", "roll_back"]
+"""What a person can be asked to approve."""
+
+
+class Subject(Contract):
+    """What a question is about, as it stood when it was asked. A change of anything here voids it."""
+
+    candidate_uri: str | None = None
+    """Absent before there is one."""
+    candidate_version: str | None = None
+    """Absent until it is registered."""
+    candidate_digest: str | None = None
+    """sha256 over the files of the candidate that was judged; absent where they could not be fetched."""
+    baseline_version: str | None = None
+    """The champion; absent where there is none."""
+    baseline_digest: str | None = None
+    """sha256 over its files, as recorded for it."""
+    evidence: str
+    """sha256 of all evidence, and of the reports that it comes from."""
+    policy: str
+    """sha256 of what the policy said, and of what it was asked."""
+    plan: str | None = None
+    """Digest of the rollout's plan."""
+    profile: str
+    """sha256 of the profile, but for who answers and who is told."""
+
+
 class Review(Contract):
     """A question to a person, in LangChain's payload."""
 
@@ -75,7 +102,7 @@ class Review(Contract):
     run_id: str
     model_id: str
     status: Literal["open", "answered", "expired", "void"]
-    offered: Literal["deploy", "canary", "train", "roll_back"]
+    offered: Offered
     """What `approve` does."""
     payload: dict[str, Any]
     """`{"action_requests": […], "review_configs": […]}`."""
@@ -84,7 +111,15 @@ class Review(Contract):
     nonce: str
     requested_by: str
     approvers: tuple[str, ...]
+    roles: dict[Offered, tuple[str, ...]] = {}
+    """Who of them may approve what; all of them what is not named."""
+    four_eyes: bool = False
+    """Nobody approves what he asked for himself."""
+    subject: Subject | None = None
+    """Absent in records of older programs: such a question can only be refused."""
     created_at: UtcDatetime
+    escalate_at: UtcDatetime | None = None
+    """From when on an open question is told of again, and to others."""
     expires_at: UtcDatetime
     answer: Literal["approve", "canary", "reject"] | None = None
     answered_by: str | None = None

@@ -60,6 +60,7 @@ def show(review: Id, json: Json = False, workspace: Workspace = None) -> None:
         f"Review {found.id} ({found.status}), run {found.run_id}",
         *wrapped(found.payload["action_requests"][0]["description"]),
         *wrapped(f"asked by {found.requested_by}, approvers: {', '.join(found.approvers) or 'nobody'}"),
+        *_who(found),
         *(_choices(found, opened.deps.clock()) if found.status == "open" else _ending(found, record)),
     ]
     if record.output is not None:
@@ -67,6 +68,15 @@ def show(review: Id, json: Json = False, workspace: Workspace = None) -> None:
         for item in record.output.get("evidence", []):
             lines += wrapped(f"[{item['id']}] {item['statement']}", hanging=len(item["id"]) + 3)
     SCREEN.result(found.to_json_dict(), lines)
+
+
+def _who(review: "Review") -> list[str]:
+    """What beside being an approver it takes to approve."""
+    roles = [f"{what.replace('_', ' ')}: {', '.join(names) or 'nobody'}" for what, names in review.roles.items()]
+    return [
+        *(wrapped(f"only these approve  {'; '.join(roles)}") if roles else []),
+        *(wrapped(f"high risk: not approved by {review.requested_by}, who asked for it") if review.four_eyes else []),
+    ]
 
 
 def _choices(review: "Review", now: datetime) -> list[str]:

@@ -1,4 +1,4 @@
-"""`retrain serve`: one desk behind HTTP, and webhooks that can take a rollout back."""
+"""`retrain serve`: one desk behind HTTP, A2A and MCP, and webhooks that can take a rollout back."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,39 +18,61 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option("--allow-host", help="Name that clients call it by; repeatable.")
     ] = None,
+    url: Annotated[
+        str | None, typer.Option("--url", help="As clients reach it through a proxy; stands on the agent card.")
+    ] = None,
     token_hashes: Annotated[
         Path | None, typer.Option("--token-hashes", help="File with the sha256 of a webhook's token a line.")
     ] = None,
     quiet: Quiet = False,
     workspace: Workspace = None,
 ) -> None:
-    """Offer everything over HTTP: runs, reviews, rollbacks, webhooks. Ctrl-C ends it once what is under way has ended."""
+    """Offer everything over HTTP, A2A and MCP, and answer webhooks. Ctrl-C ends it once what is under way has ended."""
     import os
 
     from agent.entrypoints.server.app import application
-    from agent.entrypoints.server.mcp import http_door
+    from agent.entrypoints.server.doors import all_doors
     from agent.entrypoints.server.process import listen, url_of, uvicorn_server
     from agent.services.keys import Keys
     from agent.settings import read_settings
 
+    own_name = _host_of(url)
     hashes = _hashes(read_settings(os.environ).webhook_token, token_hashes)
     opened = open_app(workspace)
     keys = Keys(opened.deps.store, opened.deps.clock)
     any_key = bool(keys.list())
     _require_safe(host, any_key or bool(hashes))
     taken = listen(host, port)
+    here = url_of(taken)
     server = application(
         opened,
         hashes,
         keys=keys,
-        doors=lambda desk: (http_door(desk),),
-        hosts=tuple(allow_host or ()),
+        doors=all_doors(url or here),
+        hosts=(*(allow_host or ()), *own_name),
         tell=SCREEN.progress,
     )
-    for line in _welcome(url_of(taken), server.doors, any_key=any_key, webhook=bool(hashes)):
+    for line in _welcome(here, server.doors, any_key=any_key, webhook=bool(hashes)):
         SCREEN.progress(line)
     uvicorn_server(server, SCREEN.progress).run(sockets=[taken])
     SCREEN.progress("ended")
+
+
+def _host_of(url: str | None) -> tuple[str, ...]:
+    from urllib.parse import urlsplit
+
+    from tools.errors import BadInput
+
+    if url is None:
+        return ()
+    try:
+        split = urlsplit(url)
+        host = split.hostname if split.scheme in ("http", "https") else None
+    except ValueError:
+        host = None
+    if host is None:
+        raise BadInput(f"{url!r} is no address", thing="--url", value=url, remedy="e.g. https://retrain.example.com")
+    return (host,)
 
 
 def _welcome(url: str, doors: "Sequence[str]", *, any_key: bool, webhook: bool) -> list[str]:

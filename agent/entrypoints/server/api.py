@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Path, Query
-from pydantic import StringConstraints
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -34,7 +33,7 @@ from agent.requests import Asked, parse_as, request_from_flags
 from agent.services.check import Checked
 from tools.contracts.access import Caller
 from tools.contracts.request import RetrainingRequest
-from tools.errors import BadInput, Conflict
+from tools.errors import BadInput
 
 PAGE_POLICY: Final = "; ".join(
     (
@@ -52,7 +51,10 @@ MOST_WAIT: Final = 60
 RunId = Annotated[str, Path(alias="runId", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
 ReviewId = Annotated[int, Path(alias="reviewId", ge=1, le=2**31 - 1)]
 Model = Annotated[
-    str, StringConstraints(min_length=1, max_length=300), Query(alias="modelId", description="A profile's id.")
+    str, Query(alias="modelId", min_length=1, max_length=300, description="A profile's id, or its registered model.")
+]
+SomeModel = Annotated[
+    str | None, Query(alias="modelId", min_length=1, max_length=300, description="Only this one's; all where absent.")
 ]
 Wait = Annotated[
     float,
@@ -129,7 +131,7 @@ def _add_runs(api: APIRouter, hall: Hall) -> None:
 
     @api.get("/runs", tags=["runs"], responses={200: answers(RunList, "Without their outputs")})
     def list_runs(
-        request: Request, model: Model | None = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
+        request: Request, model: SomeModel = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
     ) -> Response:
         """Runs so far, newest first. Scope `read`."""
         found = desk.list_runs(_who(request), model, limit)
@@ -179,7 +181,7 @@ def _add_reviews(api: APIRouter, hall: Hall) -> None:
     desk = hall.desk
 
     @api.get("/reviews", tags=["reviews"], responses={200: answers(ReviewList, "Open ones, unless all are asked for")})
-    def list_reviews(request: Request, model: Model | None = None, every: Annotated[bool, Query(alias="all")] = False):
+    def list_reviews(request: Request, model: SomeModel = None, every: Annotated[bool, Query(alias="all")] = False):
         """Questions to people. Scope `read`."""
         found = desk.list_reviews(_who(request), model, open_only=not every)
         return JSONResponse(ReviewList(reviews=tuple(review_view(each) for each in found)).to_json_dict())
@@ -202,14 +204,7 @@ def _add_reviews(api: APIRouter, hall: Hall) -> None:
         who = _who(request)
 
         def answer() -> Response:
-            if said.digest is not None and desk.get_review(who, review_id).digest != said.digest:
-                raise Conflict(
-                    f"review {review_id} asks something else now",
-                    thing="digest",
-                    value=said.digest,
-                    remedy="read it again",
-                )
-            review = desk.submit_review(who, review_id, said.answer, said.reason)
+            review = desk.submit_review(who, review_id, said.answer, said.reason, seen=said.digest)
             where = {"Location": f"/v1/runs/{review.run_id}"}
             return JSONResponse(review_view(review).to_json_dict(), 202, headers=where)
 

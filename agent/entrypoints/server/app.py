@@ -121,7 +121,7 @@ def application(
         Exception: failed,
     }
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, exception_handlers=handlers, lifespan=lifespan)
-    app.include_router(router(Hall(desk, Slots(bounds), bounds, stopped)))
+    app.include_router(router(Hall(desk, Slots(bounds.streams, bounds.streams_of_caller), bounds, stopped)))
     app.router.routes += [
         Route("/healthz", healthz),
         Route("/openapi.json", description),

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any, Final, NamedTuple
@@ -20,6 +21,7 @@ KEEP_ALIVE: Final = 15.0
 POLL: Final = 1.0
 """Seconds between two looks at a run that another process drives."""
 END: Final = "end"
+_ID: Final = re.compile(r"([0-9a-f]{8})\.([0-9]{1,9})\.([a-z0-9-]{0,60})")
 
 
 class Event(NamedTuple):
@@ -50,11 +52,11 @@ class Place(NamedTuple):
 
 def place_of(text: str | None, born: str) -> Place:
     """What `Last-Event-ID` says; the beginning where it says nothing that this process has told."""
-    parts = (text or "").split(".")
-    if len(parts) == 3 and parts[0] == born and parts[1].isascii() and parts[1].isdigit() and len(parts[1]) < 10:
-        return Place(born, int(parts[1]), parts[2])
+    read = _ID.fullmatch(text or "")
+    if read is None:
+        return Place(born, 0, "")
     # The lines of another process are not those of this one, the record is.
-    return Place(born, 0, parts[2] if len(parts) == 3 else "")
+    return Place(born, int(read[2]) if read[1] == born else 0, read[3])
 
 
 def mark(run: RunRecord, *, rests: bool) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import secrets
+import sys
 import time
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agent.entrypoints.server.limits import Limits, Rates
+from agent.entrypoints.server.limits import Limits, Rates, Slots
 from agent.entrypoints.server.problems import broken, of_error, problem
 from tools.contracts.access import Caller
 from tools.errors import RetrainingError
@@ -81,6 +82,7 @@ class Guard:
         self._app, self._keys, self._limits, self._tell = app, keys, limits, tell
         self._open, self._doors = frozenset(open_paths), doors
         self._hosts = frozenset(name.lower() for name in (*ALWAYS_HOSTS, *hosts))
+        self._under_way = Slots(sys.maxsize, limits.at_once_of_caller)
         self._of_key = Rates(clock, limits.calls_a_minute)
         self._of_address = Rates(clock, limits.calls_of_address)
         self._failures = Rates(clock, limits.failures_of_address)
@@ -108,8 +110,12 @@ class Guard:
         scope.setdefault("state", {})["caller"] = None
         try:
             answer = await self._refused(scope)
-            if answer is None:
-                await self._app(scope, self._bounded(scope, receive), told)
+            caller = scope["state"]["caller"]
+            with self._under_way.held("" if caller is None else caller.name) as given:
+                if answer is None and not given and caller is not None:
+                    answer = _slower(f"more than {self._limits.at_once_of_caller} calls at once with one key")
+                if answer is None:
+                    await self._app(scope, self._bounded(receive), told)
         except (BodyTooLarge, BodyTooSlow) as error:  # outside of the routes
             answer = await body_refused(None, error)
         except Exception as error:  # noqa: BLE001 (nothing of it may reach the caller)
@@ -193,7 +199,7 @@ class Guard:
             return False
         return True
 
-    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
+    def _bounded(self, receive: Receive) -> Receive:
         """The body as it comes, no more than may come and no longer than it may take."""
         got, whole, until = 0, False, time.monotonic() + self._limits.body_seconds
 

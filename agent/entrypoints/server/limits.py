@@ -26,8 +26,10 @@ class Limits:
     body_bytes: int = 1_000_000
     body_seconds: float = 20.0
     """In which a body must have come whole."""
+    at_once_of_caller: int = 128
+    """Calls under way by one key, at whichever door; the streams of A2A and MCP among them."""
     streams: int = 64
-    """Streams and waiting calls at a time, of all callers."""
+    """Streams and waiting calls of `/v1` at a time, of all callers."""
     streams_of_caller: int = 16
     stream_seconds: float = 3600.0
     """Then a stream ends; its client comes again with `Last-Event-ID`."""
@@ -72,8 +74,8 @@ class Rates:
 class Slots:
     """Places for what lasts: used in the event loop's thread alone."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+    def __init__(self, most: int, most_of_one: int) -> None:
+        self._most, self._most_of_one = most, most_of_one
         self._taken: Counter[str] = Counter()
 
     @property
@@ -83,7 +85,7 @@ class Slots:
 
     def take(self, name: str) -> bool:
         """False where there is none left for that name."""
-        if self.taken >= self._limits.streams or self._taken[name] >= self._limits.streams_of_caller:
+        if self.taken >= self._most or self._taken[name] >= self._most_of_one:
             return False
         self._taken[name] += 1
         return True
