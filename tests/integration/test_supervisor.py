@@ -1,7 +1,6 @@
 """The example supervisor delegates over each door, with the scripted model; over the real transport of each."""
 
 import asyncio
-import importlib.util
 import json
 import threading
 import time
@@ -13,10 +12,9 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
-from agent.desk import Desk
 from agent.entrypoints.embed import retraining_tool
-from agent.entrypoints.server.app import Door, application
-from agent.entrypoints.server.mcp import http_door
+from agent.entrypoints.server.app import application
+from agent.entrypoints.server.doors import all_doors
 from agent.entrypoints.server.process import listen, url_of, uvicorn_server
 from agent.services.keys import Keys
 from examples.supervisor import doors
@@ -28,20 +26,11 @@ from tests.graph.world import World, make_world
 from tests.integration.shop import NOW, Shop
 
 REQUEST: dict[str, Any] = {"modelId": "prices", "retrainingConfig": {"trigger": "manual"}}
-HAS_A2A = importlib.util.find_spec("agent.entrypoints.server.a2a") is not None
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return make_world(tmp_path)
-
-
-def all_doors(desk: Desk, url: str) -> tuple[Door, ...]:
-    if not HAS_A2A:
-        return (http_door(desk),)
-    from agent.entrypoints.server import a2a  # pyright: ignore[reportAttributeAccessIssue]
-
-    return http_door(desk), a2a.a2a_door(desk, url)
 
 
 @pytest.fixture
@@ -51,7 +40,7 @@ def at(world: World) -> Iterator[Where]:
     token = keys.create("supervisor", {"read", "run"}, by="root", kind="agent").token
     taken = listen("127.0.0.1", 0)
     url = url_of(taken)
-    server = uvicorn_server(application(app_of(world), keys=keys, doors=lambda desk: all_doors(desk, url)))
+    server = uvicorn_server(application(app_of(world), keys=keys, doors=all_doors(url)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]})
     thread.start()
     try:
@@ -79,11 +68,7 @@ def check(said: list[Any], world: World) -> None:
 
 @pytest.mark.parametrize(
     "door",
-    [
-        "mcp-http",
-        "http",
-        pytest.param("a2a", marks=pytest.mark.skipif(not HAS_A2A, reason="this checkout has no A2A door")),
-    ],
+    ["mcp-http", "http", "a2a"],
 )
 def test_supervisor_delegates_over_a_servers_door(world: World, at: Where, door: str) -> None:
     said = asyncio.run(delegate(door, at, Scripted(REQUEST), "Should prices be retrained?"))
