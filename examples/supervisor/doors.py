@@ -138,7 +138,7 @@ async def a2a(where: Where) -> AsyncIterator[list[BaseTool]]:
 
 
 async def _task_of(remote: Any, data: dict[str, Any]) -> Any:
-    from a2a.helpers.proto_helpers import get_data_parts, get_text_parts, new_data_message
+    from a2a.helpers.proto_helpers import get_raw_parts, get_text_parts, new_data_message
     from a2a.types import GetTaskRequest, Role, SendMessageRequest, TaskState
 
     message = new_data_message(data, media_type="application/json", role=Role.ROLE_USER)
@@ -147,10 +147,11 @@ async def _task_of(remote: Any, data: dict[str, Any]) -> Any:
     while task.status.state in (TaskState.TASK_STATE_SUBMITTED, TaskState.TASK_STATE_WORKING):
         await asyncio.sleep(1)
         task = await remote.get_task(GetTaskRequest(id=task.id))
-    decisions = [part for each in task.artifacts if each.name == "decision" for part in get_data_parts(each.parts)]
+    # The file, not the data part: its numbers are what they were.
+    decisions = [part for each in task.artifacts if each.name == "decision" for part in get_raw_parts(each.parts)]
     if not decisions:
         raise ToolException("; ".join(get_text_parts(task.status.message.parts)) or "the task brought no decision")
-    return decisions[-1]
+    return json.loads(decisions[-1])
 
 
 # --- help ------------------------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """The example supervisor delegates over each door, with the scripted model; over the real transport of each."""
 
 import asyncio
-import importlib.util
 import json
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,22 +12,20 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
-from agent.desk import Desk
 from agent.entrypoints.embed import retraining_tool
-from agent.entrypoints.server.app import Door
-from agent.entrypoints.server.mcp import http_door
+from agent.entrypoints.server.app import application
+from agent.entrypoints.server.doors import all_doors
+from agent.entrypoints.server.process import listen, url_of, uvicorn_server
 from agent.services.keys import Keys
 from examples.supervisor import doors
 from examples.supervisor.doors import DoorShut, Where
 from examples.supervisor.models import OpenAICompatible, Scripted
 from examples.supervisor.supervisor import delegate, main, supervisor
-from tests.graph.doors import ADA, desk_of
+from tests.graph.doors import ADA, app_of, desk_of
 from tests.graph.world import World, make_world
 from tests.integration.shop import NOW, Shop
-from tests.integration.test_server import served
 
 REQUEST: dict[str, Any] = {"modelId": "prices", "retrainingConfig": {"trigger": "manual"}}
-HAS_A2A = importlib.util.find_spec("agent.entrypoints.server.a2a") is not None
 
 
 @pytest.fixture
@@ -34,22 +33,27 @@ def world(tmp_path: Path) -> World:
     return make_world(tmp_path)
 
 
-def all_doors(desk: Desk) -> tuple[Door, ...]:
-    found = [http_door(desk)]
-    if HAS_A2A:
-        from agent.entrypoints.server import a2a  # pyright: ignore[reportAttributeAccessIssue]
-
-        found.append(Door("a2a", a2a.PATH, a2a.routes(desk), open_paths=frozenset(a2a.OPEN_PATHS)))
-    return tuple(found)
-
-
 @pytest.fixture
 def at(world: World) -> Iterator[Where]:
     """A server over the world, and an agent's key."""
     keys = Keys(world.store, world.deps.clock, is_user=lambda _: False)
     token = keys.create("supervisor", {"read", "run"}, by="root", kind="agent").token
-    with served(world, keys=keys, doors=all_doors) as door:
-        yield Where(url=f"http://127.0.0.1:{door._port}", key=token)
+    taken = listen("127.0.0.1", 0)
+    url = url_of(taken)
+    server = uvicorn_server(application(app_of(world), keys=keys, doors=all_doors(url)))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]})
+    thread.start()
+    try:
+        until = time.monotonic() + 60
+        while not server.started:
+            assert thread.is_alive()
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        yield Where(url=url, key=token)
+    finally:
+        server.should_exit = True
+        thread.join(60)
+        taken.close()
 
 
 def check(said: list[Any], world: World) -> None:
@@ -64,11 +68,7 @@ def check(said: list[Any], world: World) -> None:
 
 @pytest.mark.parametrize(
     "door",
-    [
-        "mcp-http",
-        "http",
-        pytest.param("a2a", marks=pytest.mark.skipif(not HAS_A2A, reason="this checkout has no A2A door")),
-    ],
+    ["mcp-http", "http", "a2a"],
 )
 def test_supervisor_delegates_over_a_servers_door(world: World, at: Where, door: str) -> None:
     said = asyncio.run(delegate(door, at, Scripted(REQUEST), "Should prices be retrained?"))
