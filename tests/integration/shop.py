@@ -161,7 +161,9 @@ class Shop:
         found = self.app().deps.registry.by_alias(name, "champion")
         return None if found is None else found.version
 
-    def retrain(self, *arguments: str, given: str | None = None, folder: Path | None = None) -> Result:
+    def retrain(
+        self, *arguments: str, given: str | None = None, folder: Path | None = None, limit: float = 240
+    ) -> Result:
         """`retrain ARGUMENTS` in a process of its own, in the workspace or in `folder`."""
         done = subprocess.run(
             [*COMMAND, *arguments],
@@ -170,7 +172,7 @@ class Shop:
             input=given or "",
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=limit,
             check=False,
         )
         return Result(done.returncode, done.stdout, done.stderr)
