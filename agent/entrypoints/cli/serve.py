@@ -30,8 +30,8 @@ def serve(
     shared_folder: Annotated[
         list[Path] | None, typer.Option("--shared-folder", help="With --role: a folder that callers may name paths in.")
     ] = None,
-    public_url: Annotated[
-        str | None, typer.Option("--public-url", help="With --role: where callers reach it, if not at host and port.")
+    url: Annotated[
+        str | None, typer.Option("--url", help="With --role: where callers reach it, if not at host and port.")
     ] = None,
     quiet: Quiet = False,
     workspace: Workspace = None,
@@ -48,7 +48,7 @@ def serve(
             port=port,
             token_hashes=token_hashes,
             folders=shared_folder or [],
-            public_url=public_url,
+            url=url,
             quiet=quiet,
             workspace=workspace,
         )
@@ -56,56 +56,14 @@ def serve(
 
     import uvicorn
 
+    from agent.entrypoints.cli.tokens import hashes_of, require_loopback_or
     from agent.entrypoints.server.app import application
     from agent.settings import read_settings
 
     hashes = hashes_of(read_settings(os.environ).webhook_token, token_hashes)
-    require_safe(host, hashes)
+    require_loopback_or(bool(hashes), host, "RETRAIN_WEBHOOK_TOKEN")
     opened = open_app(workspace)
     if not hashes:
         SCREEN.progress("no token is configured: the webhook answers 503 until RETRAIN_WEBHOOK_TOKEN is set")
     app = application(opened.deps, opened.runs, hashes)
     uvicorn.run(app, host=host, port=port, log_level="warning" if quiet else "info", server_header=False)
-
-
-def hashes_of(token: str | None, file: Path | None) -> tuple[str, ...]:
-    import re
-
-    from agent.entrypoints.server.app import hashed
-    from tools.errors import BadInput
-
-    found = [] if token is None else [hashed(token)]
-    if file is None:
-        return tuple(found)
-    try:
-        lines = file.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(
-            f"{file} cannot be read", thing="--token-hashes", value=str(file), remedy="name a file of hashes"
-        ) from error
-    if not lines or any(re.fullmatch(r"[0-9a-f]{64}", line) is None for line in lines):
-        # A line that is no hash may be a token: it is not repeated.
-        raise BadInput(
-            f"{file} holds a line that is no sha256 in hexadecimal digits, or nothing",
-            thing="--token-hashes",
-            remedy="printf %s TOKEN | sha256sum | cut -d' ' -f1 > FILE",
-        )
-    return (*found, *lines)
-
-
-def require_safe(host: str, hashes: tuple[str, ...], variable: str = "RETRAIN_WEBHOOK_TOKEN") -> None:
-    import ipaddress
-
-    from tools.errors import BadInput
-
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback and not hashes:
-        raise BadInput(
-            f"{host} can be reached from outside, and no token is configured",
-            thing="--host",
-            value=host,
-            remedy=f"set {variable}, or stay on 127.0.0.1",
-        )
