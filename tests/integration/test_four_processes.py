@@ -58,7 +58,7 @@ def test_a_run_across_four_processes_deploys(tmp_path: Path, monkeypatch: pytest
         ]
         with (tmp_path / "retraining.yaml").open("a") as file:
             file.write("peers:\n" + "".join(entries))
-        result = shop.retrain("run", model, "--as-of", NOW, "--json")
+        result = shop.retrain("run", model, "--as-of", NOW, "--json", limit=900)
     output = result.json
 
     assert (result.code, output["status"], output["deploymentDecision"]["decision"]) == (0, "finished", "deploy")

@@ -138,3 +138,54 @@ def test_yaml_at_fault_is_refused_with_its_place(tmp_path: Path, text: str, says
         find_workspace(tmp_path)
 
     assert says in str(raised.value)
+
+
+# --- peers
+
+PEERS = "tracking_uri: x\npeers:\n  drift-detective:\n    url: {url}\n    token: {token}\n"
+
+
+def test_a_peers_token_comes_from_the_environment_and_stands_in_no_text(tmp_path: Path) -> None:
+    _write(tmp_path, PEERS.format(url="https://drift.example", token="${TOKEN}"))
+
+    found = find_workspace(tmp_path, environment={"TOKEN": "very secret"})
+
+    assert found.peers["drift-detective"].token == "very secret"
+    assert "very secret" not in f"{found} {found!r} {found.peers}"
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("ftp://drift.example", "http://HOST:PORT"),
+        ("drift.example", "http://HOST:PORT"),
+        ("http://drift.example", "over https only"),
+        ("https://user:word@drift.example", "neither a password nor a query"),
+        ("https://drift.example/?a=b", "neither a password nor a query"),
+    ],
+)
+def test_an_address_that_is_none_or_unsafe_is_refused_without_its_token(tmp_path: Path, url: str, said: str) -> None:
+    _write(tmp_path, PEERS.format(url=url, token="very-secret"))
+
+    with pytest.raises(BadInput, match=r"peers\.drift-detective") as raised:
+        find_workspace(tmp_path)
+
+    assert said in str(raised.value)
+    assert "very-secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8600", "http://localhost:8600", "https://drift.example:8443/a"])
+def test_an_address_that_is_safe_with_a_token_is_taken(tmp_path: Path, url: str) -> None:
+    _write(tmp_path, PEERS.format(url=url, token="secret"))
+
+    assert find_workspace(tmp_path).peers["drift-detective"].url == url
+
+
+def test_a_peer_that_nobody_knows_and_a_token_that_is_not_set_are_named(tmp_path: Path) -> None:
+    _write(tmp_path, "tracking_uri: x\npeers:\n  drift: {url: 'https://x'}\n")
+    with pytest.raises(BadInput, match=r"retraining.yaml:3: peers\.drift"):
+        find_workspace(tmp_path)
+
+    _write(tmp_path, PEERS.format(url="https://x", token="${NOBODY_SET_IT}"))
+    with pytest.raises(BadInput, match="NOBODY_SET_IT is not set"):
+        find_workspace(tmp_path)

@@ -24,6 +24,7 @@ class BoundedTransport(httpx.AsyncHTTPTransport):
         if hidden or not told.isdigit() or int(told) > self._most:
             await response.aclose()
             raise TooLarge
+        assert isinstance(response.stream, httpx.AsyncByteStream)  # of an asynchronous transport
         response.stream = _Counted(response.stream, self._most)
         return response
 

@@ -54,12 +54,13 @@ def serve(
             port=port,
             token_hashes=token_hashes,
             folders=shared_folder or [],
-            public_url=url,
+            url=url,
             quiet=quiet,
             workspace=workspace,
         )
         return
 
+    from agent.entrypoints.cli.tokens import hashes_of, require_loopback_or
     from agent.entrypoints.server.app import application
     from agent.entrypoints.server.doors import all_doors
     from agent.entrypoints.server.process import listen, url_of, uvicorn_server
@@ -71,7 +72,7 @@ def serve(
     opened = open_app(workspace)
     keys = Keys(opened.deps.store, opened.deps.clock)
     any_key = bool(keys.list())
-    require_safe(host, any_key or bool(hashes))
+    require_loopback_or(any_key or bool(hashes), host, "`retrain keys create NAME --scope read` first")
     taken = listen(host, port)
     here = url_of(taken)
     server = application(
@@ -118,46 +119,3 @@ def _welcome(url: str, doors: "Sequence[str]", *, any_key: bool, webhook: bool) 
         lines.append(f"next: {hint('keys create NAME --scope read --scope run')}    (in another terminal)")
     lines.append("Ctrl-C ends it")
     return lines
-
-
-def hashes_of(token: str | None, file: Path | None) -> tuple[str, ...]:
-    import re
-
-    from agent.entrypoints.server.app import hashed
-    from tools.errors import BadInput
-
-    found = [] if token is None else [hashed(token)]
-    if file is None:
-        return tuple(found)
-    try:
-        lines = file.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(
-            f"{file} cannot be read", thing="--token-hashes", value=str(file), remedy="name a file of hashes"
-        ) from error
-    if not lines or any(re.fullmatch(r"[0-9a-f]{64}", line) is None for line in lines):
-        # A line that is no hash may be a token: it is not repeated.
-        raise BadInput(
-            f"{file} holds a line that is no sha256 in hexadecimal digits, or nothing",
-            thing="--token-hashes",
-            remedy="printf %s TOKEN | sha256sum | cut -d' ' -f1 > FILE",
-        )
-    return (*found, *lines)
-
-
-def require_safe(host: str, known: bool, remedy: str = "`retrain keys create NAME --scope read` first") -> None:
-    import ipaddress
-
-    from tools.errors import BadInput
-
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback and not known:
-        raise BadInput(
-            f"{host} can be reached from outside, and there is no key and no token",
-            thing="--host",
-            value=host,
-            remedy=f"{remedy}, or stay on 127.0.0.1",
-        )

@@ -18,14 +18,14 @@ def serve_peer(
     port: int,
     token_hashes: Path | None,
     folders: list[Path],
-    public_url: str | None,
+    url: str | None,
     quiet: bool,
     workspace: Path | None,
 ) -> None:
     """Serves until it is ended. Only the deployment-engineer needs a workspace: the profiles say where it deploys to."""
     import uvicorn
 
-    from agent.entrypoints.cli.serve import hashes_of, require_safe
+    from agent.entrypoints.cli.tokens import hashes_of, require_loopback_or
     from agent.entrypoints.server.peer import application
     from agent.services import peer_work
     from agent.settings import read_settings
@@ -33,7 +33,7 @@ def serve_peer(
     from tools.adapters.evaluator_local import LocalModelEvaluator
 
     hashes = hashes_of(read_settings(os.environ).peer_token, token_hashes)
-    require_safe(host, bool(hashes), "set RETRAIN_PEER_TOKEN")
+    require_loopback_or(bool(hashes), host, "set RETRAIN_PEER_TOKEN")
     rows = peer_work.Rows(tuple(folders))
     known: Role
     if role == "drift-detective":
@@ -45,7 +45,7 @@ def serve_peer(
     remembered = answer if known == "deployment-engineer" else peer_work.Remembered(answer)
     # Bound before the card is written: with port 0 the system chooses.
     with _bound(host, port) as taken:
-        at = public_url or f"http://{f'[{host}]' if ':' in host else host}:{taken.getsockname()[1]}"
+        at = url or f"http://{f'[{host}]' if ':' in host else host}:{taken.getsockname()[1]}"
         SCREEN.progress(f"{role} answers at {at}")
         app = application(known, remembered, url=f"{at.rstrip('/')}/", token_hashes=hashes)
         config = uvicorn.Config(app, log_level="warning" if quiet else "info", server_header=False, ws="none")

@@ -87,7 +87,8 @@ class _Executor(AgentExecutor):
     """One question, one task. Our synchronous peers work in threads."""
 
     def __init__(self, role: Role, answer: Answer) -> None:
-        self._role, self._answer = role, answer
+        self._role: Role = role
+        self._answer = answer
 
     async def execute(self, context: RequestContext, event_queue: EventQueue) -> None:
         task_id, context_id = context.task_id or "", context.context_id or ""
