@@ -109,7 +109,7 @@ def _http(case: Case, folder: Path) -> Output:
             while True:
                 found = client.get(begun.headers["location"])
                 if found.status_code == 200 and found.json().get("status") in ("parked", "finished"):
-                    return found.json()
+                    return found.json()["output"]
                 if time.monotonic() > until:
                     raise RuntimeError(f"{case.name}: {found.status_code} {found.text}")
                 time.sleep(0.1)
@@ -173,8 +173,8 @@ DOORS: Final[dict[str, Callable[[Case, Path], Output]]] = {
 @contextmanager
 def _served(opened: App) -> Generator[tuple[str, str]]:
     """(address, an agent's key) of a server on loopback with every door."""
-    from agent.entrypoints.server.a2a import OPEN_PATHS, PATH, routes
-    from agent.entrypoints.server.app import Door, application
+    from agent.entrypoints.server.app import application
+    from agent.entrypoints.server.doors import all_doors
     from agent.entrypoints.server.process import listen, url_of, uvicorn_server
     from agent.services.keys import Keys
 
@@ -183,10 +183,7 @@ def _served(opened: App) -> Generator[tuple[str, str]]:
     taken = listen("127.0.0.1", 0)
     url = url_of(taken)
 
-    def doors(desk: Desk) -> Sequence[Door]:
-        return (Door("a2a", PATH, routes(desk, url + PATH), frozenset(OPEN_PATHS)),)
-
-    server = uvicorn_server(application(opened, keys=keys, doors=doors))
+    server = uvicorn_server(application(opened, keys=keys, doors=all_doors(url)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]})
     thread.start()
     try:

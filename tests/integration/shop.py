@@ -152,7 +152,9 @@ class Shop:
         found = self.app().deps.registry.by_alias(name, "champion")
         return None if found is None else found.version
 
-    def retrain(self, *arguments: str, given: str | None = None, folder: Path | None = None) -> Result:
+    def retrain(
+        self, *arguments: str, given: str | None = None, folder: Path | None = None, limit: float = LIMIT
+    ) -> Result:
         """`retrain ARGUMENTS` in a process of its own, in the workspace or in `folder`."""
         done = subprocess.run(
             [*COMMAND, *arguments],
@@ -161,7 +163,7 @@ class Shop:
             input=given or "",
             capture_output=True,
             text=True,
-            timeout=LIMIT,
+            timeout=limit,
             check=False,
         )
         return Result(done.returncode, done.stdout, done.stderr)
