@@ -186,7 +186,7 @@ class Shop:
         )
 
     def _model_uri(self, rows: str, since: datetime | None) -> str:
-        """Logged by the same pipeline, outside of any run of ours; once for all models: their rows are the same."""
+        """Logged by the same pipeline, outside of any run of ours; once for all models: their rows are the same. It prints the URI."""
         if since in self._uris:
             return self._uris[since]
         env = _environment() | {"MLFLOW_TRACKING_URI": f"sqlite:///{self.folder}/mlflow.db"}

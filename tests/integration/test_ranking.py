@@ -31,11 +31,12 @@ model = LinearRegression().fit(x, y)
 with mlflow.start_run():
     if given.group:
         mlflow.log_metric("groups", len(sizes))
-    mlflow.sklearn.log_model(
+    logged = mlflow.sklearn.log_model(
         model, name="model", signature=infer_signature(x.head(), model.predict(x.head())),
         pip_requirements=[f"{n}=={importlib.metadata.version(n)}" for n in ("mlflow", "scikit-learn")],
         serialization_format="cloudpickle",
     )
+print(logged.model_uri, flush=True)
 """
 
 PROJECT = """name: search
