@@ -172,7 +172,7 @@ def test_without_traffic_nothing_is_concluded_and_a_person_is_asked_whose_silenc
 def test_person_who_insists_on_an_inconclusive_canary_gets_it_unless_harm_shows(tmp_path: Path) -> None:
     for harm, phase in ((0.01, "promoted"), (0.5, "rolled_back")):
         world = endpoint_world(tmp_path / phase)
-        output = go_on(world, world.run())
+        output = go_on(world, world.run(by="joan"))
         reviews.answer(world.deps, output["deploymentDecision"]["reviewId"], "approve", "a quiet night", PERSON)
         play(world, candidate=harm)
 
