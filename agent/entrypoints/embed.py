@@ -94,7 +94,7 @@ def subgraph(
         asked, run_id = state.get("retraining_asked") or {}, state.get("retraining_run", "")
         given, refused = interrupt(asked), None
         if asked["kind"] == "review":
-            refused = _answer(desk, None if reviewer is None else reviewer(config), int(asked["reviewId"]), given)
+            refused = _answer(desk, None if reviewer is None else reviewer(config), asked, given)
         record = desk.get_run(asks, run_id)
         if record.status == "parked" and not desk.is_going(run_id) and _ready(desk, asks, record):
             desk.resume(asks, run_id)
@@ -128,8 +128,9 @@ def workspace_graph() -> CompiledStateGraph[Retraining]:
     return subgraph(Desk(bootstrap(environ=os.environ, start=Path.cwd())))
 
 
-def _answer(desk: Desk, person: Caller | None, review_id: int, given: Any) -> dict[str, Any] | None:
-    """Record what the parent was resumed with, where it is a person's word; else why it is not."""
+def _answer(desk: Desk, person: Caller | None, asked: dict[str, Any], given: Any) -> dict[str, Any] | None:
+    """Record what the parent was resumed with, where it is a person's word about what was shown; else why it is not."""
+    review_id = int(asked["reviewId"])
     try:
         if person is None:
             raise NotAllowed(
@@ -148,7 +149,7 @@ def _answer(desk: Desk, person: Caller | None, review_id: int, given: Any) -> di
                 value=cast("Any", given),
                 remedy='resume with {"decisions": [{"type": "approve"}], "reason": "…"}',
             )
-        desk.submit_review(person, review_id, verdict, str(said.get("reason", "")))
+        desk.submit_review(person, review_id, verdict, str(said.get("reason", "")), seen=asked["digest"])
     except RetrainingError as error:
         return error_json(error)
     return None
@@ -191,7 +192,8 @@ def _stands(desk: Desk, caller: Caller, record: RunRecord) -> Retraining:
         number = output["deploymentDecision"].get("reviewId")
         about = {"runId": record.run_id, "modelId": record.model_id}
         if record.parked_for == "review" and number is not None:
-            asked = {"kind": "review", "reviewId": number, **about, **desk.get_review(caller, number).payload}
+            review = desk.get_review(caller, number)
+            asked = {"kind": "review", "reviewId": number, "digest": review.digest, **about, **review.payload}
         else:
             asked = {"kind": "wait", "wakeAt": output.get("rollout", {}).get("wakeAt"), **about}
     return {"retraining_run": record.run_id, "retraining_result": output, "retraining_asked": asked}

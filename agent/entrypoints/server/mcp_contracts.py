@@ -99,6 +99,8 @@ class SubmitReviewArgs(Waiting):
     """`approve` does what the review offers; `canary` only where the review allows it."""
     reason: Annotated[str, Field(min_length=1, max_length=2000)]
     """Why; stands in the record."""
+    digest: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """The review's, as it was read: an answer to anything else is a conflict."""
 
 
 class RollBackArgs(Waiting):

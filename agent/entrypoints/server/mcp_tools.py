@@ -99,7 +99,7 @@ def _list_reviews(desk: Desk, caller: Caller, given: Mapping[str, Any]) -> dict[
 
 def _submit_review(desk: Desk, caller: Caller, given: Mapping[str, Any]) -> Began:
     args = _read(SubmitReviewArgs, given)
-    answered = desk.submit_review(caller, args.review_id, args.answer, args.reason)
+    answered = desk.submit_review(caller, args.review_id, args.answer, args.reason, seen=args.digest)
     return Began(
         answered.run_id, args.wait_seconds, lambda run: {"review": review_view(answered).to_json_dict(), "run": run}
     )
