@@ -16,7 +16,19 @@ from a2a.types import GetTaskRequest, SendMessageRequest, Task
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from agent.desk import Desk
-from tests.graph.a2a_client import BOT, START, application, begin, client, data, decision_bytes, message, send, state
+from tests.graph.a2a_client import (
+    BOT,
+    START,
+    application,
+    begin,
+    client,
+    data,
+    decision_bytes,
+    message,
+    recorded,
+    send,
+    state,
+)
 from tests.graph.doors import ADA, desk_of, gated
 from tests.graph.world import World, make_world, with_deps
 from tools.adapters.store import SqlStore
@@ -83,7 +95,7 @@ def test_question_survives_the_server_and_its_store_is_all_that_is_kept(tmp_path
         """Everything that is kept is read from its file again."""
         store: Any = SqlStore(f"sqlite:///{tmp_path}/runs.db", made.deps.clock)
         saver: Any = SqliteSaver(sqlite3.connect(tmp_path / "checkpoints.db", check_same_thread=False))
-        return replace(with_deps(made, store=store), checkpoints=saver)
+        return replace(with_deps(made, store=store), store=store, checkpoints=saver)
 
     async def ask(url: str) -> Task:
         async with client(url=url, key=BOT.name) as asked:
@@ -95,6 +107,8 @@ def test_question_survives_the_server_and_its_store_is_all_that_is_kept(tmp_path
             given = {"verdict": "approve", "reason": "the desk agrees", "digest": data(seen)["digest"]}
             return seen, await send(agent, given, task_id=task_id), await send(person, given, task_id=task_id)
 
+    # A store with nothing in it is refused beside versions that another one has tagged.
+    recorded(opened(), "earlier", "failed")
     with served(opened()) as (url, _):
         task = asyncio.run(ask(url))
     with served(opened()) as (url, desk):
