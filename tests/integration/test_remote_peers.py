@@ -13,6 +13,7 @@ import httpx
 import pandas as pd
 import pytest
 
+from agent.entrypoints.cli.tokens import require_loopback_or
 from agent.entrypoints.server.app import hashed
 from agent.entrypoints.server.peer import MAX_BYTES
 from agent.services.peer_work import Remembered, Rows, engineer, evaluator
@@ -31,7 +32,7 @@ from tools.contracts.peers import (
     ModelArtifact,
     TrafficConfig,
 )
-from tools.errors import TimedOut, Unavailable
+from tools.errors import BadInput, TimedOut, Unavailable
 
 ROLE = "model-evaluator"
 
@@ -353,3 +354,19 @@ def test_a_deployment_engineer_serves_no_artifact_but_the_models_own(tmp_path: P
         target.apply(put(10, "models:/somebody-elses/2"))
 
     assert world.target.calls == []
+
+
+# --- who may listen where
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "peer.example"])
+def test_an_address_that_others_reach_needs_a_token(host: str) -> None:
+    require_loopback_or(True, host, "RETRAIN_PEER_TOKEN")
+    with pytest.raises(BadInput, match="reached from outside") as raised:
+        require_loopback_or(False, host, "RETRAIN_PEER_TOKEN")
+    assert "RETRAIN_PEER_TOKEN" in (raised.value.remedy or "")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_loopback_needs_none(host: str) -> None:
+    require_loopback_or(False, host, "RETRAIN_PEER_TOKEN")
