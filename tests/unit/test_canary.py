@@ -216,7 +216,8 @@ def test_labelled_answers_to_one_request_are_compared_with_each_other() -> None:
     mirrored.version[:], mirrored.mirrored[:] = "2", True
     both: dict[str, Any] = {name: np.concatenate([getattr(champion, name), getattr(mirrored, name)]) for name in ARRAYS}
     rows = Observations(**both)
-    strangers = Observations(**both | {"request_id": np.arange(len(rows)).astype(object)})
+    apart: dict[str, Any] = both | {"request_id": np.arange(len(rows)).astype(object)}
+    strangers = Observations(**apart)
 
     assert one("quality", rows, margin=0.01).outcome == "safe"
     assert one("quality", strangers, margin=0.01).outcome == "inconclusive"
