@@ -5,6 +5,7 @@ outside when it is answered, and again before anything moves; an answer that is 
 """
 
 import getpass
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -323,5 +324,12 @@ def latest_of(deps: Deps, run_id: str) -> Review | None:
 
 
 def os_user() -> str:
-    """Who sits at this terminal. Never an option of the command line."""
-    return getpass.getuser()
+    """Who sits at this terminal, by the process's own user id. Never an option, and never what a variable of the environment says."""
+    try:
+        import pwd
+    except ImportError:  # pragma: no cover - Windows
+        return getpass.getuser()
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user without an entry
+        return str(os.getuid())
