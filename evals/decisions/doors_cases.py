@@ -1,11 +1,15 @@
 """Twenty-four recorded cases of evidence, each a whole world in memory that any process can make again.
 
 `python -m evals.decisions.doors_cases CASE FOLDER retrain …` is the command line over such a world: a real process with real pipes.
+Several commands are parted by `then`; `pass 8d` lets time go by, `alter` asks more of candidates than before, `approver NAME` names who
+may answer. Last comes a line of JSON with the exit codes and what the champion's alias did.
 """
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,30 +81,68 @@ CASES: Final = (
 
 
 def app(case: Case, folder: Path) -> App:
-    """The case's world behind a desk, with its clock and ids fixed. Evals run from a checkout: the tests are there."""
+    """The case's world behind a desk, with its clock and ids fixed."""
+    from tests.graph.doors import app_of
+
+    return app_of(world(case, folder))
+
+
+def world(case: Case, folder: Path) -> Any:
+    """The case's world. Evals run from a checkout: the tests are there."""
     import yaml
 
     from tests.graph import world as worlds
-    from tests.graph.doors import app_of
 
     trains = {"better": worlds.BETTER, "worse": worlds.WORSE, "twin": worlds.TWIN, "broken": worlds.BROKEN}
     made = worlds.make_world(folder, champion=case.champion, trains=trains[case.trains], **case.profile)
     (folder / "profiles").mkdir(exist_ok=True)
     (folder / "profiles" / "prices.yaml").write_text(yaml.safe_dump(made.profile), encoding="utf-8")
-    return app_of(made)
+    return made
+
+
+def alter(made: Any) -> None:
+    """Somebody changes the profile: what was asked about is no longer what would be done."""
+    made.profile["metrics"] = {**made.profile["metrics"], "primary": {"name": "accuracy", "min_improvement": 0.03}}
 
 
 def main(argv: list[str]) -> None:
     """The command line over a case."""
     import agent.bootstrap
     from agent.entrypoints.cli.app import main as command
+    from tests.graph.doors import app_of
 
     name, folder, *words = argv
-    case = next(each for each in CASES if each.name == name)
-    opened = app(case, Path(folder))
+    made = world(next(each for each in CASES if each.name == name), Path(folder))
+    opened = app_of(made)
     agent.bootstrap.bootstrap = lambda **_: opened
-    sys.argv = words
-    command()
+    if "then" not in words:
+        sys.argv = words
+        command()
+    codes: list[int] = []
+    for step in _steps(words):
+        if step[0] == "pass":
+            made.pass_time(timedelta(days=int(step[1].removesuffix("d"))))
+        elif step[0] == "alter":
+            alter(made)
+        elif step[0] == "approver":
+            made.profile["review"] = {**made.profile["review"], "approvers": [step[1]]}
+        else:
+            sys.argv = step
+            try:
+                command()
+            except SystemExit as ended:
+                codes.append(int(ended.code or 0))
+    print(json.dumps({"codes": codes, "moves": made.moves}))
+
+
+def _steps(words: list[str]) -> list[list[str]]:
+    steps: list[list[str]] = [[]]
+    for word in words:
+        if word == "then":
+            steps.append([])
+        else:
+            steps[-1].append(word)
+    return steps
 
 
 if __name__ == "__main__":

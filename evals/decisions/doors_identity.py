@@ -100,8 +100,8 @@ def _mcp(case: Case, folder: Path) -> Output:
 def _http(case: Case, folder: Path) -> Output:
     import httpx
 
-    with _served(app(case, folder)) as (url, token):
-        headers = {"Authorization": f"Bearer {token}"}
+    with served(app(case, folder)) as (url, tokens):
+        headers = {"Authorization": f"Bearer {tokens['bot']}"}
         with httpx.Client(base_url=url, headers=headers, timeout=WAIT + 30) as client:
             begun = client.post("/v1/runs", params={"wait": 30}, json=case.asked)
             begun.raise_for_status()
@@ -122,8 +122,8 @@ def _a2a(case: Case, folder: Path) -> Output:
         async with client(key=token, url=url) as asked:
             return decision_bytes(await begin(asked, {"skill": "start_retraining", "request": case.asked}))
 
-    with _served(app(case, folder)) as (url, token):
-        return json.loads(asyncio.run(play(url, token)))
+    with served(app(case, folder)) as (url, tokens):
+        return json.loads(asyncio.run(play(url, tokens["bot"])))
 
 
 def _subgraph(case: Case, folder: Path) -> Output:
@@ -171,15 +171,19 @@ DOORS: Final[dict[str, Callable[[Case, Path], Output]]] = {
 
 
 @contextmanager
-def _served(opened: App) -> Generator[tuple[str, str]]:
-    """(address, an agent's key) of a server on loopback with every door."""
+def served(opened: App) -> Generator[tuple[str, dict[str, str]]]:
+    """(address, keys by their name) of a server on loopback with every door: the agent `bot`, the people `ada` and `mallory`."""
     from agent.entrypoints.server.app import application
     from agent.entrypoints.server.doors import all_doors
     from agent.entrypoints.server.process import listen, url_of, uvicorn_server
     from agent.services.keys import Keys
 
     keys = Keys(opened.deps.store, opened.deps.clock, is_user=lambda _: False)
-    token = keys.create("supervisor", {"read", "run"}, by="root", kind="agent").token
+    for known in keys.list():
+        keys.revoke(known.name, by="root")
+    tokens = {"bot": keys.create("bot", {"read", "run"}, by="root", kind="agent").token}
+    for person in ("ada", "mallory"):
+        tokens[person] = keys.create(person, {"read", "run", "review"}, by=person).token
     taken = listen("127.0.0.1", 0)
     url = url_of(taken)
 
@@ -190,7 +194,7 @@ def _served(opened: App) -> Generator[tuple[str, str]]:
         until = time.monotonic() + 60
         while not server.started and thread.is_alive() and time.monotonic() < until:
             time.sleep(0.01)
-        yield url, token
+        yield url, tokens
     finally:
         server.should_exit = True
         thread.join(60)
