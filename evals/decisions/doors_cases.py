@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from agent.bootstrap import App
+from tools.adapters.memory_target import MemoryTarget
+from tools.adapters.memory_training import ScriptedTrainer
+from tools.contracts.training import TrainingResult
 
 AS_OF: Final = "2026-07-01T00:00:00Z"
 
@@ -24,8 +27,10 @@ class Case:
 
     name: str
     trains: str = "better"
-    """What the pipeline gives: better, worse, twin or broken."""
+    """What the pipeline gives: better, worse, twin or nothing."""
     champion: bool = True
+    splits: bool = False
+    """Whether the target can split traffic."""
     profile: Mapping[str, Any] = field(default_factory=dict[str, Any])
     request: Mapping[str, Any] = field(default_factory=dict[str, Any])
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -51,12 +56,12 @@ CASES: Final = (
     Case("a clear win"),
     Case("a worse candidate", trains="worse"),
     Case("the same model again", trains="twin"),
-    Case("a candidate that cannot be scored", trains="broken"),
+    Case("a training that fails", trains="nothing"),
     Case("observed only", profile={"mode": "observe"}),
     Case("every effect is asked for", profile={"mode": "recommend"}),
     Case("high risk where traffic cannot be split", profile={"rollout": {"risk": "high"}}),
     Case("a holdout of three days", config={"validationStrategy": "latest:3d"}),
-    Case("a holdout of forty days", config={"validationStrategy": "latest:40d"}),
+    Case("high risk where traffic can be split", splits=True, profile={"rollout": {"risk": "high"}}),
     Case("two rolling holdouts", config={"validationStrategy": "rolling:2x10d"}),
     Case("more is asked than is gained", request={"deploymentCriteria": {"minImprovement": 0.9}}),
     Case("nothing is asked", request={"deploymentCriteria": {"minImprovement": 0.0}}),
@@ -73,7 +78,7 @@ CASES: Final = (
     Case("too few rows", profile={"validation": {"min_rows": 100_000, "allow_leak": ["a", "b"]}}),
     Case("a baseline that is not the champion", request={"baselineModel": {"version": "7"}}),
     Case("a baseline with other figures", request={"baselineModel": {"version": "1", "metrics": {"accuracy": 0.99}}}),
-    Case("a refresh that loses nothing", trains="twin", profile=_metrics(_ACCURACY, _LOSS, promote_on="non_inferior")),
+    Case("a refresh that loses nothing", trains="twin", profile=_metrics({**_ACCURACY, "margin": 0.01}, _LOSS, promote_on="non_inferior")),
     Case("kept where rows cannot tell", config={"validationStrategy": "latest:3d"},
          profile=_metrics(_ACCURACY, _LOSS, on_inconclusive="keep")),
     Case("judged by log loss", profile=_metrics({"name": "log_loss", "min_improvement": 0.01})),
@@ -93,8 +98,13 @@ def world(case: Case, folder: Path) -> Any:
 
     from tests.graph import world as worlds
 
-    trains = {"better": worlds.BETTER, "worse": worlds.WORSE, "twin": worlds.TWIN, "broken": worlds.BROKEN}
-    made = worlds.make_world(folder, champion=case.champion, trains=trains[case.trains], **case.profile)
+    trains = {"better": worlds.BETTER, "worse": worlds.WORSE, "twin": worlds.TWIN, "nothing": worlds.BROKEN}
+    target = MemoryTarget(weights={"1": 100}) if case.splits else None
+    made = worlds.make_world(folder, champion=case.champion, trains=trains[case.trains], target=target, **case.profile)
+    if case.trains == "nothing":
+        failed = TrainingResult(status="failed", log_tail="boom", statement="The pipeline exited with 1: boom")
+        trainer: Any = ScriptedTrainer(failed)
+        made = worlds.with_deps(made, trainers={"project": trainer})
     (folder / "profiles").mkdir(exist_ok=True)
     (folder / "profiles" / "prices.yaml").write_text(yaml.safe_dump(made.profile), encoding="utf-8")
     return made
