@@ -50,6 +50,7 @@ def test_a_run_across_four_processes_deploys(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("RETRAIN_PEER_TOKEN", TOKEN)
     shop = Shop(tmp_path)
     model = shop.with_champion("prices", drift="{}")
+    alone = (tmp_path / "retraining.yaml").read_text()
     with ExitStack() as stack:
         peers = [stack.enter_context(served(shop, role)) for role in ROLES]
         entries = [
@@ -60,6 +61,7 @@ def test_a_run_across_four_processes_deploys(tmp_path: Path, monkeypatch: pytest
             file.write("peers:\n" + "".join(entries))
         result = shop.retrain("run", model, "--as-of", NOW, "--json", limit=900)
     output = result.json
+    (tmp_path / "retraining.yaml").write_text(alone)  # `shop` reads it without the token
 
     assert (result.code, output["status"], output["deploymentDecision"]["decision"]) == (0, "finished", "deploy")
     assert shop.champion(model) == output["retrainingResult"]["newModelVersion"] == "2"
