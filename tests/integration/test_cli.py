@@ -211,8 +211,8 @@ def test_pause_stops_runs_of_every_model_until_resume(shop: Shop, model: str) ->
     assert not [hold for hold in shop.typed("holds", "--json").json if hold["scope"] == "all"]
 
 
-def test_server_that_can_be_reached_from_outside_is_refused_without_a_token(shop: Shop) -> None:
-    refused(shop.typed("serve", "--host", "0.0.0.0"), 2, "RETRAIN_WEBHOOK_TOKEN")
+def test_server_that_can_be_reached_from_outside_is_refused_without_a_key(shop: Shop) -> None:
+    refused(shop.typed("serve", "--host", "0.0.0.0"), 2, "retrain keys create")
 
 
 def test_version_registered_by_hand_is_judged_without_training(shop: Shop, model: str) -> None:

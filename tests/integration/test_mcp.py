@@ -152,7 +152,7 @@ def over_http(port: int, token: str, scene: Scene, mode: str = "auto") -> Any:
 def test_over_http_each_call_is_the_key_bearers(world: World) -> None:
     keys = Keys(world.store, world.deps.clock, is_user=lambda _: False)
     agent = keys.create("supervisor", {"read", "run"}, by="root", kind="agent").token
-    ada = keys.create("ada", {"read", "review"}, by="root").token
+    ada = keys.create("ada", {"read", "review"}, by="ada").token
     request = {"modelId": "prices", "retrainingConfig": {"trigger": "manual"}, "waitSeconds": 60}
     told: list[str] = []
 

@@ -46,6 +46,7 @@ def test_bearer_is_known_with_his_kind_scopes_models_and_door(desk: Desk) -> Non
         "scopes": ["read", "run"],
         "models": ["prices"],
         "door": "mcp",
+        "context": None,
     }
 
 
