@@ -44,6 +44,8 @@ _MOST: Final = 1e15
 """No metric of anybody's data is larger."""
 _SEVERITIES: Final = ("none", "drifted", "could_not_tell", "could_not_measure")
 _WORD: Final = re.compile(r"[A-Za-z0-9_.:@%()\[\]/ <>=-]{1,60}")
+_METHOD: Final = re.compile(r"[A-Za-z0-9_.:@%()\[\]/ <>=;,-]{1,80}")
+"""Several tests and a distance: `jensen-shannon; g, ks, range`."""
 _ACTIONS: Final = ("fix_data", "retrain", "keep_watching", "wait_for_labels", "check_performance", "roll_back")
 
 Reply = TypeVar("Reply", DriftReply, EvaluationReply, DeploymentReply)
@@ -179,7 +181,7 @@ def _features_fault(asked: DriftRequest, report: DriftReport, now: datetime) -> 
 def _feature_fault(found: FeatureDrift, now: datetime) -> str | None:
     if found.severity not in _SEVERITIES:
         return f"its severity is {word(found.severity)}, none of {', '.join(_SEVERITIES)}"
-    if not _WORD.fullmatch(found.drift_type) or (found.method is not None and not _WORD.fullmatch(found.method)):
+    if not _WORD.fullmatch(found.drift_type) or (found.method is not None and not _METHOD.fullmatch(found.method)):
         return "a text stands where a name was expected"
     for name, value in (("score", found.drift_score), ("p-value", found.p_value), ("weight", found.weight)):
         if value is not None and not (math.isfinite(value) and 0 <= value <= 1):

@@ -53,6 +53,19 @@ def drift_told(*columns: dict[str, Any], overall: float | None = 0.0, **report: 
 A, B = column("a"), column("b")
 
 
+@pytest.mark.parametrize(
+    "method",
+    [
+        "jensen-shannon; fisher",
+        "jensen-shannon; g, ks, mann-whitney, range",
+        "jensen-shannon; g, fisher, one-sided category",
+    ],
+)
+def test_the_methods_that_our_own_detective_names_are_names(method: str) -> None:
+    told = drift_told(column("a", method=method), column("b", method=method))
+    assert peer_replies.drift_fault(drift_asked(), envelope(DriftReply, told), now=NOW) is None
+
+
 def test_an_honest_drift_reply_has_no_fault() -> None:
     told = envelope(DriftReply, drift_told(A, column("b", "drifted", weight=None, pValue=0.001), overall=0.5))
 
