@@ -126,15 +126,17 @@ class FirstModel:
     tracking_run_id: str | None
 
 
-def first_model(app: App, model_id: str = "electricity") -> FirstModel:
-    """Train with the example's own pipeline; log, and no more."""
+def first_model(
+    app: App, model_id: str = "electricity", *, until: datetime = FIRST_MONTHS_END, key: str = "first-champion"
+) -> FirstModel:
+    """Train with the example's own pipeline on all rows before `until`; log, and no more."""
     deps, profile = app.deps, app.deps.load_profile(model_id)
-    folder = deps.run_dir("first-champion")
-    rows = deps.data.write_labelled(profile.data, None, FIRST_MONTHS_END, FIRST_MONTHS_END, folder / "training.parquet")
+    folder = deps.run_dir(key)
+    rows = deps.data.write_labelled(profile.data, None, until, until, folder / "training.parquet")
     if profile.training is None:
         raise BadInput("the example's profile says nothing about training", thing="training")
     order = TrainingOrder(
-        key="first-champion",
+        key=key,
         model_name=profile.registered_model,
         how=profile.training,
         project_dir=str(deps.root),

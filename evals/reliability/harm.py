@@ -22,10 +22,10 @@ from agent.services import holds, reviews, serving
 from evals.report import Row, arguments, publish
 from tools.adapters.serving.asking import bodies
 from tools.adapters.serving.load import SteadyLoad
-from tools.contracts.training import TrainingOrder
 from tools.errors import Unavailable
 
 MODEL: Final = "electricity"
+BETTER_UNTIL: Final = datetime(1997, 7, 1, tzinfo=UTC)
 PER_SECOND: Final = 30.0
 PATIENCE: Final = 240.0
 LOOKS: Final = 1.0
@@ -74,7 +74,7 @@ class Bench:
         self.champion = make_champion(self.app, first_model(self.app))
         profile = self.app.deps.load_profile(MODEL)
         self.name = profile.registered_model
-        self.better = self._wrapped(self._trained(), folder)
+        self.better = self._wrapped(first_model(self.app, until=BETTER_UNTIL, key="better").uri, folder)
         self.target = serving_target(self.app.workspace, profile, self._hear)
         self.url = serving.up(self.app.deps, profile, self.target).url
         rows = folder / "rows.parquet"
@@ -84,34 +84,6 @@ class Bench:
     def _hear(self, text: str) -> None:
         self.said.append((time.time(), text))
         print(f"  · {text}", flush=True)
-
-    def _trained(self) -> str:
-        """What the example's pipeline makes of all data before `IMPROVE_AT`."""
-        deps, profile = self.app.deps, self.app.deps.load_profile(MODEL)
-        folder, now = deps.run_dir("better"), datetime.fromisoformat(IMPROVE_AT).replace(tzinfo=UTC)
-        end = now.replace(month=now.month - 2)
-        rows = deps.data.write_labelled(profile.data, None, end, end, folder / "training.parquet")
-        assert profile.training is not None
-        order = TrainingOrder(
-            key="better",
-            model_name=profile.registered_model,
-            how=profile.training,
-            project_dir=str(deps.root),
-            training_data=rows.path,
-            target=profile.data.target,
-            features=profile.data.features,
-            event_time=profile.data.event_time,
-            task=profile.task,
-            window_start=rows.start,
-            window_end=rows.end,
-            training_digest=rows.digest,
-            log_path=str(folder / "training.log"),
-        )
-        self.training = rows
-        result = deps.trainers[profile.training.kind].train(order, deps.progress)
-        if result.model_uri is None:
-            raise Unavailable(f"training failed: {result.statement}")
-        return result.model_uri
 
     def _wrapped(self, uri: str, folder: Path) -> str:
         import mlflow
@@ -136,8 +108,7 @@ class Bench:
 
     def candidate(self) -> str:
         """A version of its own for each trial."""
-        tags = {}
-        return self.app.deps.registry.register(self.name, self.better, None, tags).version
+        return self.app.deps.registry.register(self.name, self.better, None, {}).version
 
     def load(self) -> SteadyLoad:
         """Real rows, one a request."""
