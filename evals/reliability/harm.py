@@ -25,6 +25,8 @@ from tools.adapters.serving.load import SteadyLoad
 from tools.errors import Unavailable
 
 MODEL: Final = "electricity"
+ASKS: Final = "whoever measures"
+"""Where the risk is high, nobody approves what he asked for."""
 BETTER_UNTIL: Final = datetime(1997, 7, 1, tzinfo=UTC)
 PER_SECOND: Final = 30.0
 PATIENCE: Final = 240.0
@@ -118,7 +120,7 @@ class Bench:
     def roll_out(self, version: str) -> str:
         """The run that rolls the version out, begun."""
         request = request_from_flags(MODEL, as_of=IMPROVE_AT)
-        output = self.app.runs.start(self.app.order("judge", request, candidate_version=version))
+        output = self.app.runs.start(self.app.order("judge", request, candidate_version=version, requested_by=ASKS))
         review = output["deploymentDecision"].get("reviewId")
         if review is not None:
             output = self.app.answer(review, "canary", "it is what is measured")
