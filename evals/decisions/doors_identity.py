@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -15,6 +14,7 @@ from typing import Any, Final
 from agent.bootstrap import App
 from agent.desk import Desk
 from evals.decisions.doors_cases import CASES, Case, app
+from evals.loopback import running
 from evals.report import Row, share
 
 WAIT: Final = 120
@@ -186,16 +186,6 @@ def served(opened: App) -> Generator[tuple[str, dict[str, str]]]:
         tokens[person] = keys.create(person, {"read", "run", "review"}, by=person).token
     taken = listen("127.0.0.1", 0)
     url = url_of(taken)
-
     server = uvicorn_server(application(opened, keys=keys, doors=all_doors(url)))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]})
-    thread.start()
-    try:
-        until = time.monotonic() + 60
-        while not server.started and thread.is_alive() and time.monotonic() < until:
-            time.sleep(0.01)
+    with running(server, taken):
         yield url, tokens
-    finally:
-        server.should_exit = True
-        thread.join(60)
-        taken.close()

@@ -9,8 +9,6 @@ import asyncio
 import re
 import socket
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +19,7 @@ import uvicorn
 
 from agent.entrypoints.server.peer import application
 from agent.services.peer_work import Answer, Rows, detective, evaluator
+from evals.loopback import running
 from evals.report import Row, share
 from tools.adapters.evaluator_local import LocalModelEvaluator
 from tools.adapters.memory_peers import ScriptedDriftDetective
@@ -171,19 +170,8 @@ def served(role: Role, answer: Answer, does: str | None = None, **options: Any) 
         app if does is None else _Wire(app, does), log_level="critical", ws="none", timeout_graceful_shutdown=1
     )
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]})
-    thread.start()
-    try:
-        until = time.monotonic() + 60
-        while not server.started:
-            if not thread.is_alive() or time.monotonic() > until:
-                raise RuntimeError("the peer did not start")
-            time.sleep(0.01)
+    with running(server, taken):
         yield url
-    finally:
-        server.should_exit = True
-        thread.join(60)
-        taken.close()
 
 
 # --- the run -------------------------------------------------------------------------------------------------------

@@ -3,10 +3,8 @@
 import asyncio
 import socket
 import sqlite3
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from a2a.types import GetTaskRequest, SendMessageRequest, Task
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from agent.desk import Desk
+from evals.loopback import running
 from tests.graph.a2a_client import (
     BOT,
     START,
@@ -43,21 +42,8 @@ def served(world: World) -> Iterator[tuple[str, Desk]]:
     desk = desk_of(world)
     app = application(desk, url=url)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none", lifespan="off"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]})
-    thread.start()
-    try:
-        until = time.monotonic() + 60
-        while not server.started:
-            assert thread.is_alive()
-            assert time.monotonic() < until
-            time.sleep(0.01)
+    with closing(desk), running(server, taken):
         yield url, desk
-    finally:
-        server.should_exit = True
-        thread.join(60)
-        taken.close()
-        desk.close()
-    assert not thread.is_alive()
 
 
 def test_client_that_goes_away_in_mid_stream_stops_nothing(tmp_path: Path) -> None:

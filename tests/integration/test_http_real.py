@@ -22,6 +22,7 @@ from agent.entrypoints.server.app import application
 from agent.entrypoints.server.limits import Limits
 from agent.entrypoints.server.process import listen, uvicorn_server
 from agent.services.keys import Keys
+from evals.loopback import running
 from tests.graph.doors import app_of, gated
 from tests.graph.world import PERSON, World, make_world
 
@@ -67,15 +68,8 @@ def served(world: World, **options: Any) -> Iterator[Caller]:
     token = keys.create(PERSON, ["read", "run", "review", "roll_back"], by=PERSON).token
     taken = listen("127.0.0.1", 0)
     server = uvicorn_server(application(app_of(world), keys=keys, **options))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]})
-    thread.start()
-    try:
-        until(lambda: server.started)
+    with running(server, taken):
         yield Caller(taken.getsockname()[1], token)
-    finally:
-        server.should_exit = True
-        thread.join(SECONDS)
-        assert not thread.is_alive()
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["length told", "in chunks"])

@@ -3,7 +3,6 @@
 import http.client
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +14,7 @@ import pytest
 from agent.entrypoints.server.app import MAX_BYTES, application, hashed
 from agent.entrypoints.server.process import listen, uvicorn_server
 from agent.services import holds
+from evals.loopback import running
 from tests import remembered
 from tests.graph.doors import app_of
 from tests.graph.traffic import endpoint_world, play, wake
@@ -57,19 +57,8 @@ def served(world: World, token: str | None = TOKEN, **options: Any) -> Iterator[
     app = application(app_of(world), () if token is None else (hashed(token),), **options)
     taken = listen("127.0.0.1", 0)
     server = uvicorn_server(app)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]})
-    thread.start()
-    try:
-        until = time.monotonic() + 60
-        while not server.started:
-            assert thread.is_alive()
-            assert time.monotonic() < until
-            time.sleep(0.01)
+    with running(server, taken):
         yield Door(taken.getsockname()[1])
-    finally:
-        server.should_exit = True
-        thread.join(60)
-        taken.close()
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +15,7 @@ from agent.entrypoints.server.app import application
 from agent.entrypoints.server.doors import all_doors
 from agent.entrypoints.server.process import listen, url_of, uvicorn_server
 from agent.services.keys import Keys
+from evals.loopback import running
 from examples.supervisor import doors
 from examples.supervisor.doors import DoorShut, Where
 from examples.supervisor.models import OpenAICompatible, Scripted
@@ -41,19 +40,8 @@ def at(world: World) -> Iterator[Where]:
     taken = listen("127.0.0.1", 0)
     url = url_of(taken)
     server = uvicorn_server(application(app_of(world), keys=keys, doors=all_doors(url)))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]})
-    thread.start()
-    try:
-        until = time.monotonic() + 60
-        while not server.started:
-            assert thread.is_alive()
-            assert time.monotonic() < until
-            time.sleep(0.01)
+    with running(server, taken):
         yield Where(url=url, key=token)
-    finally:
-        server.should_exit = True
-        thread.join(60)
-        taken.close()
 
 
 def check(said: list[Any], world: World) -> None:
