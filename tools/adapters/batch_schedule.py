@@ -1,13 +1,13 @@
 # pyright: basic
 """Who scores what, in a file of the workspace, changed by one process at a time."""
 
-import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from tools.adapters.file_locks import take
 from tools.batch import Schedule
 from tools.errors import Unavailable
 
@@ -73,9 +73,4 @@ class ScheduleFile:
     def _lock(self, name: str, *, wait: bool) -> Iterator[bool]:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with (self._folder / name).open("a") as file:  # the system frees it when the process ends, however it ends
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+            yield take(file, wait=wait)

@@ -6,7 +6,6 @@ offsets, written after each append; a copy that is killed between the two reads 
 of a version once. Times play no part in what was copied, so that a clock that jumps costs nothing.
 """
 
-import fcntl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.adapters.appended_table import AppendedTable
+from tools.adapters.file_locks import take
 from tools.adapters.serving import layout
 from tools.adapters.serving.segments import parsed
 from tools.contracts.profile import Task
@@ -135,12 +135,7 @@ class AnswerCopy:
         except OSError as error:
             raise layout.unwritten(self._offsets, error) from error
         with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+            yield take(file, wait=wait)
 
 
 class CopiedLog:
