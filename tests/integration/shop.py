@@ -168,9 +168,9 @@ class Shop:
         )
         return Result(done.returncode, done.stdout, done.stderr)
 
-    def typed(self, *arguments: str, given: str = "") -> Result:
-        """The same in this process, without the seconds of its imports: for commands that are refused or only read."""
-        return typed(*arguments, folder=self.folder, given=given)
+    def typed(self, *arguments: str, given: str = "", folder: Path | None = None) -> Result:
+        """The same in this process, without the seconds of its imports: for all whose process is not the point."""
+        return typed(*arguments, folder=folder or self.folder, given=given)
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """`retrain ARGUMENTS`, left running; progress can be read from stderr."""

@@ -64,7 +64,7 @@ def days_by_version(folder: Path) -> dict[str, int]:
     return frame.groupby("model_version")["partition_start"].nunique().to_dict()
 
 
-@pytest.mark.slow
+@pytest.mark.reliability
 def test_champion_writes_the_last_whole_partition_and_each_that_closes(
     app: App, calendar: Calendar, tmp_path: Path
 ) -> None:

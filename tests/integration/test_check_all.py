@@ -22,7 +22,7 @@ def shop(shop: Shop) -> Shop:
 
 
 def test_sweep_looks_at_all_it_can_and_its_code_is_the_gravest_failure(shop: Shop) -> None:
-    result = shop.retrain("check", "--all", "--json", "--as-of", NOW)
+    result = shop.typed("check", "--all", "--json", "--as-of", NOW)
 
     rows = {row["modelId"]: row for row in result.json["models"]}
     assert (result.code, "Traceback" in result.err) == (2, False)
@@ -36,7 +36,7 @@ def test_sweep_looks_at_all_it_can_and_its_code_is_the_gravest_failure(shop: Sho
 
 
 def test_sweep_of_some_is_a_table_with_totals(shop: Shop) -> None:
-    result = shop.retrain("check", "--all", "--only", "stead", "--as-of", NOW, "-q")
+    result = shop.typed("check", "--all", "--only", "stead", "--as-of", NOW, "-q")
 
     assert (result.code, result.err) == (0, "")
     assert "1 model in " in result.out
@@ -44,7 +44,7 @@ def test_sweep_of_some_is_a_table_with_totals(shop: Shop) -> None:
 
 
 def test_check_says_what_to_do_first_and_leaves_nothing_behind(shop: Shop) -> None:
-    result = shop.retrain("check", "steady", "--as-of", NOW, "-q")
+    result = shop.typed("check", "steady", "--as-of", NOW, "-q")
 
     assert (result.code, result.err) == (0, "")
     assert re.match(r"steady: [A-Z ]+\. To do: ", result.out.strip())
@@ -54,7 +54,7 @@ def test_check_says_what_to_do_first_and_leaves_nothing_behind(shop: Shop) -> No
 def test_report_is_a_page_of_the_columns_and_nothing_else_is_left(shop: Shop, tmp_path: Path) -> None:
     shop.profile("watched", registered="steady", mode="observe", drift="{}")
     try:
-        result = shop.retrain("check", "watched", "--as-of", NOW, "-q", "--report", str(tmp_path / "drift.html"))
+        result = shop.typed("check", "watched", "--as-of", NOW, "-q", "--report", str(tmp_path / "drift.html"))
     finally:
         (shop.folder / "profiles" / "watched.yaml").unlink()
 
@@ -67,7 +67,7 @@ def test_report_is_a_page_of_the_columns_and_nothing_else_is_left(shop: Shop, tm
 
 
 def test_report_that_was_not_made_is_said_and_not_written(shop: Shop, tmp_path: Path) -> None:
-    result = shop.retrain("check", "steady", "--as-of", NOW, "-q", "--report", str(tmp_path / "drift.html"))
+    result = shop.typed("check", "steady", "--as-of", NOW, "-q", "--report", str(tmp_path / "drift.html"))
 
     assert (result.code, list(tmp_path.iterdir())) == (6, [])
     assert "no drift report was made" in result.err
@@ -102,6 +102,6 @@ def test_interrupted_sweep_ends_cleanly(shop: Shop) -> None:
 
 
 def test_a_sweeps_json_is_one_document(shop: Shop) -> None:
-    result = shop.retrain("check", "--all", "--only", "broken", "--json", "-q")
+    result = shop.typed("check", "--all", "--only", "broken", "--json", "-q")
 
     assert json.loads(result.out)["totals"]["failed"] == 1

@@ -51,7 +51,7 @@ def test_request_piped_in_gives_the_public_json_and_nothing_else_on_stdout(shop:
 
 
 def test_decision_can_be_the_exit_code(shop: Shop, model: str) -> None:
-    result = shop.retrain("run", model, "--as-of", NOW, "--trigger", "drift", "--exit-code", "-q")
+    result = shop.typed("run", model, "--as-of", NOW, "--trigger", "drift", "--exit-code", "-q")
 
     assert "REJECT (clear)" in result.out
     assert (result.code, result.err) == (10, "")
@@ -128,7 +128,7 @@ def test_tracking_server_that_does_not_answer(shop: Shop, tmp_path: Path) -> Non
     )
     shop.profile("far.away", mode="observe")
 
-    result = shop.retrain("run", "far.away", "--as-of", NOW, "-q", "-w", str(tmp_path))
+    result = shop.typed("run", "far.away", "--as-of", NOW, "-q", "-w", str(tmp_path))
 
     refused(result, 6, f"127.0.0.1:{port}", "remedy")
     assert "secret" not in result.err
@@ -154,7 +154,7 @@ def test_data_that_cannot_be_read(shop: Shop, source: str) -> None:
 def test_pipeline_that_fails_is_a_reject_with_its_last_lines(shop: Shop, behave: str, said: str) -> None:
     name = shop.with_champion(f"pipeline.{behave}", behave=behave)
 
-    result = shop.retrain("run", name, "--as-of", NOW, "-q")
+    result = shop.typed("run", name, "--as-of", NOW, "-q")
 
     assert (result.code, result.err) == (0, "")
     assert "REJECT (clear)" in result.out
@@ -171,10 +171,10 @@ def test_question_is_answered_in_a_new_process_by_an_approver_only_and_once(shop
     review = str(parked["deploymentDecision"]["reviewId"])
     assert (parked["status"], len(shop.versions(name))) == ("parked", 1)
 
-    refused(shop.retrain("run", name, "--as-of", NOW, "-q"), 4, parked["runId"], "parked")
-    refused(shop.retrain("rollback", name, "--reason", "nothing to go back to", "-q"), 4, "no last known good")
+    refused(shop.typed("run", name, "--as-of", NOW, "-q"), 4, parked["runId"], "parked")
+    refused(shop.typed("rollback", name, "--reason", "nothing to go back to", "-q"), 4, "no last known good")
     shop.profile(name, mode="recommend", approvers=["somebody-else"])
-    refused(shop.retrain("review", "approve", review, "--reason", "fine"), 5, reviews.os_user(), "nobody")
+    refused(shop.typed("review", "approve", review, "--reason", "fine"), 5, reviews.os_user(), "nobody")
     assert shop.champion(name) == "1"
 
     shop.profile(name, mode="recommend")
@@ -186,7 +186,7 @@ def test_question_is_answered_in_a_new_process_by_an_approver_only_and_once(shop
     refused(shop.typed("review", "approve", review, "--reason", "again"), 4, "answered by")
     refused(shop.typed("run", "--resume", parked["runId"]), 4, "finished")
 
-    back = shop.retrain("rollback", name, "--reason", "odd prices")
+    back = shop.typed("rollback", name, "--reason", "odd prices")
     assert back.code == 0, back.err
     assert "ROLLED BACK to version 1" in back.out
     history = shop.typed("history", name, "--json").json
@@ -196,7 +196,7 @@ def test_question_is_answered_in_a_new_process_by_an_approver_only_and_once(shop
     assert (held["by"], "odd prices" in held["why"]) == (reviews.os_user(), True)
     refused(shop.typed("run", name, "--trigger", "scheduled", "-q"), 4, "held", f"retrain release {name}")
     refused(shop.typed("release", name, "--reason", " "), 2, "reason")
-    released = shop.retrain("release", name, "--reason", "mended", "--json").json
+    released = shop.typed("release", name, "--reason", "mended", "--json").json
     assert (released["releasedBy"], released["releasedWhy"]) == (reviews.os_user(), "mended")
 
 
@@ -204,7 +204,7 @@ def test_pause_stops_runs_of_every_model_until_resume(shop: Shop, model: str) ->
     refused(shop.typed("pause", "--reason", "freeze"), 2, "--all")
     assert shop.typed("pause", "--all", "--reason", "freeze").code == 0
     try:
-        refused(shop.retrain("run", model, "-q"), 4, "everything is paused", "freeze", "retrain resume --all")
+        refused(shop.typed("run", model, "-q"), 4, "everything is paused", "freeze", "retrain resume --all")
     finally:
         resumed = shop.typed("resume", "--all", "--reason", "over")
     assert resumed.code == 0, resumed.err
@@ -218,7 +218,7 @@ def test_server_that_can_be_reached_from_outside_is_refused_without_a_key(shop: 
 def test_version_registered_by_hand_is_judged_without_training(shop: Shop, model: str) -> None:
     version = shop.register_by_hand(model, CHANGE)
 
-    output = shop.retrain("judge", model, "--candidate", version, "--as-of", NOW, "--json").json
+    output = shop.typed("judge", model, "--candidate", version, "--as-of", NOW, "--json").json
 
     assert output["retrainingResult"]["status"] == "given"
     assert output["comparison"]["verdicts"]["accuracy"] == "improved"
@@ -232,26 +232,26 @@ def test_version_registered_by_hand_is_judged_without_training(shop: Shop, model
 def test_init_drafts_profiles_from_the_registry_and_doctor_says_what_is_missing(
     shop: Shop, model: str, tmp_path: Path
 ) -> None:
-    made = shop.retrain("init", "--all", "--tracking-uri", f"sqlite:///{shop.folder}/mlflow.db", folder=tmp_path)
+    made = shop.typed("init", "--all", "--tracking-uri", f"sqlite:///{shop.folder}/mlflow.db", folder=tmp_path)
     assert made.code == 0, made.err
     drafted = (tmp_path / "profiles" / f"{model}.yaml").read_text()
     assert re.search(r"features:.*\ba\b.*\bb\b.*\bc\b", drafted, re.DOTALL)
     assert "FILL_IN" in drafted
 
-    examined = shop.retrain("doctor", model, "--json", folder=tmp_path)
+    examined = shop.typed("doctor", model, "--json", folder=tmp_path)
     assert (examined.code, "FILL_IN" in examined.out) == (2, True)
-    healthy = shop.retrain("doctor", model)
+    healthy = shop.typed("doctor", model)
     assert healthy.code == 0, healthy.out
     assert "MISSING" not in healthy.out.upper()
 
 
 def test_check_touches_nothing_and_says_whether_the_trigger_fires(shop: Shop, model: str) -> None:
-    before = shop.retrain("runs", "list", "--json").json
+    before = shop.typed("runs", "list", "--json").json
 
-    result = shop.retrain("check", model, "--as-of", NOW, "--json")
+    result = shop.typed("check", model, "--as-of", NOW, "--json")
 
     assert set(result.json) == {"staleness", "trigger", "alert"}
-    assert shop.retrain("runs", "list", "--json").json == before
+    assert shop.typed("runs", "list", "--json").json == before
 
 
 def test_values_of_a_profile_name_where_they_come_from(shop: Shop, model: str) -> None:
@@ -273,7 +273,7 @@ def test_store_that_forgot_beside_a_registry_that_remembers_is_refused(shop: Sho
     )
     assert find_workspace(tmp_path).store != find_workspace(shop.folder).store
 
-    refused(shop.retrain("run", name, "--as-of", NOW, "-q", "-w", str(tmp_path)), 2, "store", "remedy")
+    refused(shop.typed("run", name, "--as-of", NOW, "-q", "-w", str(tmp_path)), 2, "store", "remedy")
 
 
 def test_help_is_there_for_every_command(shop: Shop) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.shop import NOW, Shop
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.reliability
 TOKEN = "only-for-these-tests"
 ROLES = ("drift-detective", "model-evaluator", "deployment-engineer")
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 def test_key_is_made_used_listed_and_revoked(shop: Shop) -> None:
     shop.profile("prices.keys")
-    made = shop.retrain(
+    made = shop.typed(
         "keys", "create", "ci", "--scope", "run", "--scope", "read", "--agent", "--expires", "90d",
         "--model", "prices.keys", "--json",
     )  # fmt: skip
@@ -34,19 +34,19 @@ def test_key_is_made_used_listed_and_revoked(shop: Shop) -> None:
     left = datetime.fromisoformat(created["expiresAt"]) - datetime.now(UTC)
     assert timedelta(days=89) < left < timedelta(days=90)
 
-    listed = shop.retrain("keys", "list")
+    listed = shop.typed("keys", "list")
     assert ("ci" in listed.out, "read, run of prices.keys" in listed.out, token in listed.out) == (True, True, False)
     assert created["createdBy"] == reviews.os_user()
 
-    assert shop.retrain("keys", "revoke", "ci").code == 0
+    assert shop.typed("keys", "revoke", "ci").code == 0
     assert keys.authenticate(token) is None
-    assert "no keys" in shop.retrain("keys", "list").out
+    assert "no keys" in shop.typed("keys", "list").out
     secret = token.rpartition("_")[2].encode()
     assert not [file for file in shop.folder.rglob("*") if file.is_file() and secret in file.read_bytes()]
 
 
 def test_token_is_all_that_a_script_has_to_read(shop: Shop) -> None:
-    made = shop.retrain("keys", "create", reviews.os_user(), "--scope", "review")
+    made = shop.typed("keys", "create", reviews.os_user(), "--scope", "review")
 
     told, token = made.out.strip().rsplit("\n", 1)
 
@@ -70,7 +70,7 @@ def test_key_that_must_not_be_is_refused_in_one_clear_message(
 ) -> None:
     shop.profile("prices.keys")
 
-    done = shop.retrain("keys", "create", *arguments)
+    done = shop.typed("keys", "create", *arguments)
 
     assert (done.code, done.out, "Traceback" in done.err) == (code, "", False)
     assert said in done.err

@@ -42,6 +42,7 @@ def over_stdio(shop: Shop, scene: Scene, **environment: str) -> Any:
     return anyio.run(stage)
 
 
+@pytest.mark.reliability
 def test_a_run_over_stdio_waits_for_a_person_whom_no_agent_can_replace(shop: Shop) -> None:
     model = shop.with_champion("prices.stdio", mode="recommend")
     request = {"modelId": model, "retrainingConfig": {"trigger": "manual", "asOf": NOW}, "waitSeconds": 240}

@@ -9,7 +9,7 @@ import pytest
 from tests.integration.shop import NOW, Shop
 from tests.streams import queries
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.reliability
 
 TRAIN = """
 import argparse, importlib.metadata, sys
@@ -93,7 +93,7 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> Search:
 def output(search: Search) -> dict[str, Any]:
     """Of the run that trained version 2."""
     search.with_champion("search")
-    result = search.retrain("run", "search", "--as-of", NOW, "--json", "-q")
+    result = search.typed("run", "search", "--as-of", NOW, "--json", "-q")
     assert result.code == 0, result.err
     return result.json
 
@@ -109,7 +109,7 @@ def test_a_real_ranker_is_trained_judged_and_promoted(search: Search, output: di
     assert "groups" in output["deploymentDecision"]["rationale"]
 
     # The promoted version is held against its own record, group by group.
-    later = search.retrain("check", "search", "--as-of", NOW, "--json", "-q")
+    later = search.typed("check", "search", "--as-of", NOW, "--json", "-q")
     signals = {signal["rule"]: signal for signal in later.json["staleness"]["signals"]}
     assert signals["performance"]["outcome"] in ("ok", "could_not_tell")
     assert "recent groups" in signals["performance"]["statement"]
@@ -119,7 +119,7 @@ def test_a_real_ranker_is_trained_judged_and_promoted(search: Search, output: di
 def test_the_same_ranker_trained_again_is_not_promoted(search: Search) -> None:
     """The honest twin: on the same rows there is nothing more to learn, and nothing moves."""
     assert search.champion("search") == "2"
-    result = search.retrain("run", "search", "--as-of", NOW, "--json", "-q")
+    result = search.typed("run", "search", "--as-of", NOW, "--json", "-q")
     assert result.code == 0, result.err
     assert result.json["deploymentDecision"]["decision"] == "reject"
     assert result.json["comparison"]["verdicts"]["ndcg@3"] == "non_inferior"
@@ -131,7 +131,7 @@ def test_validation_says_what_is_wrong_with_the_groups(search: Search) -> None:
     rows = pd.read_parquet(search.folder / "rows.parquet")
     try:
         rows.assign(y=-rows["y"]).to_parquet(search.folder / "rows.parquet", index=False)
-        result = search.retrain("validation", "check", "search", "--as-of", NOW, "--json", "-q")
+        result = search.typed("validation", "check", "search", "--as-of", NOW, "--json", "-q")
     finally:
         rows.to_parquet(search.folder / "rows.parquet", index=False)
     found = [c for c in result.json["checks"] if c["name"] == "relevance"]

@@ -8,12 +8,12 @@ from mlflow import MlflowClient
 
 from tests.integration.shop import NOW, Shop
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.reliability
 
 
 def test_real_run_leaves_its_report_and_the_command_makes_it_again(shop: Shop, tmp_path: Path) -> None:
     name = shop.with_champion("reported", mode="observe")
-    output = shop.retrain("run", name, "--as-of", NOW, "--json", "-q").json
+    output = shop.typed("run", name, "--as-of", NOW, "--json", "-q").json
     run_id, page = output["runId"], Path(output["report"])
 
     client = MlflowClient(f"sqlite:///{shop.folder / 'mlflow.db'}")
@@ -30,8 +30,8 @@ def test_real_run_leaves_its_report_and_the_command_makes_it_again(shop: Shop, t
     assert str(page) in shop.typed("runs", "show", run_id).out
 
     page.unlink()
-    again = shop.retrain("runs", "report", run_id, "--json")
-    elsewhere = shop.retrain("runs", "report", run_id, "--out", str(tmp_path / "mine.html"))
+    again = shop.typed("runs", "report", run_id, "--json")
+    elsewhere = shop.typed("runs", "report", run_id, "--out", str(tmp_path / "mine.html"))
     assert (again.code, json.loads(again.out)["report"]) == (0, str(page)), again.err
     assert page.exists()
     assert elsewhere.code == 0, elsewhere.err

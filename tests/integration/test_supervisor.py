@@ -76,7 +76,7 @@ def test_supervisor_delegates_to_a_tool_in_its_own_process(world: World) -> None
     check(said, world)
 
 
-@pytest.mark.slow
+@pytest.mark.reliability
 @pytest.mark.parametrize("door", ["tool", "mcp-stdio"])
 def test_command_delegates_in_a_real_workspace(shop: Shop, door: str, capsys: pytest.CaptureFixture[str]) -> None:
     model = shop.with_champion(f"prices.{door}", mode="recommend")
