@@ -1,7 +1,6 @@
 # pyright: reportDeprecated=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """How does a run begin, park, wake and end? One drive of the graph under one lease."""
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -18,6 +17,7 @@ from agent.services.champion import find_champion
 from agent.services.leases import LeaseKeeper
 from agent.services.preflight import require_sound
 from agent.services.spared import spared
+from agent.services.turns import Turns
 from agent.state import STATE_VERSION, RunState, findings_of, run_of
 from tools.contracts.request import RunOrder
 from tools.contracts.run import RunRecord
@@ -36,8 +36,7 @@ class Runs:
         self._deps, self._holder, self._lease_seconds = deps, holder, lease_seconds
         self._app = build_graph(checkpointer)
         self._listeners: list[Callable[[str, str], None]] = []
-        self._here: dict[str, threading.Lock] = {}
-        self._mine = threading.Lock()
+        self._turns = Turns()
 
     def listen(self, listener: Callable[[str, str], None]) -> None:
         """Have `listener` hear each line of progress with the id of the run that it is about."""
@@ -89,7 +88,7 @@ class Runs:
         holds.require_free(deps, profile, order)
         self._end_overdue_review(profile.registered_model)
         # Ours before it is known: who repeats the request at this moment must not drive it in our place.
-        with self._alone(run_id):
+        with self._turns.alone(run_id):
             record = deps.store.create_run(record)
             if record.run_id == run_id:
                 deps.progress(f"run {run_id} of {profile.id}")
@@ -145,25 +144,8 @@ class Runs:
             NotFound: unknown run. Conflict: finished, running elsewhere or in another thread, waiting for its review, or made
             by an unknown version of the state.
         """
-        with self._alone(run_id, wait=wait):
+        with self._turns.alone(run_id, wait=wait):
             return self._resume(run_id)
-
-    @contextmanager
-    def _alone(self, run_id: str, *, wait: bool = False) -> Iterator[None]:
-        """A lease tells processes apart, not the threads of one: of those, one drives a run."""
-        with self._mine:
-            lock = self._here.setdefault(run_id, threading.Lock())
-        if not lock.acquire(blocking=wait):
-            raise Conflict(
-                f"run {run_id} goes on in this process",
-                thing="run",
-                value=run_id,
-                remedy=f"wait until it ends or parks; `retrain runs show {run_id}`",
-            )
-        try:
-            yield
-        finally:
-            lock.release()
 
     def _resume(self, run_id: str) -> dict[str, Any]:
         deps = self._deps
