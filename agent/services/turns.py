@@ -25,6 +25,10 @@ class Turns:
         """Runs that somebody drives or waits for."""
         return len(self._of)
 
+    def taken(self, run_id: str) -> bool:
+        """Whether a thread drives it, or is about to."""
+        return run_id in self._of
+
     @contextmanager
     def alone(self, run_id: str, *, wait: bool = False) -> Generator[None]:
         """Drive it, for the time of a block.

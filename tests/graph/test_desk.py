@@ -182,6 +182,69 @@ def test_repeated_idempotency_key_is_the_same_run_and_another_request_under_it_a
     assert world.moves == [("1", "2"), ("2", "1")]
 
 
+def test_request_that_was_refused_because_its_model_was_busy_is_refused_again_or_goes_on_under_its_key(
+    tmp_path: Path,
+) -> None:
+    """The trap: its run is on record as failed, and whoever asks again is given that one as if it had begun."""
+    world, gate = gated(tmp_path)
+    desk = desk_over(world)
+    first = desk.start(caller(), asks())
+    assert gate.begun.acquire(timeout=SECONDS)
+    for _ in range(3):
+        with pytest.raises(Conflict, match=f"held by run {first}"):
+            desk.start(caller(), asks(key="k1"))
+    gate.open.set()
+    desk.wait_for(first, SECONDS)
+
+    second = desk.start(caller(), asks(key="k1"))
+    desk.wait_for(second, SECONDS)
+    assert second != first
+    assert world.store.get_run(second).status == "finished"
+    assert desk.start(caller(), asks(key="k1")) == second
+    desk.close()
+    assert len(world.store.list_runs()) == 2
+
+
+def test_repetition_of_a_request_that_is_about_to_be_refused_is_refused_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trap: it is on record as running before it holds its model, and whoever repeats it then is told that it has begun."""
+    world, gate = gated(tmp_path)
+    desk, asked, go = desk_over(world), threading.Event(), threading.Event()
+    first = desk.start(caller(), asks())
+    assert gate.begun.acquire(timeout=SECONDS)
+    acquire, got = world.store.acquire, list[Any]()
+
+    def slow(*given: Any, **named: Any) -> Any:
+        asked.set()
+        assert go.wait(SECONDS)
+        return acquire(*given, **named)
+
+    def ask() -> None:
+        try:
+            got.append(desk.start(caller(), asks(key="k1")))
+        except Conflict as refused:
+            got.append(refused.message)
+
+    monkeypatch.setattr(world.store, "acquire", slow)
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    threads[0].start()
+    assert asked.wait(SECONDS)
+    for thread in threads[1:]:
+        thread.start()
+    threads[1].join(0.2)
+    assert got == []
+    go.set()
+    for thread in threads:
+        thread.join(SECONDS)
+
+    assert all(f"held by run {first}" in each or "goes on in this process" in each for each in got), got
+    assert len(got) == 3
+    gate.open.set()
+    desk.close()
+    assert len(world.store.list_runs()) == 2
+
+
 def test_many_who_repeat_one_request_at_once_begin_one_run(tmp_path: Path) -> None:
     world, gate = gated(tmp_path)
     desk = desk_over(world)
