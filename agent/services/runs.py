@@ -102,7 +102,7 @@ class Runs:
         return self._repeated(record, repeated or recorded)
 
     def _repeated(self, earlier: RunRecord, heard: Callable[[str], None] | None) -> dict[str, Any]:
-        run_id, told = earlier.run_id, heard or (lambda _: None)
+        run_id, told = earlier.run_id, heard or _unheard
         if earlier.output is not None:
             told(run_id)
             return earlier.output
@@ -172,7 +172,7 @@ class Runs:
         with self._turns.alone(run_id, wait=wait):
             return self._resume(run_id)
 
-    def _resume(self, run_id: str, heard: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    def _resume(self, run_id: str, heard: Callable[[str], None] | None = None) -> dict[str, Any]:
         """`heard` is called once the run holds its model."""
         deps = self._deps
         record = deps.store.get_run(run_id)
@@ -185,7 +185,7 @@ class Runs:
             )
         given, before = self._next_input(record), self._before(record)
         with self._holding(record, preempt=record.kind == "rollback" and self._may_overtake(before)) as held:
-            heard(run_id)
+            (heard or _unheard)(run_id)
             if given is _ASK_AGAIN:
                 return self._ask_again(held, record)
             self._tell_expired(held, run_id)
@@ -370,6 +370,10 @@ class Runs:
             # Last: whoever is told may answer at once, and finds a run that is parked.
             review_notices.opened(deps, self._holder, review)
         return output
+
+
+def _unheard(_: str) -> None:
+    """Nobody wants to know."""
 
 
 def _unknown_state(run_id: str, version: Any) -> Conflict:
