@@ -142,6 +142,7 @@ def build(
     """Adapters for a workspace. Heavy libraries are imported by the adapters when they are first used."""
     from langgraph.checkpoint.sqlite import SqliteSaver
 
+    from tools.adapters.capped_scorer import CappedScorer
     from tools.adapters.capped_trainer import CappedTrainer
     from tools.adapters.drift_local import LocalDriftDetective
     from tools.adapters.external_trainer import ExternalTrainer
@@ -236,7 +237,7 @@ def build(
             "project": CappedTrainer(ProjectTrainer(space.tracking_uri)),
             "external": ExternalTrainer(space.tracking_uri),
         },
-        scorer=scorer,
+        scorer=CappedScorer(scorer),
         drift_detective=detective,
         model_evaluator=evaluator,
         target_of=asked_target_of,

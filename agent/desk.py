@@ -4,14 +4,13 @@ A method takes who asks, checks what he may do, and calls the services. Runs are
 returns at once; what they bring is read from the store, by any process.
 """
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Lock
 from typing import Any, Final
 
 from agent.bootstrap import App
+from agent.drives import MOST_RUNS, Drives
 from agent.progress import Board
 from agent.services import report, reviews
 from agent.services.check import Checked
@@ -20,35 +19,26 @@ from tools.contracts.access import Caller, Scope
 from tools.contracts.record import DecisionRecord
 from tools.contracts.request import RetrainingRequest, RunKind
 from tools.contracts.run import ChampionEvent, Review, RunRecord
-from tools.errors import BadInput, Conflict, NotAllowed, NotFound, RetrainingError, Unavailable
+from tools.errors import BadInput, Conflict, NotAllowed, NotFound
 from tools.windows import Fixed, parse_strategy
 
-MOST_RUNS: Final = 64
-"""Runs that one process drives at a time; who comes later is told to come again."""
-MOST_ROLLBACKS: Final = 16
-"""They have threads of their own: no training keeps one waiting."""
 _AT_HOME: Final = ("cli", "chat")
 """Doors behind which a person with an account on this machine sits: what he may read, his files say."""
-KEPT: Final = 200
-"""Ended runs whose failure can still be asked for."""
 
 
 class Desk:
     """Built once in a process. `close` waits for what was begun."""
 
     def __init__(self, app: App, *, most_runs: int = MOST_RUNS) -> None:
-        self._app, self._most, self._lock = app, most_runs, Lock()
-        self._runs = ThreadPoolExecutor(most_runs, thread_name_prefix="run")
-        self._rollbacks = ThreadPoolExecutor(MOST_ROLLBACKS, thread_name_prefix="rollback")
-        self._going: dict[str, list[Future[Any]]] = {}
+        self._app = app
         self.board = Board()
         """What the runs that this process drives say, line by line."""
+        self._drives = Drives(app.runs, self.board, app.deps.progress, most_runs)
         app.runs.listen(self.board.tell)
 
     def close(self) -> None:
         """No run is left half done by an orderly end."""
-        self._rollbacks.shutdown(wait=True)
-        self._runs.shutdown(wait=True)
+        self._drives.close()
 
     # --- looking: scope `read` ---------------------------------------------------------------------------------------
 
@@ -181,7 +171,7 @@ class Desk:
         _require(caller, "review")
         self.get_review(caller.model_copy(update={"scopes": caller.scopes | {"read"}}), review_id)
         answered = reviews.answer(self._app.deps, review_id, verdict, reason, by=caller, seen=seen)
-        self._go_on(answered.run_id)
+        self._drives.go_on(answered.run_id)
         return answered
 
     def resume(self, caller: Caller, run_id: str) -> None:
@@ -192,13 +182,13 @@ class Desk:
         """
         _require(caller, "run")
         self.get_run(caller.model_copy(update={"scopes": caller.scopes | {"read"}}), run_id)
-        self._go_on(run_id)
+        self._drives.go_on(run_id)
 
     # --- waiting -----------------------------------------------------------------------------------------------------
 
     def is_going(self, run_id: str) -> bool:
         """Whether this process drives the run just now."""
-        return any(not each.done() for each in self._going.get(run_id, ()))
+        return self._drives.is_going(run_id)
 
     def is_driven(self, record: RunRecord) -> bool:
         """Whether any process does: a run whose process was killed stays `running` in the store."""
@@ -215,14 +205,7 @@ class Desk:
         Raises:
             RetrainingError: what ended it.
         """
-        going = self._going.get(run_id)
-        if not going:
-            return
-        wait(going, seconds)
-        errors = [each.exception() if each.done() else None for each in going]
-        # A repeated request finds its run under way: that is no fault of the run.
-        if errors[0] is not None and None not in errors:
-            raise errors[0]
+        self._drives.wait_for(run_id, seconds)
 
     def _begin(
         self, caller: Caller, kind: RunKind, request: RetrainingRequest, warnings: tuple[str, ...], **more: Any
@@ -230,57 +213,7 @@ class Desk:
         self._require_model(caller, request.model_id)
         self._require_inside(caller, request)
         order = self._app.order(kind, request, warnings, requested_by=caller.name, context=caller.context, **more)
-        pool = self._rollbacks if kind == "rollback" else self._runs
-        begun, ended = Future[str](), Future[Any]()
-        if kind != "rollback":
-            self._require_room()
-
-        def recorded(run_id: str) -> None:
-            self._keep(run_id, ended)
-            begun.set_result(run_id)
-
-        def repeated(run_id: str) -> None:
-            # Asked for twice: whoever waits for the run waits for the thread that drives it.
-            if not self.is_going(run_id):
-                self._keep(run_id, ended)
-            begun.set_result(run_id)
-
-        def drive() -> None:
-            try:
-                output = self._app.runs.start(order, recorded=recorded, repeated=repeated)
-            except BaseException as error:  # noqa: BLE001 (whoever waits is told)
-                (ended if begun.done() else begun).set_exception(error)
-            else:
-                ended.set_result(output)
-
-        _submit(pool, drive)
-        return begun.result()
-
-    def _go_on(self, run_id: str) -> None:
-        self._keep(run_id, _submit(self._runs, self._app.runs.resume, run_id, wait=True))
-
-    def _keep(self, run_id: str, going: Future[Any]) -> None:
-        with self._lock:
-            over = [name for name, each in self._going.items() if all(future.done() for future in each)]
-            for name in over[:-KEPT]:
-                del self._going[name]
-            others = [each for each in self._going.get(run_id, ()) if not each.done()]
-            self._going[run_id] = [*others, going]
-        going.add_done_callback(lambda done: self._told(run_id, done.exception()))
-
-    def _told(self, run_id: str, error: BaseException | None) -> None:
-        if error is not None and not self.is_going(run_id):
-            message = error.message if isinstance(error, RetrainingError) else type(error).__name__
-            self._app.deps.progress(f"run {run_id}: {message}")
-            self.board.tell(run_id, message)
-        self.board.stir(run_id)
-
-    def _require_room(self) -> None:
-        going = sum(self.is_going(each) for each in list(self._going))
-        if going >= self._most:
-            raise Unavailable(
-                f"{going} runs go on in this process already", thing="runs", value=going, remedy="ask again in a minute"
-            )
+        return self._drives.begin(order)
 
     def _require_inside(self, caller: Caller, request: RetrainingRequest) -> None:
         """No file that the profile does not name is opened because somebody from outside has named it."""
@@ -319,13 +252,6 @@ class Desk:
 
 def _may_touch(caller: Caller, profile_id: str) -> bool:
     return caller.models is None or profile_id in caller.models
-
-
-def _submit(pool: ThreadPoolExecutor, act: Callable[..., Any], *given: Any, **named: Any) -> Future[Any]:
-    try:
-        return pool.submit(act, *given, **named)
-    except RuntimeError as error:  # the pool is shut
-        raise Unavailable("this process is stopping", thing="runs", remedy="ask again in a minute") from error
 
 
 def _require(caller: Caller, scope: Scope) -> None:

@@ -1,12 +1,12 @@
 # pyright: reportDeprecated=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """How does a run begin, park, wake and end? One drive of the graph under one lease."""
 
-import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Command
@@ -18,11 +18,13 @@ from agent.services.champion import find_champion
 from agent.services.leases import LeaseKeeper
 from agent.services.preflight import require_sound
 from agent.services.spared import spared
+from agent.services.turns import Turns
 from agent.state import STATE_VERSION, RunState, findings_of, run_of
 from tools.contracts.request import RunOrder
 from tools.contracts.run import RunRecord
 from tools.errors import BrokenInvariant, Conflict, NotFound, RetrainingError
 
+_LOOK: Final = 0.02
 _ASK_AGAIN = object()
 """Killed between its question and parking: nobody was asked yet, or not told that he was."""
 _FROM_THE_START = object()
@@ -36,8 +38,7 @@ class Runs:
         self._deps, self._holder, self._lease_seconds = deps, holder, lease_seconds
         self._app = build_graph(checkpointer)
         self._listeners: list[Callable[[str, str], None]] = []
-        self._here: dict[str, threading.Lock] = {}
-        self._mine = threading.Lock()
+        self._turns = Turns()
 
     def listen(self, listener: Callable[[str, str], None]) -> None:
         """Have `listener` hear each line of progress with the id of the run that it is about."""
@@ -89,7 +90,7 @@ class Runs:
         holds.require_free(deps, profile, order)
         self._end_overdue_review(profile.registered_model)
         # Ours before it is known: who repeats the request at this moment must not drive it in our place.
-        with self._alone(run_id):
+        with self._turns.alone(run_id):
             record = deps.store.create_run(record)
             if record.run_id == run_id:
                 deps.progress(f"run {run_id} of {profile.id}")
@@ -101,9 +102,32 @@ class Runs:
         return self._repeated(record, repeated or recorded)
 
     def _repeated(self, earlier: RunRecord, heard: Callable[[str], None] | None) -> dict[str, Any]:
-        if heard is not None:
-            heard(earlier.run_id)
-        return earlier.output if earlier.output is not None else self.resume(earlier.run_id)
+        run_id, told = earlier.run_id, heard or _unheard
+        if earlier.output is not None:
+            told(run_id)
+            return earlier.output
+        if self._begins(earlier):
+            told(run_id)
+            return self.resume(run_id)
+        # It came to nothing, perhaps because its model was busy: it is busy still, or it goes on now.
+        try:
+            with self._turns.alone(run_id):
+                return self._resume(run_id, told)
+        except Conflict:
+            if self._begins(self._deps.store.get_run(run_id)):
+                told(run_id)
+            raise
+
+    def _begins(self, run: RunRecord) -> bool:
+        """Whether it has come so far that it holds its model, or has done so. Where another thread is about to try, that is awaited."""
+        store, until = self._deps.store, time.monotonic() + self._lease_seconds
+        while store.get_run(run.run_id).status == "running":
+            if self._holds_its_model(run):
+                return True
+            if not self._turns.taken(run.run_id) or time.monotonic() > until:
+                return False
+            time.sleep(_LOOK)
+        return store.get_run(run.run_id).status != "failed"
 
     def _before(self, record: RunRecord) -> str | None:
         """The run whose rollout is under way, else the one that holds the model: a rollback ends it."""
@@ -145,27 +169,11 @@ class Runs:
             NotFound: unknown run. Conflict: finished, running elsewhere or in another thread, waiting for its review, or made
             by an unknown version of the state.
         """
-        with self._alone(run_id, wait=wait):
+        with self._turns.alone(run_id, wait=wait):
             return self._resume(run_id)
 
-    @contextmanager
-    def _alone(self, run_id: str, *, wait: bool = False) -> Iterator[None]:
-        """A lease tells processes apart, not the threads of one: of those, one drives a run."""
-        with self._mine:
-            lock = self._here.setdefault(run_id, threading.Lock())
-        if not lock.acquire(blocking=wait):
-            raise Conflict(
-                f"run {run_id} goes on in this process",
-                thing="run",
-                value=run_id,
-                remedy=f"wait until it ends or parks; `retrain runs show {run_id}`",
-            )
-        try:
-            yield
-        finally:
-            lock.release()
-
-    def _resume(self, run_id: str) -> dict[str, Any]:
+    def _resume(self, run_id: str, heard: Callable[[str], None] | None = None) -> dict[str, Any]:
+        """`heard` is called once the run holds its model."""
         deps = self._deps
         record = deps.store.get_run(run_id)
         if record.status in ("finished", "aborted"):
@@ -177,6 +185,7 @@ class Runs:
             )
         given, before = self._next_input(record), self._before(record)
         with self._holding(record, preempt=record.kind == "rollback" and self._may_overtake(before)) as held:
+            (heard or _unheard)(run_id)
             if given is _ASK_AGAIN:
                 return self._ask_again(held, record)
             self._tell_expired(held, run_id)
@@ -242,7 +251,9 @@ class Runs:
                 yield deps if record.kind != "rollback" else spared(deps)
         except (RetrainingError, KeyboardInterrupt) as error:
             # A resumed run that could not have its lease stays what it was, and an ended one stays ended.
-            if (new or keeper.held) and store.get_run(run_id).status == "running":
+            if (keeper.held or (new and not self._holds_its_model(record))) and store.get_run(
+                run_id
+            ).status == "running":
                 why = error.message if isinstance(error, RetrainingError) else "interrupted"
                 ended = store.update_run(run_id, status="failed", error=why)
                 if ended.tracking_run_id is not None:
@@ -251,6 +262,10 @@ class Runs:
             if isinstance(error, KeyboardInterrupt):
                 self._deps.progress(f"interrupted; `retrain run --resume {run_id}` goes on with it")
             raise
+
+    def _holds_its_model(self, run: RunRecord) -> bool:
+        lease = self._deps.store.current_lease(run.model_name)
+        return lease is not None and lease.run_id == run.run_id
 
     def _teller(self, run_id: str) -> Progress:
         def tell(line: str) -> None:
@@ -355,6 +370,10 @@ class Runs:
             # Last: whoever is told may answer at once, and finds a run that is parked.
             review_notices.opened(deps, self._holder, review)
         return output
+
+
+def _unheard(_: str) -> None:
+    """Nobody wants to know."""
 
 
 def _unknown_state(run_id: str, version: Any) -> Conflict:

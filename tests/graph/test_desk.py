@@ -10,6 +10,7 @@ import pytest
 from agent.desk import Desk
 from tests.graph.desk_world import ALL, asks, caller, desk_over
 from tests.graph.world import BETTER, NAME, World, make_world, with_deps
+from tools.adapters.capped_scorer import CappedScorer
 from tools.adapters.capped_trainer import CappedTrainer
 from tools.adapters.memory_training import ScriptedTrainer, trained
 from tools.contracts.access import Caller
@@ -181,6 +182,69 @@ def test_repeated_idempotency_key_is_the_same_run_and_another_request_under_it_a
     assert world.moves == [("1", "2"), ("2", "1")]
 
 
+def test_request_that_was_refused_because_its_model_was_busy_is_refused_again_or_goes_on_under_its_key(
+    tmp_path: Path,
+) -> None:
+    """The trap: its run is on record as failed, and whoever asks again is given that one as if it had begun."""
+    world, gate = gated(tmp_path)
+    desk = desk_over(world)
+    first = desk.start(caller(), asks())
+    assert gate.begun.acquire(timeout=SECONDS)
+    for _ in range(3):
+        with pytest.raises(Conflict, match=f"held by run {first}"):
+            desk.start(caller(), asks(key="k1"))
+    gate.open.set()
+    desk.wait_for(first, SECONDS)
+
+    second = desk.start(caller(), asks(key="k1"))
+    desk.wait_for(second, SECONDS)
+    assert second != first
+    assert world.store.get_run(second).status == "finished"
+    assert desk.start(caller(), asks(key="k1")) == second
+    desk.close()
+    assert len(world.store.list_runs()) == 2
+
+
+def test_repetition_of_a_request_that_is_about_to_be_refused_is_refused_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trap: it is on record as running before it holds its model, and whoever repeats it then is told that it has begun."""
+    world, gate = gated(tmp_path)
+    desk, asked, go = desk_over(world), threading.Event(), threading.Event()
+    first = desk.start(caller(), asks())
+    assert gate.begun.acquire(timeout=SECONDS)
+    acquire, got = world.store.acquire, list[Any]()
+
+    def slow(*given: Any, **named: Any) -> Any:
+        asked.set()
+        assert go.wait(SECONDS)
+        return acquire(*given, **named)
+
+    def ask() -> None:
+        try:
+            got.append(desk.start(caller(), asks(key="k1")))
+        except Conflict as refused:
+            got.append(refused.message)
+
+    monkeypatch.setattr(world.store, "acquire", slow)
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    threads[0].start()
+    assert asked.wait(SECONDS)
+    for thread in threads[1:]:
+        thread.start()
+    threads[1].join(0.2)
+    assert got == []
+    go.set()
+    for thread in threads:
+        thread.join(SECONDS)
+
+    assert all(f"held by run {first}" in each or "goes on in this process" in each for each in got), got
+    assert len(got) == 3
+    gate.open.set()
+    desk.close()
+    assert len(world.store.list_runs()) == 2
+
+
 def test_many_who_repeat_one_request_at_once_begin_one_run(tmp_path: Path) -> None:
     world, gate = gated(tmp_path)
     desk = desk_over(world)
@@ -232,6 +296,59 @@ def test_who_comes_when_all_places_are_taken_is_told_to_come_again(tmp_path: Pat
     gate.open.set()
     desk.close()
     assert world.store.get_run(run_id).status == "finished"
+
+
+def test_of_many_who_come_at_once_nobody_waits_unseen_for_a_place(tmp_path: Path) -> None:
+    """The trap: places counted once runs are on record, so that all who come at once find one and then wait for a thread."""
+    world, gate = gated(tmp_path)
+    desk = desk_over(world, most_runs=1)
+    got: list[Any] = []
+
+    def ask(key: str) -> None:
+        try:
+            got.append(desk.start(caller(), asks(key=key)))
+        except Unavailable as refused:
+            got.append(refused)
+
+    threads = [threading.Thread(target=ask, args=(f"k{number}",)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS)
+    refused = [each for each in got if isinstance(each, Unavailable)]
+    assert (len(got), len(refused)) == (5, 4)
+
+    gate.open.set()
+    (run_id,) = (each for each in got if isinstance(each, str))
+    desk.wait_for(run_id, SECONDS)
+    assert desk.start(caller(), asks(key="k9")) not in got
+    desk.close()
+
+
+def test_no_more_models_are_open_than_places_and_each_is_scored() -> None:
+    open_now, most, lock, scored = 0, 0, threading.Lock(), list[Any]()
+    together = threading.Barrier(2, timeout=SECONDS)
+
+    class Inner:
+        def score(self, job: Any) -> Any:
+            nonlocal open_now, most
+            with lock:
+                open_now += 1
+                most = max(most, open_now)
+            together.wait()
+            with lock:
+                open_now -= 1
+            return job
+
+    inner: Any = Inner()
+    capped = CappedScorer(inner, 2)
+    threads = [threading.Thread(target=lambda n=n: scored.append(capped.score(n))) for n in range(6)]  # type: ignore[arg-type]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS)
+
+    assert (most, sorted(scored)) == (2, [0, 1, 2, 3, 4, 5])
 
 
 def test_no_more_trainings_than_places_go_on_and_who_waits_says_so() -> None:

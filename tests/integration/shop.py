@@ -137,13 +137,17 @@ class Shop:
 
     def register_by_hand(self, name: str, since: datetime) -> str:
         """A version that somebody else trained, on rows from `since`; no lineage of ours."""
+        registered = self.app().deps.load_profile(name).registered_model
+        return self.app().deps.registry.register(registered, self.logged(name, since), None, {}).version
+
+    def logged(self, name: str, since: datetime) -> str:
+        """URI of a model trained on the profile's rows from `since`, unregistered."""
         app = self.app()
-        profile = app.deps.load_profile(name)
-        until = datetime(2026, 6, 8, tzinfo=UTC)
+        profile, until = app.deps.load_profile(name), datetime(2026, 6, 8, tzinfo=UTC)
         rows = app.deps.data.write_labelled(
             profile.data, since, until, until, app.deps.run_dir(f"hand-{name}") / "training.parquet"
         )
-        return app.deps.registry.register(profile.registered_model, self._model_uri(rows.path, since), None, {}).version
+        return self._model_uri(rows.path, since)
 
     def versions(self, name: str) -> list[ModelVersion]:
         return list(self.app().deps.registry.list_versions(name))

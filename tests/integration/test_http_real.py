@@ -155,6 +155,35 @@ def test_stream_is_heard_while_the_run_goes_on_and_ends_with_it(tmp_path: Path) 
     assert rest.startswith(b'data: {"runId":')
 
 
+def test_stream_and_wait_of_a_key_that_is_revoked_end_and_say_so_and_anothers_goes_on(tmp_path: Path) -> None:
+    world, gate = gated(make_world(tmp_path))
+    with served(world, limits=Limits(known_seconds=0.1)) as caller:
+        keys = Keys(world.store, world.deps.clock, is_user=lambda _: False)
+        gone = Caller(caller.port, keys.create("gone", ["read"], by=PERSON, kind="agent").token)
+        _, run = caller.ask("POST", "/v1/runs", MANUAL)
+        assert gate.begun.wait(SECONDS)
+        path = f"/v1/runs/{run['runId']}"
+        mine, theirs = (each.open("GET", f"{path}/events") for each in (caller, gone))
+        heard, cut = mine.getresponse(), theirs.getresponse()
+        _until(cut, b"training has begun")
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(gone.ask, "GET", f"{path}?wait=60")
+            keys.revoke("gone", by=PERSON)
+            last = _until(cut, b"event: closed") + cut.read()
+            status, said = waiting.result(SECONDS)
+        gate.open.set()
+        rest = _until(heard, b"event: end")
+        mine.close()
+        theirs.close()
+
+    assert b"no longer good" in last
+    assert b"event: end" not in last
+    assert (status, said["title"]) == (401, "Unauthorised")
+    assert b"conclude done" in rest
+    assert b"event: closed" not in rest
+    assert world.champion == "2"
+
+
 def _until(answer: Any, text: bytes) -> bytes:
     got = b""
     while text not in got:

@@ -21,6 +21,9 @@ from tools.contracts.run import ChampionEvent, EffectRecord, Hold, Lease, Review
 from tools.errors import BadInput, Conflict, Unavailable
 from tools.ports import Clock
 
+_MAKING = 8472
+"""Name of the lock under which tables are made."""
+
 
 class SqlStore(SqlKeys):
     """The run store. See `tools.ports.Store` for what each method promises."""
@@ -57,7 +60,9 @@ class SqlStore(SqlKeys):
                 remedy="name a file, e.g. sqlite:///.retraining/store.db",
             )
         try:
-            self._engine = self._sa.create_engine(url, connect_args={"timeout": 30} if self._sqlite else {})
+            self._engine = self._sa.create_engine(
+                url, connect_args={"timeout": 30} if self._sqlite else {}, json_serializer=self._t.spelled
+            )
         except (ImportError, self._errors.NoSuchModuleError) as error:
             raise BadInput(
                 f"no driver for the store {self._shown}",
@@ -84,6 +89,9 @@ class SqlStore(SqlKeys):
 
     def _prepare(self) -> None:
         with self._transaction() as c:
+            if self._engine.dialect.name == "postgresql":
+                # Of several that make the tables at once, one does; SQLite's lock sees to that by itself.
+                c.execute(self._sa.select(self._sa.func.pg_advisory_xact_lock(_MAKING)))
             self._t.METADATA.create_all(c)
             known = dict(c.execute(self._sa.select(self._t.META.c.name, self._t.META.c.value)).all())
             if "schema" not in known:
@@ -105,10 +113,15 @@ class SqlStore(SqlKeys):
         try:
             with self._engine.begin() as connection:
                 yield connection
+        except self._errors.DataError as error:
+            raise BadInput(
+                f"the run store {self._shown} cannot keep a value: {_said(error)}",
+                thing="store",
+                remedy="keys and names have at most 255 characters, and no NUL among them",
+            ) from error
         except (self._errors.DBAPIError, self._errors.TimeoutError, OSError) as error:
-            why = next(iter(str(getattr(error, "orig", None) or error).splitlines()), type(error).__name__)
             raise Unavailable(
-                f"the run store {self._shown} did not answer: {why}",
+                f"the run store {self._shown} did not answer: {_said(error)}",
                 thing="store",
                 value=self._shown,
                 remedy="check that it can be reached, read and written",
@@ -156,9 +169,9 @@ class SqlStore(SqlKeys):
         with self._transaction() as c:
             return self._run(c, run_id)
 
-    def _run(self, c: Any, run_id: str) -> RunRecord:
+    def _run(self, c: Any, run_id: str, *, to_change: bool = False) -> RunRecord:
         query = self._sa.select(self._t.RUNS.c.record).where(self._t.RUNS.c.run_id == run_id)
-        found = c.execute(self._locked(query)).scalar()
+        found = c.execute(self._locked(query) if to_change else query).scalar()
         if found is None:
             raise rules.no_run(run_id)
         return RunRecord.model_validate(found)
@@ -166,7 +179,7 @@ class SqlStore(SqlKeys):
     def update_run(self, run_id: str, **changes: Any) -> RunRecord:
         rules.require_changeable(run_id, changes)
         with self._transaction() as c:
-            run = rules.changed_run(self._run(c, run_id), changes, self._clock())
+            run = rules.changed_run(self._run(c, run_id, to_change=True), changes, self._clock())
             c.execute(self._t.RUNS.update().where(self._t.RUNS.c.run_id == run_id).values(record=run.to_state()))
         return run
 
@@ -216,10 +229,11 @@ class SqlStore(SqlKeys):
                 raise Conflict(f"{model_name!r} was taken this very moment", thing="model", value=model_name) from error
         return lease
 
-    def _held(self, c: Any, model_name: str) -> tuple[rules.Held | None, int]:
-        """Who holds the model, and the last token given out; the row stays locked to the end of the transaction."""
+    def _held(self, c: Any, model_name: str, *, to_change: bool = True) -> tuple[rules.Held | None, int]:
+        """Who holds the model, and the last token given out; the row stays locked to the end, unless it is only read."""
         leases = self._t.LEASES
-        row = c.execute(self._locked(self._sa.select(leases).where(leases.c.model_name == model_name))).first()
+        query = self._sa.select(leases).where(leases.c.model_name == model_name)
+        row = c.execute(self._locked(query) if to_change else query).first()
         if row is None:
             return None, 0
         if row.run_id is None:
@@ -258,7 +272,7 @@ class SqlStore(SqlKeys):
 
     def current_lease(self, model_name: str) -> Lease | None:
         with self._transaction() as c:
-            held, _ = self._held(c, model_name)
+            held, _ = self._held(c, model_name, to_change=False)
         return None if held is None else held.lease
 
     # --- effects -------------------------------------------------------------------------------------------------
@@ -402,11 +416,14 @@ class SqlStore(SqlKeys):
         looks = self._t.LOOKS
         query = self._sa.select(looks.c.record).where(looks.c.run_id == look.run_id)
         with self._transaction() as c:
-            known = c.execute(self._locked(query)).scalar()
-            if known is not None:
-                return Look.model_validate(known)
-            c.execute(looks.insert().values(run_id=look.run_id, model_name=look.model_name, record=look.to_state()))
-        return look
+            # Insert first, as runs do.
+            try:
+                with c.begin_nested():
+                    row = {"run_id": look.run_id, "model_name": look.model_name, "record": look.to_state()}
+                    c.execute(looks.insert().values(row))
+                return look
+            except self._errors.IntegrityError:
+                return Look.model_validate(c.execute(query).scalar())
 
     def looks(self, model_name: str) -> Sequence[Look]:
         looks = self._t.LOOKS
@@ -418,7 +435,7 @@ class SqlStore(SqlKeys):
         champions = self._t.CHAMPIONS
         with self._transaction() as c:
             query = self._sa.select(champions.c.record).where(champions.c.model_name == event.model_name)
-            newest = c.execute(query.order_by(champions.c.number.desc()).limit(1)).scalar()
+            newest = c.execute(self._locked(query.order_by(champions.c.number.desc()).limit(1))).scalar()
             if rules.is_news(None if newest is None else ChampionEvent.model_validate(newest), event):
                 c.execute(champions.insert().values(model_name=event.model_name, record=event.to_state()))
 
@@ -428,6 +445,10 @@ class SqlStore(SqlKeys):
         with self._transaction() as c:
             found = c.execute(query.order_by(champions.c.number.desc())).scalars()
             return [ChampionEvent.model_validate(row) for row in found]
+
+
+def _said(error: Exception) -> str:
+    return next(iter(str(getattr(error, "orig", None) or error).splitlines()), type(error).__name__)
 
 
 def _lease_row(held: rules.Held) -> dict[str, Any]:

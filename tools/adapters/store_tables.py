@@ -1,6 +1,9 @@
 # pyright: basic
 """Tables of the run store: portable types only, times as ISO text in UTC (they sort as they pass)."""
 
+import json
+from typing import Any
+
 from sqlalchemy import JSON, Column, Integer, MetaData, String, Table, Text, UniqueConstraint
 
 METADATA = MetaData()
@@ -79,3 +82,20 @@ CHAMPIONS = Table(
     Column("model_name", String(255), nullable=False, index=True),
     Column("record", JSON, nullable=False),
 )
+
+
+def spelled(value: Any) -> str:
+    """A record as JSON. A NUL, or half a character, becomes U+FFFD: PostgreSQL would answer no query that looks into such a record,
+    nor into any other one beside it."""
+    text = json.dumps(value)
+    return json.dumps(_plain(value)) if "\\u0000" in text or "\\ud" in text else text
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_plain(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value

@@ -15,6 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from agent.entrypoints.server.cut import Told, while_known
 from agent.entrypoints.server.limits import Limits, Rates, Slots
 from agent.entrypoints.server.problems import broken, of_error, problem
 from tools.contracts.access import Caller
@@ -96,12 +97,11 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun, status = time.monotonic(), 0
+        begun, gone_out = time.monotonic(), Told()
 
         async def told(message: Message) -> None:
-            nonlocal status
+            gone_out.note(message)
             if message["type"] == "http.response.start":
-                status = message["status"]
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
@@ -114,15 +114,32 @@ class Guard:
             with self._under_way.held("" if caller is None else caller.name) as given:
                 if answer is None and not given and caller is not None:
                     answer = _slower(f"more than {self._limits.at_once_of_caller} calls at once with one key")
-                if answer is None:
+                if answer is None and caller is None:
                     await self._app(scope, self._bounded(receive), told)
+                elif answer is None:
+                    answer = await self._answered(scope, receive, told, gone_out)
         except (BodyTooLarge, BodyTooSlow) as error:  # outside of the routes
             answer = await body_refused(None, error)
         except Exception as error:  # noqa: BLE001 (nothing of it may reach the caller)
             answer = self.failed(scope, error)
-        if answer is not None and not status:
+        if answer is not None and not gone_out.status:
             await answer(scope, receive, told)
-        self._log(scope, status, time.monotonic() - begun)
+        self._log(scope, gone_out.status, time.monotonic() - begun)
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send, gone_out: Told) -> Response | None:
+        """Answered while the bearer's key is good; else the answer to whoever has none."""
+        token = _bearer(Headers(scope=scope)) or ""
+
+        async def known() -> bool:
+            try:
+                return await self._known(token, scope["path"]) is not None
+            except RetrainingError:  # a store that is away says nothing about a key
+                return True
+
+        if await while_known(self._app, scope, self._bounded(receive), send, known, self._limits.known_seconds):
+            return None
+        await gone_out.end(send, as_event=scope["state"]["caller"].door == "http")
+        return _unknown(token, any_key=True)
 
     async def _refused(self, scope: Scope) -> Response | None:
         """The answer to whoever may not come in. Sets the caller of who may."""

@@ -33,6 +33,8 @@ class Limits:
     streams_of_caller: int = 16
     stream_seconds: float = 3600.0
     """Then a stream ends; its client comes again with `Last-Event-ID`."""
+    known_seconds: float = 15.0
+    """An answer that takes longer is ended once its bearer's key is revoked or has run out; looked at so often."""
     wait_seconds: float = 60.0
     """Most of `?wait=`."""
 

@@ -40,6 +40,7 @@ MAX_BYTES: Final = 1_000_000
 LISTED_RUNS: Final = 20
 """Newest runs in the list of resources; any other one's address is made from its id."""
 LOOK_EVERY: Final = 0.25
+LOOK_CLOSELY: Final = 0.05
 SAY_EVERY: Final = 5.0
 """Seconds between two notifications while nothing new is told."""
 INSTRUCTIONS: Final = """\
@@ -217,8 +218,12 @@ async def _follow(desk: Desk, caller: Caller, ctx: ServerRequestContext[Any, Any
 
 async def _until_ended(desk: Desk, run_id: str, seconds: float, *, quietly: bool) -> None:
     """A crash of the run is told in any case; a failure that is on record only to who began it."""
+    until = anyio.current_time() + seconds
     try:
-        await anyio.to_thread.run_sync(desk.wait_for, run_id, seconds)
+        # No thread waits with it: many who wait would leave none for anybody else.
+        while desk.is_going(run_id) and (left := until - anyio.current_time()) > 0:
+            await anyio.sleep(min(LOOK_CLOSELY, left))
+        desk.wait_for(run_id, 0)
     except RetrainingError:
         if not quietly:
             raise
