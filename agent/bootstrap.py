@@ -26,6 +26,7 @@ from tools.ports import (
     Clock,
     DeploymentTarget,
     DriftDetective,
+    LanguageModel,
     ModelEvaluator,
     Notifier,
     RationaleWriter,
@@ -49,6 +50,8 @@ class App:
     """The drift-detective for checks, where there is one that writes no page."""
     variables: Mapping[str, str] = field(default_factory=dict[str, str])
     """Where `${NAME}` in a source is looked up."""
+    language_model: LanguageModel | None = None
+    """Whom a chat talks to; None where none is configured."""
 
     def order(
         self,
@@ -250,7 +253,7 @@ def build(
         notifier_of=lambda profile: _notifier(profile, settings),
         progress=progress or silent,
     )
-    runs = Runs(deps, _checkpointer(work_dir, SqliteSaver), this_holder())
+    runs = Runs(deps, checkpointer(work_dir, SqliteSaver), this_holder())
     quick = None if "drift-detective" in remote else LocalDriftDetective(now, html=False)
     return App(space, deps, runs, quick, settings.variables)
 
@@ -315,12 +318,13 @@ def _notifier(profile: Profile, settings: Settings) -> Notifier:
     return AppriseNotifier(profile.notify.urls, settings.variables, profile.review.escalate_to)
 
 
-def _checkpointer(work_dir: Path, saver: Any) -> Any:
+def checkpointer(work_dir: Path, saver: Any, name: str = "checkpoints.db") -> Any:
+    """LangGraph's checkpoints in a file of the workspace, readable by its owner only."""
     import sqlite3
 
     from tools.adapters.sqlite_files import LOCK_SECONDS, write_ahead
 
-    path = work_dir / "checkpoints.db"
+    path = work_dir / name
     path.touch(mode=0o600, exist_ok=True)
     connection = sqlite3.connect(path, check_same_thread=False, timeout=LOCK_SECONDS)
     write_ahead(connection)

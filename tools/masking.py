@@ -8,6 +8,15 @@ _PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]*@(?:[^/@\s]*@)*")
 _SPACED = re.compile(r"(\bpostgres(?:ql)?://[^:/@\s]*:)[^@]*@", re.IGNORECASE)
 _TOKEN = re.compile(r"(https?://)[^:/@\s]+@", re.IGNORECASE)
 _PARAMETER = re.compile(r"([?&][\w.-]*(?:password|passwd|pwd|token|secret|key)=)[^&\s]+", re.IGNORECASE)
+# What services give out as keys, by its shape; and whatever stands behind a word that announces a secret.
+_KEYS = re.compile(
+    r"\b(?:(?:sk|pk|rk|xox[abp]|gh[oprsu]|github_pat|glpat|hf|dapi|AIza|AKIA|ASIA|eyJ)[-_]?(?=[A-Za-z0-9_.\-]*\d)[A-Za-z0-9_.\-]{12,})"
+)
+_BEARER = re.compile(r"(\b(?:bearer|basic|authorization:)\s+)(?!bearer\b|basic\b)[^\s\"']{8,}", re.IGNORECASE)
+_ANNOUNCED = re.compile(
+    r"(\b[\w-]*(?:api[_ -]?key|secret|token|passwo?r?d)[\w-]*[\"']?\s*(?:is|=|:|=>)\s*[\"']?)(?!\*\*\*)[^\s\"',;]{6,}",
+    re.IGNORECASE,
+)
 _KEYWORD = re.compile(r"\b((?:password|passwd|pwd)\s?=\s?)(?:'[^']*'|[^\s&]+)", re.IGNORECASE)
 
 
@@ -19,3 +28,11 @@ def masked(text: str) -> str:
     for secret in (_PARAMETER, _KEYWORD):
         text = secret.sub(r"\1***", text)
     return text
+
+
+def without_secrets(text: str) -> str:
+    """The same for what a person types or pastes: keys of services, bearer tokens, and what is announced as a secret, too."""
+    text = masked(text)
+    for announced in (_BEARER, _ANNOUNCED):
+        text = announced.sub(r"\1***", text)
+    return _KEYS.sub("***", text)
