@@ -16,7 +16,7 @@ GRAMMAR: Final = "Tuesday, yesterday, 3 days ago, last week, 2026-11-20 or 2026-
 _NUMBERS: Final = {
     word: number
     for number, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen".split()
+        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen"]
     )
 } | {"a": 1, "an": 1, "thirty": 30, "sixty": 60, "ninety": 90}
 _UNITS: Final = {"minute": "min", "min": "min", "hour": "h", "h": "h", "day": "d", "d": "d", "week": "w", "w": "w"}
@@ -25,7 +25,9 @@ _COUNTED: Final = re.compile(
     r"(minutes?|mins?|hours?|h|days?|d|weeks?|w|months?|quarters?|years?|y)(?: ago| of data)?"
 )
 _DAYS: Final = {name.lower(): number for names in (day_name, day_abbr) for number, name in enumerate(names)}
-_MONTHS: Final = {name.lower(): number for names in (month_name, month_abbr) for number, name in enumerate(names) if name}
+_MONTHS: Final = {
+    name.lower(): number for names in (month_name, month_abbr) for number, name in enumerate(names) if name
+}
 _LEADS: Final = re.compile(r"^(?:since|from|after|as of|on)\s+")
 
 

@@ -59,9 +59,7 @@ class Conversations:
         locks.mkdir(parents=True, exist_ok=True, mode=0o700)
         if isinstance(file, Path):
             file.touch(mode=0o600, exist_ok=True)
-        self._database = sqlite3.connect(
-            str(file), check_same_thread=False, timeout=LOCK_SECONDS, isolation_level=None
-        )
+        self._database = sqlite3.connect(str(file), check_same_thread=False, timeout=LOCK_SECONDS, isolation_level=None)
         if isinstance(file, Path):
             write_ahead(self._database)
         self._database.executescript(_SCHEMA)
@@ -129,9 +127,7 @@ class Conversations:
         Raises:
             NotFound: no such one in this conversation.
         """
-        rows = self._run(
-            "SELECT action, standing FROM actions WHERE id = ? AND conversation = ?", (id_, conversation)
-        )
+        rows = self._run("SELECT action, standing FROM actions WHERE id = ? AND conversation = ?", (id_, conversation))
         if not rows:
             raise NotFound(
                 f"nothing {id_[:80]!r} was asked in this conversation",
@@ -143,7 +139,9 @@ class Conversations:
 
     def claim(self, id_: str) -> bool:
         """Whether this call is the one that may do it: of any number, in any process, one is."""
-        return bool(self._run("UPDATE actions SET standing = 'used' WHERE id = ? AND standing = 'open' RETURNING id", (id_,)))
+        return bool(
+            self._run("UPDATE actions SET standing = 'used' WHERE id = ? AND standing = 'open' RETURNING id", (id_,))
+        )
 
     def cancel(self, conversation: str) -> None:
         """Whatever is asked is asked no more."""

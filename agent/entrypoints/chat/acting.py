@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from agent.desk import Desk
-from agent.entrypoints.chat.catalogue import AnswerArgs, Args, GoOnArgs, JudgeArgs, PauseArgs, RetrainArgs, RollBackArgs, RunArgs
+from agent.entrypoints.chat.catalogue import (
+    AnswerArgs,
+    Args,
+    GoOnArgs,
+    JudgeArgs,
+    PauseArgs,
+    RetrainArgs,
+    RollBackArgs,
+    RunArgs,
+)
 from agent.entrypoints.chat.looking import Sight, about, plain, version_of, when
 from agent.requests import request_from_flags
 from agent.standings import Standing
@@ -106,7 +115,9 @@ def _roll_back(sight: Sight, args: Args) -> Proposal:
     to = standing.way_back if given.version is None else version_of(given.version)
     if to is None:
         raise NotFound(
-            f"{standing.profile.id} has no last known good version", thing="version", remedy="name one that is registered"
+            f"{standing.profile.id} has no last known good version",
+            thing="version",
+            remedy="name one that is registered",
         )
     lines = (
         f"ROLL BACK {_named(standing)} to version {to}",
@@ -121,14 +132,19 @@ def _resume(sight: Sight, args: Args) -> Proposal:
     run = sight.desk.get_run(sight.caller, cast("RunArgs", args).run)
     if run.status not in ("parked", "failed", "running"):
         raise Conflict(
-            f"run {run.run_id} is {run.status}", thing="run", value=run.run_id, remedy="start a new one: it cannot go on"
+            f"run {run.run_id} is {run.status}",
+            thing="run",
+            value=run.run_id,
+            remedy="start a new one: it cannot go on",
         )
     line = f"GO ON WITH RUN {run.run_id}: {run.kind} of {run.model_id}, now {run.status}"
     return Proposal({"run": run.run_id}, (line, "afterwards   it goes on from its last step, as its profile lets it"))
 
 
 def _named(standing: Standing) -> str:
-    champion = "nothing is in production" if standing.champion is None else f"version {standing.champion} is in production"
+    champion = (
+        "nothing is in production" if standing.champion is None else f"version {standing.champion} is in production"
+    )
     return f"{standing.profile.id} (registered model {standing.profile.registered_model}; {champion})"
 
 
@@ -167,7 +183,10 @@ def _answer(sight: Sight, args: Args) -> Proposal:
     review = sight.desk.get_review(sight.caller, given.review)
     if review.status != "open":
         raise Conflict(
-            f"review {review.id} is {review.status}", thing="review", value=review.id, remedy="ask what became of its run"
+            f"review {review.id} is {review.status}",
+            thing="review",
+            value=review.id,
+            remedy="ask what became of its run",
         )
     does = {
         "approve": review.offered.replace("_", " "),
@@ -201,14 +220,19 @@ def _go_on(sight: Sight, args: Args) -> Proposal:
         line, kept = "GO ON WITH EVERYTHING that was paused", {"model": None}
     else:
         standing = sight.desk.standings.of(sight.caller, sight.model(given.model))
-        line, kept = f"RELEASE {_named(standing)}: it may train and deploy by itself again", {"model": standing.profile.id}
+        line, kept = (
+            f"RELEASE {_named(standing)}: it may train and deploy by itself again",
+            {"model": standing.profile.id},
+        )
     reason = plain(given.reason)
     return Proposal({**kept, "reason": reason}, (line, f"reason       “{reason}”"))
 
 
 def _do_answer(desk: Desk, caller: Caller, args: Mapping[str, Any], _: str) -> Done:
     answered = desk.submit_review(caller, args["review"], args["answer"], args["reason"], seen=args["digest"])
-    return Done((f"review {answered.id} is answered: {answered.answer}; run {answered.run_id} goes on",), answered.run_id)
+    return Done(
+        (f"review {answered.id} is answered: {answered.answer}; run {answered.run_id} goes on",), answered.run_id
+    )
 
 
 def _do_pause(desk: Desk, caller: Caller, args: Mapping[str, Any], _: str) -> Done:

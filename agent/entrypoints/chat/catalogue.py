@@ -12,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from agent.services.reviews import Answer
 from tools.contracts.language import ToolSpec
 
-ModelName = Annotated[str | None, Field(max_length=200, description="Model; null for the one this conversation is about.")]
+ModelName = Annotated[
+    str | None, Field(max_length=200, description="Model; null for the one this conversation is about.")
+]
 Words = Annotated[str, Field(min_length=1, max_length=600, description="The person's own reason, in their words.")]
 Version = Annotated[str | int | None, Field(description="Version number, such as 7.")]
 Since = Annotated[
@@ -99,7 +101,9 @@ class Tool:
 
 TOOLS: Final = (
     Tool("list_models", "Which models there are.", NoArgs),
-    Tool("check_staleness", "Is the model in production stale? Has its data drifted, has it lost performance?", ModelArgs),
+    Tool(
+        "check_staleness", "Is the model in production stale? Has its data drifted, has it lost performance?", ModelArgs
+    ),
     Tool("list_runs", "Retraining runs so far, newest first.", SinceArgs),
     Tool("show_run", "How one run stands, by its run id.", RunArgs),
     Tool(
@@ -144,7 +148,10 @@ def described() -> str:
 
 def _chosen(name: str, args: type[Args]) -> type[BaseModel]:
     return create_model(
-        f"Call_{name}", __config__=ConfigDict(extra="forbid"), tool=(cast("Any", Literal[name]), ...), arguments=(args, ...)
+        f"Call_{name}",
+        __config__=ConfigDict(extra="forbid"),
+        tool=(cast("Any", Literal[name]), ...),
+        arguments=(args, ...),
     )
 
 

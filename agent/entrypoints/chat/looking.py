@@ -115,7 +115,9 @@ def _check(sight: Sight, args: Args) -> Seen:
     checked = sight.desk.assess(sight.caller, request_from_flags(model, trigger="drift"))
     signals = [f"{signal.outcome}: {signal.statement}" for signal in checked.staleness.signals]
     lines = (f"{model}: {checked.staleness.verdict.replace('_', ' ')}", checked.trigger.statement, *signals)
-    return Seen(lines, {"model": model, "verdict": checked.staleness.verdict, "would_trigger": lines[1], "signals": signals})
+    return Seen(
+        lines, {"model": model, "verdict": checked.staleness.verdict, "would_trigger": lines[1], "signals": signals}
+    )
 
 
 def _history(sight: Sight, args: Args) -> Seen:
@@ -137,7 +139,10 @@ def _champion_line(event: ChampionEvent) -> str:
 
 
 def _holds(sight: Sight, _: Args) -> Seen:
-    lines = [f"{hold.scope}: held by {hold.by} since {when(hold.at)}: {hold.why}" for hold in sight.desk.standings.holds(sight.caller)]
+    lines = [
+        f"{hold.scope}: held by {hold.by} since {when(hold.at)}: {hold.why}"
+        for hold in sight.desk.standings.holds(sight.caller)
+    ]
     return Seen(tuple(lines) or ("nothing is held",), {"held": lines or "nothing"})
 
 
@@ -223,7 +228,9 @@ def _meant(sight: Sight, given: ExplainArgs) -> RunRecord | Seen:
     events = [e for e in sight.desk.history(sight.caller, model) if version in (e.version, e.previous)]
     if events:
         lines = [_champion_line(event) for event in events[:MOST]]
-        return Seen((f"no decision about version {version} of {model} is on record; it was in production:", *lines), lines)
+        return Seen(
+            (f"no decision about version {version} of {model} is on record; it was in production:", *lines), lines
+        )
     known = sorted({each for run in runs if (each := candidate_of(run))})
     raise NotFound(
         f"no decision about version {version} of {model} is on record",
@@ -243,11 +250,18 @@ def _changes(sight: Sight, args: Args) -> Seen:
         for event in sight.desk.history(sight.caller, each):
             told.append((event.at, f"{each}: version {event.version} {event.how.replace('_', ' ')} by {event.by}"))
     for run in sight.desk.list_runs(sight.caller, model, _LOOKED_AT):
-        told.append((run.created_at, f"{run.model_id}: run {run.run_id} ({run.kind}) {run.status}, {run.decision or 'undecided'}"))
+        told.append(
+            (
+                run.created_at,
+                f"{run.model_id}: run {run.run_id} ({run.kind}) {run.status}, {run.decision or 'undecided'}",
+            )
+        )
     for review in sight.desk.list_reviews(sight.caller, model, open_only=False):
         told.append((review.created_at, f"{review.model_id}: review {review.id} asked ({review.offered})"))
         if review.answered_at is not None:
-            told.append((review.answered_at, f"{review.model_id}: review {review.id} {review.answer} by {review.answered_by}"))
+            told.append(
+                (review.answered_at, f"{review.model_id}: review {review.id} {review.answer} by {review.answered_by}")
+            )
     lines = [f"{when(at)}  {what}" for at, what in sorted(told, reverse=True) if at >= since][: 2 * MOST]
     head = f"since {when(since)}" + (f", {model}" if model else "")
     return Seen((f"{head}: {len(lines) or 'no'} changes", *lines), {"since": when(since), "changes": lines or "none"})
@@ -272,7 +286,9 @@ def about(review: Review) -> str:
     subject = review.subject
     candidate = (subject.candidate_version if subject else None) or "not registered yet"
     champion = asked.get("champion")
-    return f"{review.model_id} (candidate: {candidate}; in production: {f'version {champion}' if champion else 'nothing'})"
+    return (
+        f"{review.model_id} (candidate: {candidate}; in production: {f'version {champion}' if champion else 'nothing'})"
+    )
 
 
 def _review(sight: Sight, args: Args) -> Seen:

@@ -84,5 +84,7 @@ def _window(said: str) -> str:
 
 def _named(text: str) -> str | None:
     """A model named behind the verb; only a guess, and shown as one."""
-    found = re.search(r"\b(?:re-?train|check|back|release|is|of|for)\s+(?!the\b|me\b|it\b|to\b|on\b)([\w.-]+)", text, re.IGNORECASE)
+    found = re.search(
+        r"\b(?:re-?train|check|back|release|is|of|for)\s+(?!the\b|me\b|it\b|to\b|on\b)([\w.-]+)", text, re.IGNORECASE
+    )
     return found[1] if found else None

@@ -24,7 +24,9 @@ from tools.ports import LanguageModel
 LONGEST: Final = 20_000
 """Characters of a message; whoever pastes more means a file."""
 _TITLE: Final = 60
-_MASKED: Final = "something in your message looked like a key or password: it was masked before anything kept or read it"
+_MASKED: Final = (
+    "something in your message looked like a key or password: it was masked before anything kept or read it"
+)
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,9 @@ class Chat:
             return self._kept.get(said.conversation, owner)
         if said.message is None:
             raise BadInput(
-                "a confirmation belongs to a conversation", thing="conversationId", remedy="send the id that came with it"
+                "a confirmation belongs to a conversation",
+                thing="conversationId",
+                remedy="send the id that came with it",
             )
         model = None if said.model is None else self._desk.standings.of(caller, said.model).profile.id
         id_ = f"c{now:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:8]}"
@@ -229,7 +233,9 @@ def _message(said: Said) -> tuple[str | None, bool]:
         return None, False
     text = "".join(char for char in said.message if char in "\n\t" or char.isprintable()).strip()
     if not text:
-        raise BadInput("the message is empty", thing="message", remedy="ask something, such as: what changed since Tuesday?")
+        raise BadInput(
+            "the message is empty", thing="message", remedy="ask something, such as: what changed since Tuesday?"
+        )
     if len(text) > LONGEST:
         raise BadInput(
             f"the message has {len(text)} characters; at most {LONGEST} are read",

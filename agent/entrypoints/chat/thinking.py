@@ -86,7 +86,9 @@ class Mind:
             return Thought(stopped=True)
         chosen: Any = found.parsed.call
         if chosen.tool != ANSWER:
-            return Thought(calls=(ToolCall(id="chosen", name=chosen.tool, arguments=chosen.arguments.model_dump_json()),))
+            return Thought(
+                calls=(ToolCall(id="chosen", name=chosen.tool, arguments=chosen.arguments.model_dump_json()),)
+            )
         return self.native([*messages, Message(role="user", content=_SPEAK)], tools=False)
 
     def _pieces(self, stream: Iterator[Delta]) -> Iterator[Delta]:
@@ -150,7 +152,9 @@ def arguments_of(call: ToolCall) -> Args:
     """
     tool = BY_NAME.get(call.name)
     if tool is None:
-        raise BadInput("there is no such tool", thing="tool", value=call.name[:60], remedy=f"one of {', '.join(BY_NAME)}")
+        raise BadInput(
+            "there is no such tool", thing="tool", value=call.name[:60], remedy=f"one of {', '.join(BY_NAME)}"
+        )
     try:
         return tool.args.model_validate(json.loads(call.arguments or "{}"))
     except ValidationError as error:

@@ -39,7 +39,9 @@ def chat(
 
     loud, SCREEN.quiet = SCREEN.quiet, True  # runs in other threads must not write into the conversation
     opened = open_app(workspace, None if listing or resume else model)
-    caller = Caller(name=os_user(), kind="person", scopes=frozenset({"read", "run", "review", "roll_back"}), door="chat")
+    caller = Caller(
+        name=os_user(), kind="person", scopes=frozenset({"read", "run", "review", "roll_back"}), door="chat"
+    )
     desk = Desk(opened)
     try:
         talk = chat_over(desk, opened.language_model)
@@ -57,7 +59,11 @@ def chat(
 def _list(talk: "Chat", caller: "Caller") -> None:
     found = talk.conversations(caller)
     rows = [[c.id, c.model, c.turns, f"{c.updated_at:%Y-%m-%d %H:%M}", shortened(c.title, 50)] for c in found]
-    lines = table(["conversation", "model", "turns", "last (UTC)", "began with"], rows) if found else ["no conversations yet"]
+    lines = (
+        table(["conversation", "model", "turns", "last (UTC)", "began with"], rows)
+        if found
+        else ["no conversations yet"]
+    )
     SCREEN.result([each.to_json_dict() for each in found], lines)
 
 
@@ -96,7 +102,9 @@ def _once(talk: "Chat", caller: "Caller", said: "Said") -> None:
         events = [{"event": name, **data} for name, data in map(as_json, heard)]
         SCREEN.result({"conversationId": id_, "events": events})
     elif any(isinstance(each, Action) for each in heard):
-        sys.stdout.write(f"nothing was done: `{hint(f'chat --resume {id_}')}` shows it again, and a yes typed there does it\n")
+        sys.stdout.write(
+            f"nothing was done: `{hint(f'chat --resume {id_}')}` shows it again, and a yes typed there does it\n"
+        )
     if not talk.has_model or any(isinstance(each, Failed) for each in heard):
         raise typer.Exit(6)
 
@@ -111,7 +119,9 @@ def _loop(desk: "Desk", talk: "Chat", caller: "Caller", said: "Said") -> None:
     screen = Talk(typed=True)
     if not talk.has_model:
         screen.say(NEEDS)
-    screen.say("ask in words; Ctrl-C stops an answer, Ctrl-D ends. Lines with │ are a language model's, unchecked; all others are ours.")
+    screen.say(
+        "ask in words; Ctrl-C stops an answer, Ctrl-D ends. Lines with │ are a language model's, unchecked; all others are ours."
+    )
     if said.conversation is not None:
         _show_again(talk, caller, said.conversation, screen)
     while True:
@@ -121,7 +131,9 @@ def _loop(desk: "Desk", talk: "Chat", caller: "Caller", said: "Said") -> None:
         if not text.strip():
             continue
         try:
-            said = replace(said, conversation=_turn(desk, talk, caller, replace(said, message=text, typed=True), screen))
+            said = replace(
+                said, conversation=_turn(desk, talk, caller, replace(said, message=text, typed=True), screen)
+            )
         except RetrainingError as error:
             screen.end()
             SCREEN.error(error)
