@@ -18,10 +18,11 @@ from agent.services.watch import Watch
 from agent.settings import Settings, read_settings
 from agent.workspace import Workspace, find_workspace
 from prompts.loader import load as load_prompt
+from tools.contracts.language import check_base_url
 from tools.contracts.peer_settings import Role
 from tools.contracts.profile import BatchTarget, CommandTarget, Profile, SeldonTarget, ServingTarget
 from tools.contracts.request import RetrainingRequest, RunKind, RunOrder
-from tools.errors import NotFound
+from tools.errors import BadInput, NotFound
 from tools.ports import (
     Clock,
     DeploymentTarget,
@@ -50,8 +51,8 @@ class App:
     """The drift-detective for checks, where there is one that writes no page."""
     variables: Mapping[str, str] = field(default_factory=dict[str, str])
     """Where `${NAME}` in a source is looked up."""
-    language_model: LanguageModel | None = None
-    """Whom a chat talks to; None where none is configured."""
+    language: LanguageModel | None = None
+    """The configured language model; None where there is none."""
 
     def order(
         self,
@@ -229,6 +230,7 @@ def build(
 
         return CopiedLog(log, copies, progress or silent)
 
+    language = language_model(space, settings, now)
     deps = Deps(
         store=SqlStore(space.store, now),
         registry=registry,
@@ -255,7 +257,7 @@ def build(
     )
     runs = Runs(deps, checkpointer(work_dir, SqliteSaver), this_holder())
     quick = None if "drift-detective" in remote else LocalDriftDetective(now, html=False)
-    return App(space, deps, runs, quick, settings.variables)
+    return App(space, deps, runs, quick, settings.variables, language)
 
 
 def remote_peers(space: Workspace) -> "Mapping[Role, RemotePeer]":
@@ -329,6 +331,30 @@ def checkpointer(work_dir: Path, saver: Any, name: str = "checkpoints.db") -> An
     connection = sqlite3.connect(path, check_same_thread=False, timeout=LOCK_SECONDS)
     write_ahead(connection)
     return saver(connection)
+
+
+def language_model(space: Workspace, settings: Settings, clock: Clock) -> LanguageModel | None:
+    """The configured model, not yet asked anything; None where none is configured.
+
+    Raises:
+        BadInput: OPENAI_BASE_URL is no address of an endpoint.
+    """
+    model = settings.llm_model or space.llm_model
+    if model is None:
+        return None
+    from tools.adapters.endpoint_memory import EndpointMemory
+    from tools.adapters.openai_model import OpenAIModel
+
+    url = settings.openai_base_url or space.llm.base_url
+    try:
+        if url is not None:
+            check_base_url(url)
+    except ValueError as error:
+        raise BadInput(str(error), thing="OPENAI_BASE_URL", remedy="e.g. http://127.0.0.1:8080/v1") from None
+    memory = EndpointMemory(space.work_dir / "language.db", clock, space.llm.probe_days)
+    return OpenAIModel(
+        base_url=url, api_key=settings.openai_api_key, model=model, spec=space.llm, memory=memory, clock=clock
+    )
 
 
 def _writer(space: Workspace, settings: Settings) -> RationaleWriter:

@@ -16,9 +16,9 @@ GRAMMAR: Final = "Tuesday, yesterday, 3 days ago, last week, 2026-11-20 or 2026-
 _NUMBERS: Final = {
     word: number
     for number, word in enumerate(
-        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen"]
+        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
     )
-} | {"a": 1, "an": 1, "thirty": 30, "sixty": 60, "ninety": 90}
+} | {"a": 1, "an": 1, "fourteen": 14, "thirty": 30, "sixty": 60, "ninety": 90}
 _UNITS: Final = {"minute": "min", "min": "min", "hour": "h", "h": "h", "day": "d", "d": "d", "week": "w", "w": "w"}
 _COUNTED: Final = re.compile(
     r"(?:the |in the |over the |on the )*(?:last |past |latest |previous )?(?:(\d{1,5}|[a-z]+) ?)?"

@@ -21,7 +21,8 @@ from evals.decisions.doors_peers import served
 from tests.graph.world import NAME, World, make_world
 from tools.adapters.evaluator_local import LocalModelEvaluator
 from tools.adapters.memory_target import MemoryTarget
-from tools.adapters.remote_peer import OPEN_SECONDS, OPENS_AFTER, Breaker, RemotePeer
+from tools.adapters.breaker import OPEN_SECONDS, OPENS_AFTER, Breaker
+from tools.adapters.remote_peer import RemotePeer
 from tools.adapters.remote_ports import RemoteModelEvaluator, RemoteTarget
 from tools.contracts.peer_settings import PeerSpec
 from tools.contracts.peers import (

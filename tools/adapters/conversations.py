@@ -7,7 +7,7 @@
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -92,7 +92,7 @@ class Conversations:
             )
         return _read(rows[0])
 
-    def list(self, owner: str, limit: int = 20) -> list[Conversation]:
+    def of(self, owner: str, limit: int = 20) -> list[Conversation]:
         """The owner's, the latest first."""
         rows = self._run(
             "SELECT * FROM conversations WHERE owner = ? ORDER BY updated_at DESC, id DESC LIMIT ?", (owner, limit)
@@ -171,7 +171,7 @@ class Conversations:
                     (thread, thread),
                 )
 
-    def _run(self, statement: str, given: tuple) -> list:
+    def _run(self, statement: str, given: tuple) -> Sequence[tuple]:
         try:
             with self._guard:
                 return self._database.execute(statement, given).fetchall()

@@ -134,7 +134,7 @@ def choice() -> type[BaseModel]:
     """The schema of one choice of a tool, for models whose native tool calls cannot be relied on."""
     made: list[Any] = [_chosen(tool.name, tool.args) for tool in TOOLS]
     made.append(_chosen(ANSWER, NoArgs))
-    return create_model("Choice", __config__=ConfigDict(extra="forbid"), call=(Union[tuple(made)], ...))  # noqa: UP007
+    return create_model("Choice", __config__=ConfigDict(extra="forbid"), call=(cast("Any", Union[tuple(made)]), ...))  # noqa: UP007
 
 
 def described() -> str:

@@ -1,4 +1,4 @@
-"""What comes out of a turn, piece by piece. A model's words are `Piece` and nothing else: no door can take them for a question of ours."""
+"""What comes out of a turn? A model's words are `Piece` and nothing else: no door can take them for a question of ours."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,3 +1,4 @@
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 """How does one turn of a chat go? A graph of its own: hear, think, look, ask, act.
 
     hear ─ a yes to what was asked ─→ act → end
@@ -225,13 +226,13 @@ def after_hearing(state: Talk) -> Literal["act", "think"]:
 
 def after_thinking(state: Talk) -> Literal["use", "__end__"]:
     """A tool, or the end?"""
-    return "use" if state.get("todo") else END
+    return "use" if state.get("todo") else "__end__"
 
 
 def after_using(state: Talk, runtime: Runtime[Turn]) -> Literal["think", "__end__"]:
     """Go on with what was seen, unless the person is asked something."""
     asked = any(each.get("asked") for each in state.get("todo", []))
-    return END if asked or runtime.context.stop.is_set() else "think"
+    return "__end__" if asked or runtime.context.stop.is_set() else "think"
 
 
 def build(checkpointer: Any) -> CompiledStateGraph[Talk, Turn, Talk, Talk]:

@@ -162,7 +162,8 @@ def _run_line(run: RunRecord) -> str:
     about = f" of version {version}" if version else ""
     waits = f", waits for {'a person' if run.parked_for == 'review' else 'its rollout'}" if run.parked_for else ""
     decision = f", {run.decision}" if run.decision else ""
-    return f"{when(run.created_at)}  {run.run_id}: {run.kind} of {run.model_id}{about}, {run.status}{waits}{decision} (asked by {run.requested_by})"
+    what = f"{run.kind} of {run.model_id}{about}, {run.status}{waits}{decision}"
+    return f"{when(run.created_at)}  {run.run_id}: {what} (asked by {run.requested_by})"
 
 
 def candidate_of(run: RunRecord) -> str | None:

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """What is a chat to its doors? A message or a confirmation in, events out; one at a time in a conversation, and only its owner's."""
 
 import hashlib
@@ -84,7 +85,7 @@ class Chat:
     def conversations(self, caller: Caller, limit: int = 20) -> list[Conversation]:
         """His own, the latest first."""
         require(caller, "read")
-        return self._kept.list(owner_of(caller), limit)
+        return self._kept.of(owner_of(caller), limit)
 
     def transcript(self, caller: Caller, conversation: str) -> list[tuple[Literal["person", "model", "program"], str]]:
         """What is still known of what was said, without what tools found."""

@@ -1,7 +1,7 @@
 """What does the model want to do next: say something, or use a tool?
 
-With native tool calls where they work; where they do not, it chooses by schema, and speaks in a second step. Either way what comes out is
-text, and calls whose names and arguments were checked against the catalogue.
+With native tool calls where they work; where they do not, it chooses by schema, and speaks in a second step. Either way what
+comes out is text, and calls whose names and arguments are checked against the catalogue.
 """
 
 import json

@@ -1,6 +1,8 @@
 """`retrain chat [MODEL]`: ask the agent in words. What acts is done after a typed yes to exactly that, and never before."""
 
 import sys
+from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -44,7 +46,7 @@ def chat(
     )
     desk = Desk(opened)
     try:
-        talk = chat_over(desk, opened.language_model)
+        talk = chat_over(desk, opened.language)
         if listing:
             _list(talk, caller)
             return
@@ -143,10 +145,8 @@ def _loop(desk: "Desk", talk: "Chat", caller: "Caller", said: "Said") -> None:
 
 def _read() -> str | None:
     """A line; None at the end."""
-    try:
-        import readline  # noqa: F401 (input() is given history and editing by it)
-    except ImportError:  # pragma: no cover - Windows
-        pass
+    with suppress(ImportError):  # Windows has none
+        import_module("readline")  # gives input() its history and editing
     while True:
         try:
             return input(_ASK)
@@ -157,14 +157,14 @@ def _read() -> str | None:
             sys.stdout.write("\n(Ctrl-D ends)\n")
 
 
-def _turn(desk: "Desk", talk: "Chat", caller: "Caller", said: "Said", screen: "Talk") -> str:
+def _turn(desk: "Desk", talk: "Chat", caller: "Caller", said: "Said", screen: "Talk") -> str | None:
     """One message and what comes of it; Ctrl-C stops it. The conversation's id."""
     import signal
     import threading
 
     from agent.entrypoints.chat.events import Answered
 
-    stop, runs = threading.Event(), list[str]()
+    stop, runs, id_ = threading.Event(), list[str](), said.conversation
 
     def hear(event: "Event") -> None:
         if not stop.is_set():
@@ -180,6 +180,7 @@ def _turn(desk: "Desk", talk: "Chat", caller: "Caller", said: "Said", screen: "T
     before = signal.signal(signal.SIGINT, interrupted)
     try:
         with talk.open(caller, said) as turn:
+            id_ = turn.conversation.id
             turn.play(hear, stop)
     except KeyboardInterrupt:
         pass
@@ -190,7 +191,7 @@ def _turn(desk: "Desk", talk: "Chat", caller: "Caller", said: "Said", screen: "T
         screen.say("(stopped)")
     for run_id in runs:
         _follow(desk, caller, run_id, screen)
-    return turn.conversation.id
+    return id_
 
 
 def _follow(desk: "Desk", caller: "Caller", run_id: str, screen: "Talk") -> None:
