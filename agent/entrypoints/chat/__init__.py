@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from agent.desk import Desk
     from agent.entrypoints.chat.service import Chat
-    from tools.ports import LanguageModel
 
 __all__ = ["chat_over"]
 
 
-def chat_over(desk: "Desk", model: "LanguageModel | None") -> "Chat":
-    """The chat of a workspace. Its conversations lie in `chat.db` in the workspace's `work_dir`, readable by the owner only."""
+def chat_over(desk: "Desk") -> "Chat":
+    """The chat of a workspace, with the language model that it names.
+
+    Its conversations lie in `chat.db` in the workspace's `work_dir`, readable by the owner only.
+    """
     from langgraph.checkpoint.sqlite import SqliteSaver
 
     from agent.bootstrap import checkpointer
@@ -25,4 +27,4 @@ def chat_over(desk: "Desk", model: "LanguageModel | None") -> "Chat":
     folder = desk.app.deps.work_dir
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     kept = Conversations(folder / "chat.db", folder / "chat")
-    return Chat(desk, model, kept, checkpointer(folder, SqliteSaver, "chat.db"))
+    return Chat(desk, desk.app.language, kept, checkpointer(folder, SqliteSaver, "chat.db"))

@@ -193,11 +193,12 @@ class Chat:
         made = Conversation(id=id_, owner=owner, model=model, title="", turns=0, created_at=now, updated_at=now)
         return self._kept.begin(made)
 
-    def in_context(self, caller: Caller, context: str) -> str:
+    def in_context(self, caller: Caller, context: str, model: str | None = None) -> str:
         """The conversation that a caller's context of another protocol is: the same one each time."""
         owner, now = owner_of(caller), self._now()
         id_ = "x" + hashlib.sha256(json.dumps([owner, context]).encode()).hexdigest()[:24]
-        made = Conversation(id=id_, owner=owner, model=None, title="", turns=0, created_at=now, updated_at=now)
+        about = None if model is None else self._desk.standings.of(caller, model).profile.id
+        made = Conversation(id=id_, owner=owner, model=about, title="", turns=0, created_at=now, updated_at=now)
         return self._kept.begin(made).id
 
     def _confirmed(self, conversation: Conversation, action_id: str, digest: str) -> str:

@@ -46,7 +46,7 @@ def chat(
     )
     desk = Desk(opened)
     try:
-        talk = chat_over(desk, opened.language)
+        talk = chat_over(desk)
         if listing:
             _list(talk, caller)
             return
