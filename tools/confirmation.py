@@ -14,6 +14,8 @@ from tools.contracts.base import Contract, UtcDatetime
 GOOD_FOR: Final = timedelta(minutes=10)
 """A "yes" that comes later is about something that the person may no longer have in mind."""
 _YES: Final = frozenset({"yes", "y", "confirm", "confirmed", "yes please", "yes confirm", "yes do it"})
+_NAYS: Final = frozenset({"no", "n", "nope", "cancel", "stop", "wait", "don", "dont", "never", "forget", "not"})
+_NO: Final = _NAYS | {"t", "do", "mind", "it", "that", "this", "now", "yet", "thanks", "thank", "you"}
 
 Standing = Literal["open", "used", "cancelled"]
 
@@ -55,3 +57,9 @@ def says_yes(text: str) -> bool:
     """Whether a message is a yes and nothing else: "yes, but …" is none."""
     plain = "".join(char if char.isalnum() else " " for char in text.lower())
     return " ".join(plain.split()) in _YES
+
+
+def says_no(text: str) -> bool:
+    """Whether a message only turns down what was asked: nothing else is to be made of it."""
+    words = "".join(char if char.isalnum() else " " for char in text.lower()).split()
+    return bool(_NAYS & set(words)) and _NO.issuperset(words)

@@ -10,11 +10,13 @@ _TOKEN = re.compile(r"(https?://)[^:/@\s]+@", re.IGNORECASE)
 _PARAMETER = re.compile(r"([?&][\w.-]*(?:password|passwd|pwd|token|secret|key)=)[^&\s]+", re.IGNORECASE)
 # What services give out as keys, by its shape; and whatever stands behind a word that announces a secret.
 _KEYS = re.compile(
-    r"\b(?:(?:sk|pk|rk|xox[abp]|gh[oprsu]|github_pat|glpat|hf|dapi|AIza|AKIA|ASIA|eyJ)[-_]?(?=[A-Za-z0-9_.\-]*\d)[A-Za-z0-9_.\-]{12,})"
+    r"(?<![\w-])(?:(?:sk|pk|rk|xox[abp]|gh[oprsu]|github_pat|glpat|hf)[-_](?=[\w.-]*\d)[\w.-]{16,}"
+    r"|(?:AKIA|ASIA)[A-Z0-9]{16}|AIza[\w-]{30,}|dapi[0-9a-f]{32}|eyJ[\w-]{10,}\.[\w.-]{10,})"
 )
 _BEARER = re.compile(r"(\b(?:bearer|basic|authorization:)\s+)(?!bearer\b|basic\b)[^\s\"']{8,}", re.IGNORECASE)
 _ANNOUNCED = re.compile(
-    r"(\b[\w-]*(?:api[_ -]?key|secret|token|passwo?r?d)[\w-]*[\"']?\s*(?:is|=|:|=>)\s*[\"']?)(?!\*\*\*)[^\s\"',;]{6,}",
+    r"(\b[\w-]*(?:api[_ -]?key|secret|token|passwo?r?d)[\w-]*[\"']?\s*(?:is\b\s*)?(?:(?<=is\s)|=|:|=>)\s*[\"']?)"
+    r"(?!\*\*\*)[^\s\"',;]{6,}",
     re.IGNORECASE,
 )
 _KEYWORD = re.compile(r"\b((?:password|passwd|pwd)\s?=\s?)(?:'[^']*'|[^\s&]+)", re.IGNORECASE)

@@ -1,5 +1,6 @@
 """What comes out of a turn? A model's words are `Piece` and nothing else: no door can take them for a question of ours."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ class Result:
     """What a tool found, in the program's words."""
 
     tool: str
+    arguments: Mapping[str, Any]
     lines: tuple[str, ...]
     failed: bool = False
 
@@ -54,7 +56,12 @@ def as_json(event: Event) -> tuple[str, dict[str, Any]]:
         case Piece():
             return "text", {"text": event.text}
         case Result():
-            return "result", {"tool": event.tool, "lines": list(event.lines), "failed": event.failed}
+            return "result", {
+                "tool": event.tool,
+                "arguments": dict(event.arguments),
+                "lines": list(event.lines),
+                "failed": event.failed,
+            }
         case Answered():
             done = {"actionId": event.action, "lines": list(event.lines)}
             return "done", done | ({} if event.run_id is None else {"runId": event.run_id})

@@ -27,7 +27,7 @@ from agent.entrypoints.chat.events import Answered, Event, Failed, Piece, Result
 from agent.entrypoints.chat.fencing import Names, Speaking, fenced
 from agent.entrypoints.chat.looking import Sight, look
 from agent.entrypoints.chat.memory import kept, recent
-from agent.entrypoints.chat.thinking import Mind, Thought, arguments_of, fault_line, flat
+from agent.entrypoints.chat.thinking import SPEAK, Mind, Thought, arguments_of, fault_line, flat
 from prompts.loader import load as load_prompt
 from tools.adapters.conversations import Conversations
 from tools.confirmation import GOOD_FOR, Action, seal
@@ -42,7 +42,14 @@ MOST_STEPS: Final = 5
 _MOST_CALLS: Final = 4
 """Of one step that are looked at."""
 _MODELS_NAMED: Final = 30
-_BY_CHOICE: Final = "You choose one tool at a time, as JSON. The tools:\n"
+_BY_CHOICE: Final = """\
+You choose one tool at a time, as JSON: {"call": {"tool": …, "arguments": {…}}}. What the person did not say is null. So:
+"why was v3 turned down?" {"call": {"tool": "explain_decision", "arguments": {"model": null, "version": "3", "run": null}}}
+"anything new since Monday?" {"call": {"tool": "what_changed", "arguments": {"model": null, "since": "Monday"}}}
+"reject 5, too few rows" {"call": {"tool": "answer_review", "arguments": {"review": 5, "answer": "reject", "reason": "too few rows"}}}
+"thanks" {"call": {"tool": "answer", "arguments": {}}}
+The tools:
+"""
 
 
 class Talk(TypedDict, total=False):
@@ -61,6 +68,8 @@ class Talk(TypedDict, total=False):
     steps: int
     said: list[str]
     """Calls made in this turn: the same one twice gives nothing new."""
+    seen: bool
+    """Something was found in this turn."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,7 @@ def hear(state: Talk) -> Talk:
     """Take the message in; whatever was done before is history."""
     heard = state.get("heard", "")
     told = [] if state.get("confirmed") else [Message(role="user", content=heard).to_state()]
-    return {"messages": kept([*state.get("messages", []), *told]), "todo": [], "steps": 0, "said": []}
+    return {"messages": kept([*state.get("messages", []), *told]), "todo": [], "steps": 0, "said": [], "seen": False}
 
 
 def think(state: Talk, runtime: Runtime[Turn]) -> Talk:
@@ -126,11 +135,15 @@ def _step(mind: Mind, state: Talk, turn: Turn, *, by_schema: bool, last: bool) -
     messages = [Message.model_validate(each) for each in recent(state.get("messages", []))]
     system = Message(role="system", content=_prompt(turn, by_schema=by_schema))
     repeated = state.get("said", [])
-    again = len(repeated) > len(set(repeated))
+    speak = last or len(repeated) > len(set(repeated))
+    # Who cannot call tools by itself is small: it is led by the hand, one look and then the answer.
+    speak = speak or (by_schema and state.get("seen", False))
     asked = [system, *(flat(messages) if by_schema else messages)]
-    if by_schema and not (last or again):
+    if by_schema and not speak:
         return mind.by_schema(asked)
-    return mind.native(asked, tools=not (last or again))
+    if by_schema:
+        asked.append(Message(role="user", content=SPEAK))
+    return mind.native(asked, tools=not speak)
 
 
 def _prompt(turn: Turn, *, by_schema: bool) -> str:
@@ -149,32 +162,41 @@ def use(state: Talk, runtime: Runtime[Turn]) -> Talk:
     turn, names = runtime.context, Names(state.get("names"))
     sight = Sight(turn.desk, turn.caller, turn.now, turn.about, names)
     messages, todo, said = list(state.get("messages", [])), list[dict[str, Any]](), list(state.get("said", []))
-    asked = False
+    asked, seen = False, state.get("seen", False)
     for each in state.get("todo", []):
         call = ToolCall.model_validate(each)
         said.append(f"{call.name} {call.arguments}")
         if asked:
             told = "not done: one thing at a time"
         else:
-            told, asked = _used(turn, sight, call, names)
+            told, asked, found = _used(turn, sight, call, names)
+            seen = seen or found
         todo.append(Message(role="tool", content=told, call_id=call.id).to_state())
-    return {"messages": kept([*messages, *todo]), "names": names.known, "said": said, "todo": [{"asked": asked}]}
+    return {
+        "messages": kept([*messages, *todo]),
+        "names": names.known,
+        "said": said,
+        "seen": seen,
+        "todo": [{"asked": asked}],
+    }
 
 
-def _used(turn: Turn, sight: Sight, call: ToolCall, names: Names) -> tuple[str, bool]:
-    """What the model is told of one call, and whether the person is asked something now."""
+def _used(turn: Turn, sight: Sight, call: ToolCall, names: Names) -> tuple[str, bool, bool]:
+    """What the model is told of one call, whether the person is asked something now, and whether anything was found."""
+    given: dict[str, Any] = {}
     try:
         args = arguments_of(call)
+        given = args.model_dump(exclude_none=True)
         if not BY_NAME[call.name].acts:
             seen = look(call.name, sight, args)
-            turn.tell(Result(call.name, seen.lines))
-            return fenced(seen.data, names), False
+            turn.tell(Result(call.name, given, seen.lines))
+            return fenced(seen.data, names), False, True
         _ask(turn, sight, call.name, args)
-        return "The person is asked to confirm. Nothing was done yet.", True
+        return "The person is asked to confirm. Nothing was done yet.", True, False
     except RetrainingError as error:
         lines = tuple(filter(None, (error.message, error.remedy and f"remedy: {error.remedy}")))
-        turn.tell(Result(call.name, lines, failed=True))
-        return fenced({"error": error.message, "remedy": error.remedy}, names), False
+        turn.tell(Result(call.name[:60], given, lines, failed=True))
+        return fenced({"error": error.message, "remedy": error.remedy}, names), False, False
 
 
 def _ask(turn: Turn, sight: Sight, tool: str, args: Any) -> None:
@@ -202,7 +224,7 @@ def act(state: Talk, runtime: Runtime[Turn]) -> Talk:
         done = perform(turn.desk, turn.caller, action)
     except RetrainingError as error:
         lines = tuple(filter(None, (error.message, error.remedy and f"remedy: {error.remedy}")))
-        turn.tell(Result(action.tool, lines, failed=True))
+        turn.tell(Result(action.tool, action.args, lines, failed=True))
         told = f"(program) the person confirmed, and it was refused: {error.message}"
     else:
         turn.tell(Answered(action.id, done.lines, done.run_id))

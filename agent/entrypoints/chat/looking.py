@@ -26,6 +26,7 @@ from tools.errors import BadInput, NotFound
 from tools.moments import moment
 
 _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", re.ASCII)
+_NONE: Final = frozenset({"", "all", "any", "all models", "null", "none", "model", "every", "everything"})
 MOST: Final = 15
 """Lines of a list."""
 _LOOKED_AT: Final = 200
@@ -49,11 +50,16 @@ class Sight:
         Raises:
             BadInput: none is named, and the conversation is about none.
         """
-        found = named or self.about
+        found = self.named(named) or self.about
         if found is None:
             known = ", ".join(self.desk.standings.models(self.caller)) or "none yet"
             raise BadInput("no model was named", thing="model", remedy=f"name one of: {known}")
         return found
+
+    @staticmethod
+    def named(model: str | None) -> str | None:
+        """A model's name; None for a word that stands for none in particular."""
+        return None if model is None or model.strip().lower() in _NONE else model.strip()
 
     def since(self, said: str | None) -> datetime | None:
         """The moment meant; None where none was named."""
@@ -152,7 +158,7 @@ def _holds(sight: Sight, _: Args) -> Seen:
 def _runs(sight: Sight, args: Args) -> Seen:
     given = cast("SinceArgs", args)
     since = sight.since(given.since)
-    found = sight.desk.list_runs(sight.caller, given.model or sight.about, _LOOKED_AT if since else MOST)
+    found = sight.desk.list_runs(sight.caller, sight.named(given.model) or sight.about, _LOOKED_AT if since else MOST)
     lines = [_run_line(run) for run in found if since is None or run.updated_at >= since][:MOST]
     return Seen(tuple(lines) or ("no runs",), {"runs": lines or "none"})
 
@@ -214,7 +220,7 @@ def _explain(sight: Sight, args: Args) -> Seen:
 
 def _meant(sight: Sight, given: ExplainArgs) -> RunRecord | Seen:
     """The run that is to be explained, or what the history knows of a version without one."""
-    if given.run is not None:
+    if given.run is not None and given.version is None:
         return sight.desk.get_run(sight.caller, given.run)
     model = sight.model(given.model)
     runs = [run for run in sight.desk.list_runs(sight.caller, model, _LOOKED_AT) if run.decision_record is not None]
@@ -244,7 +250,7 @@ def _meant(sight: Sight, given: ExplainArgs) -> RunRecord | Seen:
 def _changes(sight: Sight, args: Args) -> Seen:
     given = cast("SinceArgs", args)
     since = sight.since(given.since) or moment("7 days ago", sight.now)
-    model = given.model or sight.about
+    model = sight.named(given.model) or sight.about
     models = [model] if model else list(sight.desk.standings.models(sight.caller))
     told: list[tuple[datetime, str]] = []
     for each in models:
@@ -272,7 +278,7 @@ def _changes(sight: Sight, args: Args) -> Seen:
 
 
 def _reviews(sight: Sight, args: Args) -> Seen:
-    found = sight.desk.list_reviews(sight.caller, cast("ModelArgs", args).model or sight.about)
+    found = sight.desk.list_reviews(sight.caller, sight.named(cast("ModelArgs", args).model) or sight.about)
     lines = [
         f"review {each.id}: {each.offered.replace('_', ' ')} {about(each)}, open until {when(each.expires_at)},"
         f" approvers {', '.join(each.approvers) or 'nobody'}"

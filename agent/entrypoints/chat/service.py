@@ -16,7 +16,7 @@ from agent.entrypoints.chat.events import Event, Note
 from agent.entrypoints.chat.graph import Turn, build, owner_of
 from agent.standings import require
 from tools.adapters.conversations import Conversation, Conversations
-from tools.confirmation import Action, has_expired, is_whole, says_yes
+from tools.confirmation import Action, has_expired, is_whole, says_no, says_yes
 from tools.contracts.access import AT_HOME, Caller
 from tools.errors import BadInput, Conflict
 from tools.masking import without_secrets
@@ -140,6 +140,9 @@ class Chat:
                 if offered is not None:
                     self._kept.cancel(conversation.id)
                     notes.append(Note(f"not done: {offered.lines[0]}"))
+                    if says_no(message):
+                        yield self._only(conversation, notes[-1])
+                        return
             yield self._turn(caller, conversation, message, confirmed, notes)
 
     def _turn(

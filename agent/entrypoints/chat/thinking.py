@@ -22,7 +22,7 @@ from tools.spending import Budget
 LONGEST_ANSWER: Final = 6000
 """Characters of one answer; a model that does not stop is stopped."""
 _LOOK_EVERY: Final = 0.1
-_SPEAK: Final = "Now answer the person in plain words, in one to three sentences. No JSON."
+SPEAK: Final = "Now answer the person in plain words, in one to three sentences. No JSON."
 _MAYBE_A_CALL: Final = ("{", "[", "`", "<")
 """How a tool call begins that a server let through as text."""
 
@@ -69,11 +69,13 @@ class Mind:
                 break
         if self.stop.is_set():
             return Thought("" if held else said, stopped=True)
-        if held and not calls and (call := _call_in(said)) is not None:
-            return Thought(calls=(call,), native_failed=True)
+        written = _call_in(said) if held and not calls else None
+        if written is not None:
+            # Asked for words, it may not have a tool all the same: then it has nothing to say.
+            return Thought(calls=(written,), native_failed=True) if tools else Thought()
         if held and said.strip():
             self.hear(said)
-        return Thought(said.strip(), tuple(calls))
+        return Thought(said.strip(), tuple(calls) if tools else ())
 
     def by_schema(self, messages: Sequence[Message]) -> Thought:
         """One step where the model chooses by schema; an answer is streamed in a second one.
@@ -89,7 +91,7 @@ class Mind:
             return Thought(
                 calls=(ToolCall(id="chosen", name=chosen.tool, arguments=chosen.arguments.model_dump_json()),)
             )
-        return self.native([*messages, Message(role="user", content=_SPEAK)], tools=False)
+        return self.native([*messages, Message(role="user", content=SPEAK)], tools=False)
 
     def _pieces(self, stream: Iterator[Delta]) -> Iterator[Delta]:
         """What streams in, read in a thread of its own: a person can break off what does not come."""
