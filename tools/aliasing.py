@@ -5,23 +5,22 @@ the name is put back afterwards, quoted: whatever it says, it is seen to be a na
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from tools.citations import metric_of
 from tools.contracts.decision import PolicyResult
 from tools.contracts.evidence import EvidenceItem
+from tools.quoting import quoted
 
 ALIAS: Final = re.compile(r"\b(?:model|metric|col|val|name)_\d+\b")
 _QUOTED: Final = re.compile(r"`([^`\n]+)`|'([^'\n]+)'(?!\w)|\"([^\"\n]+)\"")
 _OWNERS: Final = re.compile(r"[\w.\-]{1,80}")
 """A model's id is its owner's word, so a plain one stands without quotes."""
 _METRIC: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}(?:@[\d.]{1,8})?")
-_SHOWN: Final = 60
 _OWN: Final = frozenset(
-    ("", "model", "data set", "predictions", "labels", "prediction log", "future rows", "known afterwards", "not done")
-    + ("features not logged",)
+    {"", "model", "data set", "predictions", "labels", "prediction log", "features not logged", "future rows"}
+    | {"known afterwards", "not done"}
 )
 """Subjects that are our own words, and no names."""
 _MARKS: Final = re.compile(r"^between |/found$|#\d+$")
@@ -107,16 +106,6 @@ class Aliases:
 
 _WRAPPED: Final = re.compile(rf"(?P<q>[`'\"]?)(?P<alias>{ALIAS.pattern})(?P=q)")
 """With the quotes around it, so that none stand twice."""
-
-
-def quoted(name: str, longest: int = _SHOWN) -> str:
-    """A name as data: one line, bounded, in backticks, without brackets, control characters and marks that turn text around."""
-    plain = "".join(char for char in " ".join(name.split()) if char.isprintable())
-    plain = plain.replace("`", "'").replace("[", "(").replace("]", ")")
-    plain = plain if len(plain) <= longest else plain[: longest - 1] + "…"
-    if any(unicodedata.bidirectional(char) in ("R", "AL", "AN") for char in plain):
-        plain = f"\u2068{plain}\u2069"  # its direction ends with it
-    return f"`{plain}`"
 
 
 def subjects(item: EvidenceItem) -> tuple[str, ...]:

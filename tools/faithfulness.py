@@ -42,7 +42,7 @@ _OPEN: Final = re.compile(r"\b(?:would|could have|might|may|if|unless|whether|un
 _WORDS: Final[Mapping[str, re.Pattern[str]]] = {
     name: re.compile(rf"\b(?:{words})\b", re.I)
     for name, words in {
-        "good": r"better|improve[sd]?|improving|improvements?|gain(?:s|ed)?|outperform(?:s|ed)?|beats?",
+        "good": r"(?<!for the )better|improve[sd]?|improving|improvements?|gain(?:s|ed)?|outperform(?:s|ed)?|beats?",
         "bad": r"worse|worsen(?:s|ed)?|regress(?:es|ed)?|regressions?|degrade[sd]?|degradation|deteriorat(?:es|ed)|"
         r"underperform(?:s|ed)?",
         "up": r"rose|rises|risen|increase[sd]?|grew|grown|climbed|higher",
@@ -184,9 +184,9 @@ def _name_faults(clause: _Clause, metrics: set[str]) -> list[str]:
         elif not any(alias in ALIAS.findall(item.key) for item in items):
             faults.append(f"names {alias}, of which nothing cited there says anything")
     about = {metric_of(item) for item in items} - {None}
-    named = [name for name in metrics if len(name) > 2 and _names(name, clause.text)]
+    named = [name for name in metrics if _names(name, clause.text)]
     named = [name for name in named if not any(name != other and name in other for other in named)]
-    if items and (about or clause.own) and named:
+    if items:
         faults += [f"names {name}, of which nothing cited there says anything" for name in named if name not in about]
     return faults
 

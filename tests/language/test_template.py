@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prompts.loader import load
-from tools.aliasing import Aliases, quoted
+from tools.aliasing import Aliases
 from tools.contracts.decision import Certainty, DecisionKind, PolicyResult, Reason
 from tools.contracts.evidence import EvidenceItem
+from tools.quoting import quoted
 from tools.rationale import TEMPLATE_VERSION, paragraphs, template_rationale
 
 ACCURACY = EvidenceItem(

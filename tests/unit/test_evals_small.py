@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.language.cases import cases
+from evals.language.decisions import cases
 from evals.reliability import kill
 from evals.speed import startup
 
