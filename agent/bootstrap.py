@@ -246,7 +246,7 @@ def build(
         model_evaluator=evaluator,
         target_of=asked_target_of,
         traffic_log_of=traffic_log_of,
-        rationale=_writer(space, settings),
+        rationale=_writer(language, settings),
         root=space.root,
         work_dir=work_dir,
         clock=now,
@@ -357,22 +357,17 @@ def language_model(space: Workspace, settings: Settings, clock: Clock) -> Langua
     )
 
 
-def _writer(space: Workspace, settings: Settings) -> RationaleWriter:
+def _writer(language: LanguageModel | None, settings: Settings) -> RationaleWriter:
     """The configured model words the rationale; without one, the template does."""
     from tools.adapters.template_rationale import TemplateWriter
 
     template = TemplateWriter(load_prompt("template_rationale"))
-    model = settings.llm_model or space.llm_model
-    if model is None:
+    if language is None:
         return template
-    from tools.adapters.openai_rationale import OpenAIWriter
+    from tools.adapters.model_rationale import ModelWriter
 
-    return OpenAIWriter(
-        base_url=settings.openai_base_url,
-        api_key=settings.openai_api_key,
-        model=model,
-        prompt=load_prompt("rationale"),
-        fallback=template,
+    return ModelWriter(
+        model=language, prompt=load_prompt("rationale"), fallback=template, secret=settings.openai_api_key
     )
 
 

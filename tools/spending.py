@@ -29,6 +29,12 @@ class Budget:
         self._prices = spec.prices
         self._tokens_left: float = spec.max_tokens_per_run
         self._cost_left = spec.max_cost_per_run
+        self._in = self._out = 0
+
+    @property
+    def used(self) -> Usage:
+        """Everything so far; estimated from above where the endpoint did not say."""
+        return usage_of(self._prices, self._in, self._out)
 
     def room(self, tokens_in: int, wanted: int) -> int:
         """Tokens that the answer to a question of `tokens_in` may have, `wanted` at most.
@@ -50,6 +56,7 @@ class Budget:
     def spend(self, tokens_in: int, tokens_out: int) -> None:
         """Takes what an answer took, or what it is thought to have taken."""
         self._tokens_left -= tokens_in + tokens_out
+        self._in, self._out = self._in + tokens_in, self._out + tokens_out
         cost = cost_of(self._prices, tokens_in, tokens_out)
         if self._cost_left is not None and cost is not None:
             self._cost_left -= cost
