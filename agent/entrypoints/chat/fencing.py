@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
+from tools.aliasing import subjects
 from tools.contracts.evidence import EvidenceItem
-from tools.faithfulness import subjects
+from tools.quoting import quoted
 
 MOST: Final = 3000
 """Characters of one result."""
@@ -19,7 +20,6 @@ LONGEST: Final = 300
 """Of one text in it."""
 _ALIAS: Final = re.compile(r"\bcol_\d+\b")
 _PARTIAL: Final = re.compile(r"\b(?:c|co|col|col_\d*)$")
-_SHOWN: Final = 80
 
 
 class Names:
@@ -50,10 +50,7 @@ class Names:
 
     def _quoted(self, alias: str) -> str:
         name = self.known.get(alias)
-        if name is None:
-            return alias
-        plain = " ".join("".join(char if char.isprintable() else " " for char in name).split()).replace("`", "'")
-        return f"`{plain if len(plain) <= _SHOWN else plain[: _SHOWN - 1] + '…'}`"
+        return alias if name is None else quoted(name)
 
 
 class Speaking:
