@@ -18,14 +18,16 @@ from agent.services.watch import Watch
 from agent.settings import Settings, read_settings
 from agent.workspace import Workspace, find_workspace
 from prompts.loader import load as load_prompt
+from tools.contracts.language import check_base_url
 from tools.contracts.peer_settings import Role
 from tools.contracts.profile import BatchTarget, CommandTarget, Profile, SeldonTarget, ServingTarget
 from tools.contracts.request import RetrainingRequest, RunKind, RunOrder
-from tools.errors import NotFound
+from tools.errors import BadInput, NotFound
 from tools.ports import (
     Clock,
     DeploymentTarget,
     DriftDetective,
+    LanguageModel,
     ModelEvaluator,
     Notifier,
     RationaleWriter,
@@ -49,6 +51,8 @@ class App:
     """The drift-detective for checks, where there is one that writes no page."""
     variables: Mapping[str, str] = field(default_factory=dict[str, str])
     """Where `${NAME}` in a source is looked up."""
+    language: LanguageModel | None = None
+    """The configured language model; None where there is none."""
 
     def order(
         self,
@@ -227,6 +231,7 @@ def build(
 
         return CopiedLog(log, copies, progress or silent)
 
+    language = language_model(space, settings, now)
     deps = Deps(
         store=SqlStore(space.store, now),
         registry=registry,
@@ -242,7 +247,7 @@ def build(
         model_evaluator=evaluator,
         target_of=asked_target_of,
         traffic_log_of=traffic_log_of,
-        rationale=_writer(space, settings),
+        rationale=_writer(language, settings),
         root=space.root,
         work_dir=work_dir,
         clock=now,
@@ -251,9 +256,9 @@ def build(
         notifier_of=lambda profile: _notifier(profile, settings),
         progress=progress or silent,
     )
-    runs = Runs(deps, _checkpointer(work_dir, SqliteSaver), this_holder())
+    runs = Runs(deps, checkpointer(work_dir, SqliteSaver), this_holder())
     quick = None if "drift-detective" in remote else LocalDriftDetective(now, html=False)
-    return App(space, deps, runs, quick, settings.variables)
+    return App(space, deps, runs, quick, settings.variables, language)
 
 
 def remote_peers(space: Workspace) -> "Mapping[Role, RemotePeer]":
@@ -316,34 +321,54 @@ def _notifier(profile: Profile, settings: Settings) -> Notifier:
     return AppriseNotifier(profile.notify.urls, settings.variables, profile.review.escalate_to)
 
 
-def _checkpointer(work_dir: Path, saver: Any) -> Any:
+def checkpointer(work_dir: Path, saver: Any, name: str = "checkpoints.db") -> Any:
+    """LangGraph's checkpoints in a file of the workspace, readable by its owner only."""
     import sqlite3
 
     from tools.adapters.sqlite_files import LOCK_SECONDS, write_ahead
 
-    path = work_dir / "checkpoints.db"
+    path = work_dir / name
     path.touch(mode=0o600, exist_ok=True)
     connection = sqlite3.connect(path, check_same_thread=False, timeout=LOCK_SECONDS)
     write_ahead(connection)
     return saver(connection)
 
 
-def _writer(space: Workspace, settings: Settings) -> RationaleWriter:
+def language_model(space: Workspace, settings: Settings, clock: Clock) -> LanguageModel | None:
+    """The configured model, not yet asked anything; None where none is configured.
+
+    Raises:
+        BadInput: OPENAI_BASE_URL is no address of an endpoint.
+    """
+    model = settings.llm_model or space.llm_model
+    if model is None:
+        return None
+    from tools.adapters.endpoint_memory import EndpointMemory
+    from tools.adapters.openai_model import OpenAIModel
+
+    url = settings.openai_base_url or space.llm.base_url
+    try:
+        if url is not None:
+            check_base_url(url)
+    except ValueError as error:
+        raise BadInput(str(error), thing="OPENAI_BASE_URL", remedy="e.g. http://127.0.0.1:8080/v1") from None
+    memory = EndpointMemory(space.work_dir / "language.db", clock, space.llm.probe_days)
+    return OpenAIModel(
+        base_url=url, api_key=settings.openai_api_key, model=model, spec=space.llm, memory=memory, clock=clock
+    )
+
+
+def _writer(language: LanguageModel | None, settings: Settings) -> RationaleWriter:
     """The configured model words the rationale; without one, the template does."""
     from tools.adapters.template_rationale import TemplateWriter
 
     template = TemplateWriter(load_prompt("template_rationale"))
-    model = settings.llm_model or space.llm_model
-    if model is None:
+    if language is None:
         return template
-    from tools.adapters.openai_rationale import OpenAIWriter
+    from tools.adapters.model_rationale import ModelWriter
 
-    return OpenAIWriter(
-        base_url=settings.openai_base_url,
-        api_key=settings.openai_api_key,
-        model=model,
-        prompt=load_prompt("rationale"),
-        fallback=template,
+    return ModelWriter(
+        model=language, prompt=load_prompt("rationale"), fallback=template, secret=settings.openai_api_key
     )
 
 

@@ -7,7 +7,7 @@ returns at once; what they bring is read from the store, by any process.
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any
 
 from agent.bootstrap import App
 from agent.drives import MOST_RUNS, Drives
@@ -15,15 +15,13 @@ from agent.progress import Board
 from agent.services import report, reviews
 from agent.services.check import Checked
 from agent.services.reviews import Answer
-from tools.contracts.access import Caller, Scope
+from agent.standings import Standings, may_touch, require
+from tools.contracts.access import AT_HOME, Caller
 from tools.contracts.record import DecisionRecord
 from tools.contracts.request import RetrainingRequest, RunKind
 from tools.contracts.run import ChampionEvent, Review, RunRecord
 from tools.errors import BadInput, Conflict, NotAllowed, NotFound
 from tools.windows import Fixed, parse_strategy
-
-_AT_HOME: Final = ("cli", "chat")
-"""Doors behind which a person with an account on this machine sits: what he may read, his files say."""
 
 
 class Desk:
@@ -34,7 +32,14 @@ class Desk:
         self.board = Board()
         """What the runs that this process drives say, line by line."""
         self._drives = Drives(app.runs, self.board, app.deps.progress, most_runs)
+        self.standings = Standings(app, self._require_model)
+        """How things stand, and what keeps them still."""
         app.runs.listen(self.board.tell)
+
+    @property
+    def app(self) -> App:
+        """What it is built over: for who builds a door, never for what a caller asks."""
+        return self._app
 
     def close(self) -> None:
         """No run is left half done by an orderly end."""
@@ -44,7 +49,7 @@ class Desk:
 
     def assess(self, caller: Caller, request: RetrainingRequest) -> Checked:
         """Is the champion stale? Nothing is recorded or moved."""
-        _require(caller, "read")
+        require(caller, "read")
         self._require_model(caller, request.model_id)
         self._require_inside(caller, request)
         return self._app.check(self._app.order("retrain", request, requested_by=caller.name))
@@ -55,9 +60,9 @@ class Desk:
         Raises:
             NotFound: no such run.
         """
-        _require(caller, "read")
+        require(caller, "read")
         found = self._app.deps.store.get_run(run_id)
-        if not _may_touch(caller, found.model_id):
+        if not may_touch(caller, found.model_id):
             raise NotFound(f"no run {run_id!r}", thing="run", value=run_id, remedy="ask for the runs that you may see")
         return found
 
@@ -79,7 +84,7 @@ class Desk:
 
     def list_runs(self, caller: Caller, model_id: str | None = None, limit: int = 50) -> Sequence[RunRecord]:
         """Newest first."""
-        _require(caller, "read")
+        require(caller, "read")
         store = self._app.deps.store
         if model_id is not None:
             return store.list_runs(self._require_model(caller, model_id), limit)
@@ -90,10 +95,10 @@ class Desk:
 
     def list_reviews(self, caller: Caller, model_id: str | None = None, *, open_only: bool = True) -> Sequence[Review]:
         """Questions to people."""
-        _require(caller, "read")
+        require(caller, "read")
         wanted = None if model_id is None else self._require_model(caller, model_id)
         found = self._app.deps.store.list_reviews(open_only=open_only, model_id=wanted)
-        return [review for review in found if _may_touch(caller, review.model_id)]
+        return [review for review in found if may_touch(caller, review.model_id)]
 
     def get_review(self, caller: Caller, review_id: int) -> Review:
         """One question.
@@ -101,9 +106,9 @@ class Desk:
         Raises:
             NotFound: no such review.
         """
-        _require(caller, "read")
+        require(caller, "read")
         found = self._app.deps.store.get_review(review_id)
-        if not _may_touch(caller, found.model_id):
+        if not may_touch(caller, found.model_id):
             raise NotFound(
                 f"no review {review_id}", thing="review", value=review_id, remedy="ask for the reviews that you may see"
             )
@@ -111,7 +116,7 @@ class Desk:
 
     def history(self, caller: Caller, model_id: str) -> Sequence[ChampionEvent]:
         """What was champion when."""
-        _require(caller, "read")
+        require(caller, "read")
         profile = self._app.deps.load_profile(self._require_model(caller, model_id))
         return self._app.deps.store.champions(profile.registered_model)
 
@@ -138,14 +143,14 @@ class Desk:
             NotAllowed: scope `run` is missing. Conflict: the model has a run already, or the key was used for something
                 else. BadInput: the request asks for what cannot be. Unavailable: too many runs go on.
         """
-        _require(caller, "run")
+        require(caller, "run")
         return self._begin(caller, "retrain", request, warnings)
 
     def judge(
         self, caller: Caller, request: RetrainingRequest, candidate_version: str, warnings: tuple[str, ...] = ()
     ) -> str:
         """Begin to judge a registered version; the run's id. Raises as `start` does."""
-        _require(caller, "run")
+        require(caller, "run")
         return self._begin(caller, "judge", request, warnings, candidate_version=candidate_version)
 
     def roll_back(self, caller: Caller, request: RetrainingRequest, reason: str, to: str | None = None) -> str:
@@ -154,7 +159,7 @@ class Desk:
         Raises:
             NotAllowed: scope `roll_back` is missing. BadInput: no reason.
         """
-        _require(caller, "roll_back")
+        require(caller, "roll_back")
         if not reason.strip():
             raise BadInput("a rollback needs a reason", thing="reason", value=reason, remedy="say why")
         return self._begin(caller, "rollback", request, (), rollback_to=to, reason=reason)
@@ -168,7 +173,7 @@ class Desk:
             NotAllowed: scope `review` is missing, the caller is no person, no approver, in another role, or asked himself for
                 what takes four eyes. Conflict: no longer open, or no longer about what is so.
         """
-        _require(caller, "review")
+        require(caller, "review")
         self.get_review(caller.model_copy(update={"scopes": caller.scopes | {"read"}}), review_id)
         answered = reviews.answer(self._app.deps, review_id, verdict, reason, by=caller, seen=seen)
         self._drives.go_on(answered.run_id)
@@ -180,7 +185,7 @@ class Desk:
         Raises:
             NotAllowed: scope `run` is missing. NotFound: no such run.
         """
-        _require(caller, "run")
+        require(caller, "run")
         self.get_run(caller.model_copy(update={"scopes": caller.scopes | {"read"}}), run_id)
         self._drives.go_on(run_id)
 
@@ -218,7 +223,7 @@ class Desk:
     def _require_inside(self, caller: Caller, request: RetrainingRequest) -> None:
         """No file that the profile does not name is opened because somebody from outside has named it."""
         strategy = request.retraining_config.validation_strategy
-        if strategy is None or caller.door in _AT_HOME:
+        if strategy is None or caller.door in AT_HOME:
             return
         asked = parse_strategy(strategy)
         if not isinstance(asked, Fixed):
@@ -240,7 +245,7 @@ class Desk:
             if caller.models is None:
                 raise
             found = None
-        if found is None or not _may_touch(caller, found):
+        if found is None or not may_touch(caller, found):
             raise NotAllowed(
                 f"{caller.name!r} may not touch {model_id!r}",
                 thing="modelId",
@@ -248,17 +253,3 @@ class Desk:
                 remedy=f"use a key for it; this one is for {', '.join(sorted(caller.models or ()))}",
             )
         return found
-
-
-def _may_touch(caller: Caller, profile_id: str) -> bool:
-    return caller.models is None or profile_id in caller.models
-
-
-def _require(caller: Caller, scope: Scope) -> None:
-    if scope not in caller.scopes:
-        raise NotAllowed(
-            f"{caller.name!r} may not {scope.replace('_', ' ')}: the scope {scope!r} is missing",
-            thing="scope",
-            value=scope,
-            remedy="use a key that has it",
-        )

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from agent.marked_yaml import Document, read
 from agent.problems import Path_, Problem, dotted, explain, field_errors, nearest, refuse, snake
 from tools.contracts.base import Contract
+from tools.contracts.language import LanguageSpec
 from tools.contracts.peer_settings import PeerSpec, Role
 from tools.errors import NotFound
 
@@ -32,7 +33,9 @@ class WorkspaceFile(Contract):
     work_dir: str = ".retraining"
     """Folder for data sets, logs and reports of runs."""
     llm_model: str | None = None
-    """Name of the language model that writes rationales; a template writes them where absent."""
+    """Name of the language model that writes rationales and chats; a template writes where absent."""
+    llm: LanguageSpec = Field(default_factory=LanguageSpec)
+    """Where that model answers, and how patient and generous we are with it."""
     peers: dict[Role, PeerSpec] = Field(default_factory=dict[Role, PeerSpec])
     """Peers asked over A2A, by their role; those that are not named work in this process."""
 
@@ -49,6 +52,7 @@ class Workspace(Contract):
     profiles_dir: Path
     work_dir: Path
     llm_model: str | None = None
+    llm: LanguageSpec = Field(default_factory=LanguageSpec)
     peers: dict[Role, PeerSpec] = Field(default_factory=dict[Role, PeerSpec], repr=False)
     """Peers that answer elsewhere."""
 
@@ -126,6 +130,7 @@ def load_workspace(file: Path, environment: Mapping[str, str] | None = None) -> 
         profiles_dir=_resolve_path(root, settings.profiles_dir),
         work_dir=_resolve_path(root, settings.work_dir),
         llm_model=settings.llm_model,
+        llm=settings.llm,
         peers=settings.peers,
     )
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from tools.drift_distance import Array, Pair, divergence, effect_only
+from tools.quoting import quoted
 
 AspectType = Literal["data_drift", "null_share", "nulls", "infinite", "unit", "new_category", "vanished_category"]
 
@@ -85,7 +86,7 @@ def _named(which: Array, rows: Array, names: Sequence[str]) -> str:
     places = np.flatnonzero(which)
     common = (rows[places] >= NAMED_ROWS) & (rows[places] >= NAMED_SHARE * rows.sum())
     shown = places[common][np.argsort(-rows[places[common]], kind="stable")][:NAMED]
-    listed = ", ".join(repr(_short(names[int(i)])) for i in shown)
+    listed = ", ".join(quoted(_short(names[int(i)])) for i in shown)
     rest = len(places) - len(shown)
     if not listed:
         return f"{rest} rare categories" if rest > 1 else "a rare category"

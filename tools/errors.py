@@ -6,14 +6,15 @@
     │   ├── Conflict             somebody else holds it, or it is already done
     │   └── NotAllowed           this person or mode may not do that
     ├── Unavailable              a dependency did not answer, or answered badly; may pass
-    │   └── TimedOut             it did not answer in the time it was given
+    │   ├── TimedOut             it did not answer in the time it was given
+    │   └── ModelUnavailable     the language model gave no answer that can be used; the decision never hangs on it
     └── BrokenInvariant          our own promise failed; nothing was moved, please report
 
 A model that fails its guardrail is a result, not an exception: it never appears here.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 
 class RetrainingError(Exception):
@@ -54,6 +55,33 @@ class Unavailable(RetrainingError):
 
 class TimedOut(Unavailable):
     """No answer within the limit."""
+
+
+ModelFault = Literal[
+    "off",
+    "slow",
+    "denied",
+    "error",
+    "unsupported",
+    "garbage",
+    "refused",
+    "empty",
+    "cut_off",
+    "not_json",
+    "wrong_schema",
+    "budget",
+    "left_alone",
+]
+"""What was wrong with the answer of a language model's endpoint."""
+
+
+class ModelUnavailable(Unavailable):
+    """`kind` is the fault; `said` the model's own words where it said any, which are data and never a message of ours."""
+
+    def __init__(self, message: str, *, kind: ModelFault, said: str | None = None, remedy: str | None = None) -> None:
+        super().__init__(message, thing="language model", remedy=remedy)
+        self.kind: ModelFault = kind
+        self.said = said
 
 
 class BrokenInvariant(RetrainingError):

@@ -8,6 +8,17 @@ _PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]*@(?:[^/@\s]*@)*")
 _SPACED = re.compile(r"(\bpostgres(?:ql)?://[^:/@\s]*:)[^@]*@", re.IGNORECASE)
 _TOKEN = re.compile(r"(https?://)[^:/@\s]+@", re.IGNORECASE)
 _PARAMETER = re.compile(r"([?&][\w.-]*(?:password|passwd|pwd|token|secret|key)=)[^&\s]+", re.IGNORECASE)
+# What services give out as keys, by its shape; and whatever stands behind a word that announces a secret.
+_KEYS = re.compile(
+    r"(?<![\w-])(?:(?:sk|pk|rk|xox[abp]|gh[oprsu]|github_pat|glpat|hf)[-_](?=[\w.-]*\d)[\w.-]{16,}"
+    r"|(?:AKIA|ASIA)[A-Z0-9]{16}|AIza[\w-]{30,}|dapi[0-9a-f]{32}|eyJ[\w-]{10,}\.[\w.-]{10,})"
+)
+_BEARER = re.compile(r"(\b(?:bearer|basic|authorization:)\s+)(?!bearer\b|basic\b)[^\s\"']{8,}", re.IGNORECASE)
+_ANNOUNCED = re.compile(
+    r"(\b[\w-]*(?:api[_ -]?key|secret|token|passwo?r?d)[\w-]*[\"']?\s*(?:is\b\s*)?(?:(?<=is\s)|=|:|=>)\s*[\"']?)"
+    r"(?!\*\*\*)[^\s\"',;]{6,}",
+    re.IGNORECASE,
+)
 _KEYWORD = re.compile(r"\b((?:password|passwd|pwd)\s?=\s?)(?:'[^']*'|[^\s&]+)", re.IGNORECASE)
 
 
@@ -19,3 +30,11 @@ def masked(text: str) -> str:
     for secret in (_PARAMETER, _KEYWORD):
         text = secret.sub(r"\1***", text)
     return text
+
+
+def without_secrets(text: str) -> str:
+    """The same for what a person types or pastes: keys of services, bearer tokens, and what is announced as a secret, too."""
+    text = masked(text)
+    for announced in (_BEARER, _ANNOUNCED):
+        text = announced.sub(r"\1***", text)
+    return _KEYS.sub("***", text)

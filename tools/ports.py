@@ -1,16 +1,19 @@
 """The outside world, as small Protocols. Each has a real adapter and an in-memory one, and one conformance suite."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
+
+from pydantic import BaseModel
 
 from tools.contracts.access import ApiKey
 from tools.contracts.comparison import Look
 from tools.contracts.decision import PolicyResult, Rationale
 from tools.contracts.evidence import DatasetRef, Effort, EvidenceItem
 from tools.contracts.incident import Notice
+from tools.contracts.language import Abilities, Completion, Delta, Message, ModelCall, ToolSpec
 from tools.contracts.measuring import MetricJob, MetricResult, TimingJob, TimingResult
 from tools.contracts.peers import (
     DeploymentReply,
@@ -34,6 +37,7 @@ from tools.contracts.training import (
     TrainingResult,
 )
 from tools.observations import Observations
+from tools.spending import Budget
 
 Clock = Callable[[], datetime]
 """Aware, UTC."""
@@ -344,6 +348,62 @@ class Notifier(Protocol):
 
     def send(self, channel: str, notice: Notice) -> None:
         """Raises `Unavailable` where the message did not leave, without any part of the address."""
+        ...
+
+
+class LanguageModel(Protocol):
+    """A chat model behind an endpoint. Every failure is `ModelUnavailable`, without a word of the endpoint's in it."""
+
+    @property
+    def name(self) -> str:
+        """The model's name there."""
+        ...
+
+    def budget(self) -> Budget:
+        """A fresh one for a run or a turn, as the settings say."""
+        ...
+
+    def abilities(self) -> Abilities:
+        """What the endpoint really supports: tried once, remembered for days."""
+        ...
+
+    def complete(
+        self,
+        messages: Sequence[Message],
+        schema: type[BaseModel] | None = None,
+        *,
+        purpose: str,
+        budget: Budget | None = None,
+        reuse: bool = False,
+    ) -> Completion:
+        """One whole answer; with a schema, parsed into it, in the best way that the endpoint supports.
+
+        Args:
+            messages: The conversation.
+            schema: What the answer must be an instance of. Text mode relies on the prompt alone, so describe it there.
+            purpose: What for, in traces, e.g. `rationale`.
+            budget: What it is paid from; a fresh one where None.
+            reuse: Whether the answer to exactly this question from an earlier time will do.
+        """
+        ...
+
+    def stream(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[ToolSpec] = (),
+        *,
+        purpose: str = "chat",
+        budget: Budget | None = None,
+    ) -> Iterator[Delta]:
+        """The answer in pieces. Closing the iterator ends the request; a stream that breaks off raises."""
+        ...
+
+
+class ModelTrace(Protocol):
+    """Where questions to the language model are kept for people to look at."""
+
+    def record(self, call: ModelCall) -> None:
+        """Never raises: a trace that cannot be kept is dropped."""
         ...
 
 

@@ -1,18 +1,22 @@
 """How is a decision explained without a language model?
 
 Four paragraphs: the decision and why, the evidence that carries it, what is uncertain, and what would change the
-decision. Every fact is a statement of the evidence in its own words, with its citation; nothing is calculated here.
+decision. Every fact is a statement of the evidence in its own words, with its citation; nothing is calculated here. Whatever came
+from outside stands in it quoted, as it does in a model's text.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
-from tools.contracts.decision import PolicyResult, Reason
+from tools.aliasing import Aliases
+from tools.citations import metric_of, number_of, printed, sentences, speakable
+from tools.contracts.decision import PolicyResult, RationaleParts, Reason
 from tools.contracts.evidence import EvidenceItem
-from tools.faithfulness import check, sentences, speakable
+from tools.contracts.explanation import Explained
 
-__all__ = ["check", "template_rationale"]
+TEMPLATE_VERSION: Final = "3"
+"""As in `prompts/template_rationale.md`: a record that names another one was worded otherwise."""
 
 Stage = Literal["judged", "first_model", "failed_training", "bad_data", "not_trained"]
 """How far the run got: the shape of the text depends on it."""
@@ -86,17 +90,50 @@ _MOST_FACTS: Final = 6
 _MOST_DOUBTS: Final = 4
 
 
-def template_rationale(policy: PolicyResult, evidence: Sequence[EvidenceItem], model_id: str) -> str:
-    """Prose for people, with citations `[E3]`. Passes `check` on the same evidence with `model_id` among the names."""
-    stage = _stage(policy, evidence)
+def template_rationale(policy: PolicyResult, evidence: Sequence[EvidenceItem], model_id: str) -> RationaleParts:
+    """The explanation for people."""
+    aliases = Aliases(model_id, evidence, [reason.sentence for reason in policy.reasons])
+    hidden, items = aliases.hidden(policy, evidence)
+    stage = _stage(hidden, items)
     told: set[str] = set()
-    paragraphs = [
-        _opening(policy, evidence, speakable(model_id), stage, told),
-        _support(policy, evidence, stage, told),
-        _uncertain(policy, evidence, told),
-        _pick(_CLOSINGS, policy.decision, stage),
-    ]
-    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
+    return finished(
+        Explained(
+            decision=policy.decision,
+            summary=_opening(hidden, items, stage, told),
+            argument=tuple(_support(hidden, items, stage, told)),
+            concerns=tuple(_uncertain(hidden, items, told)),
+            would_change=(_pick(_CLOSINGS, policy.decision, stage),),
+        ),
+        items,
+        aliases,
+    )
+
+
+def finished(draft: Explained, items: Sequence[EvidenceItem], aliases: Aliases) -> RationaleParts:
+    """A draft for people: numbers printed, names back in their places, quoted."""
+    by_id = {item.id: item for item in items}
+
+    def shown(texts: Iterable[str]) -> tuple[str, ...]:
+        whole = (aliases.restore(printed(_tidy(text), by_id)) for text in texts)
+        return tuple(text for text in whole if text)
+
+    return RationaleParts(
+        summary="".join(shown([draft.summary])),
+        argument=shown(draft.argument),
+        concerns=shown(draft.concerns),
+        would_change=shown(draft.would_change),
+    )
+
+
+def paragraphs(parts: RationaleParts) -> str:
+    """As one text."""
+    found = [parts.summary, " ".join(parts.argument), " ".join(parts.concerns), " ".join(parts.would_change)]
+    return "\n\n".join(filter(None, found))
+
+
+def _tidy(text: str) -> str:
+    """Without control characters: the text is going to a terminal."""
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _stage(policy: PolicyResult, evidence: Sequence[EvidenceItem]) -> Stage:
@@ -117,10 +154,8 @@ def _pick(texts: dict[str, str], decision: str, stage: Stage) -> str:
     return texts.get(f"{decision}/{stage}") or texts[decision]
 
 
-def _opening(
-    policy: PolicyResult, evidence: Sequence[EvidenceItem], model_id: str, stage: Stage, told: set[str]
-) -> str:
-    opening = _pick(_OPENINGS, policy.decision, stage).format(model=model_id)
+def _opening(policy: PolicyResult, evidence: Sequence[EvidenceItem], stage: Stage, told: set[str]) -> str:
+    opening = _pick(_OPENINGS, policy.decision, stage).format(model="model_1")
     if not policy.reasons:
         return f"{opening}."
     first = policy.reasons[0]
@@ -132,7 +167,7 @@ def _opening(
     return f"{opening}. {_reason(first, evidence, told)}"
 
 
-def _support(policy: PolicyResult, evidence: Sequence[EvidenceItem], stage: Stage, told: set[str]) -> str:
+def _support(policy: PolicyResult, evidence: Sequence[EvidenceItem], stage: Stage, told: set[str]) -> list[str]:
     said = [
         _reason(reason, evidence, told) for reason in policy.reasons[1:] if not _is_told_by_evidence(reason, evidence)
     ]
@@ -146,24 +181,24 @@ def _support(policy: PolicyResult, evidence: Sequence[EvidenceItem], stage: Stag
         if item.id not in told and _outcome(item) not in _UNDECIDED and len(facts) < _MOST_FACTS:
             told.add(item.id)
             facts.append(_fact(item))
-    return " ".join([*said, *facts])
+    return [*said, *facts]
 
 
-def _uncertain(policy: PolicyResult, evidence: Sequence[EvidenceItem], told: set[str]) -> str:
+def _uncertain(policy: PolicyResult, evidence: Sequence[EvidenceItem], told: set[str]) -> list[str]:
     certainty = _CERTAINTY[policy.certainty]
     undecided = [item for item in evidence if _outcome(item) in _UNDECIDED]
     fresh = [item for item in undecided if item.id not in told]
     if not undecided:
-        return f"{certainty} Nothing that was looked at was left open."
+        return [certainty, "Nothing that was looked at was left open."]
     if not fresh:
-        return f"{certainty} What is open is named above."
+        return [certainty, "What is open is named above."]
     told.update(item.id for item in fresh)
     facts = [_fact(item) for item in fresh[:_MOST_DOUBTS]]
     if len(fresh) > _MOST_DOUBTS:
         rest = ", ".join(item.id for item in fresh[_MOST_DOUBTS:])
         facts.append(f"Also open is what stands under [{rest}].")
-    opening = "Left open, without bearing on it." if policy.certainty == "clear" else "This is uncertain."
-    return " ".join([certainty, opening, *facts])
+    opening = "What is left open does not bear on it." if policy.certainty == "clear" else "This is uncertain."
+    return [certainty, opening, *facts]
 
 
 def _items_of(reason: Reason, evidence: Sequence[EvidenceItem]) -> list[EvidenceItem]:
@@ -197,12 +232,37 @@ def _subject(item: EvidenceItem) -> str:
 
 
 def _fact(item: EvidenceItem) -> str:
+    change = _change(item)
+    if change is not None:
+        return f"{change} [{item.id}]."
     text = _one_line(item.statement)
     if not re.search(r"\d", text) and item.value is not None:
         text += f" ({_measured(item)})"
     if item.key.startswith("comparison/") and text.startswith(item.key.split("/")[1]):
         text = f"For {text}"
     return _cited(text, [item.id])
+
+
+def _change(item: EvidenceItem) -> str | None:
+    """What became of a metric, in a sentence; None of anything else, and of what was not measured."""
+    bar = number_of(item, "threshold")
+    if metric_of(item) is None or not item.key.startswith("comparison/") or None in (item.value, item.low, bar, item.n):
+        return None
+    what, name = _subject(item), item.id
+    told = f"[{name}.delta] on [{name}.n] rows" if not item.statement.count(" groups,") else f"[{name}.delta]"
+    asked = f"a gain of [{name}.threshold] is asked" if bar and bar > 0 else f"a loss of [{name}.threshold] is accepted"
+    if not bar:
+        asked = "any gain is enough" if "gain of" in item.statement else "no loss is accepted"
+    found = {
+        "improved": f"{what} improved by {told}; {asked}",
+        "regressed": f"{what} got worse, by {told}; {asked}",
+        "non_inferior": f"{what} holds: it changed by {told}; {asked}",
+        "inconclusive": f"Whether {what} gained or lost these rows cannot tell: it changed by {told}; {asked}",
+    }.get(_outcome(item))
+    more = re.search(r"about [\d,]+ (?:rows|groups) would tell[^;.]*", item.statement)
+    if found is None or more is None:
+        return found
+    return f"{found}; {more.group(0)}"
 
 
 def _measured(item: EvidenceItem) -> str:

@@ -18,7 +18,7 @@ from tools.contracts.request import Direction, Unit
 from tools.errors import BadInput
 from tools.metric_names import find_named
 from tools.policy import apply_model_vote, decide
-from tools.rationale import template_rationale
+from tools.rationale import TEMPLATE_VERSION, paragraphs, template_rationale
 from tools.verdicts import verdict_of
 
 Amount = Annotated[float, Field(ge=0)]
@@ -109,8 +109,9 @@ def _what_differs(record: DecisionRecord, same_result: bool, vote: tuple[str, st
         found.append(f"the policy's result (made by version {record.policy.policy_version} of the table)")
     if vote != (record.decision, record.decided_by):
         found.append("the decision")
-    if record.rationale.written_by == "template":
-        text = template_rationale(record.policy, record.evidence, record.model_id)
+    # What another version of the template wrote, this one words otherwise.
+    if record.rationale.written_by == "template" and record.rationale.prompt_version == TEMPLATE_VERSION:
+        text = paragraphs(template_rationale(record.policy, record.evidence, record.model_id))
         if text != record.rationale.text:
             found.append(f"the template's text (version {record.rationale.prompt_version})")
     return ", ".join(found)

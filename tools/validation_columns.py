@@ -14,6 +14,7 @@ from typing import Final
 from tools.contracts.evidence import Check
 from tools.contracts.profile import DataSpec, Task, ValidationSpec
 from tools.contracts.profiling import ColumnProfile, DataProfile
+from tools.quoting import quoted
 
 UNIT_FACTOR: Final = 8.0
 """A median that many times larger or smaller, with its spread, is a changed unit rather than a moved world."""
@@ -220,7 +221,7 @@ def _categories(
     new = {value: share for value, share in now.categories.items() if value not in then.categories}
     share = sum(new.values())
     bound = spec.max_new_categories + share_error(0.0, n)
-    shown = ", ".join(sorted(new, key=lambda value: -new[value])[:5])
+    shown = ", ".join(map(quoted, sorted(new, key=lambda value: -new[value])[:5]))
     yield Check(
         name="categories",
         subject=name,

@@ -5,16 +5,16 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from agent.problems import nearest
 from agent.profiles import list_profiles
-from agent.services import lineage, reviews
+from agent.services import language, lineage, reviews
 from agent.services.champion import find_champion, last_known_good, require_movable
+from agent.services.findings import Finding
 from agent.services.measure import criteria_of
 from agent.services.trust import require_known_store
 from tools import validation, windows
-from tools.contracts.base import Contract
 from tools.contracts.profile import CommandTarget, PredictionTable, Profile, ProjectTraining
 from tools.contracts.profiling import ColumnProfile
 from tools.errors import RetrainingError
@@ -30,18 +30,9 @@ _MOST_ROWS: Final = 20_000
 """Recent labelled rows that are looked at for the positive label."""
 
 
-class Finding(Contract):
-    """One thing looked at."""
-
-    result: Literal["ok", "missing", "unknown"]
-    about: str
-    statement: str
-    remedy: str = ""
-
-
 def examine(app: "App", model: str | None = None) -> tuple[Finding, ...]:
-    """Looks at servers, store and profiles; touches nothing and runs nobody's code."""
-    found = [*_servers(app)]
+    """Looks at servers, store, language model and profiles; touches nothing and runs nobody's code."""
+    found = [*_servers(app), *language.examine(app.language, app.workspace.llm)]
     entries = list_profiles(app.workspace)
     names = [model] if model is not None else [entry.id for entry in entries]
     if not names:

@@ -15,7 +15,7 @@ from agent.services import subject
 from agent.services.keys import owners
 from agent.state import Findings, Run
 from tools import approval
-from tools.contracts.access import Caller
+from tools.contracts.access import AT_HOME, Caller
 from tools.contracts.base import Contract
 from tools.contracts.run import Offered, Review, Subject
 from tools.errors import BadInput, Conflict, NotAllowed, NotFound
@@ -200,7 +200,7 @@ def _require_allowed(deps: Deps, review: Review, verdict: Answer, person: str, c
 
 def _vouchers(deps: Deps, caller: Caller | None) -> set[str]:
     """Who made the key that somebody came in with; nobody where he stands at a terminal of this machine."""
-    if caller is None or caller.door == "cli":
+    if caller is None or caller.door in AT_HOME:
         return set()
     return {key.created_by for key in deps.store.list_keys() if key.name == caller.name and key.revoked_at is None}
 

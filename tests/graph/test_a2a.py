@@ -71,6 +71,7 @@ def test_card_names_skills_and_the_bearer_scheme_and_needs_no_key(tmp_path: Path
             "get_run",
             "roll_back",
             "explain_decision",
+            "chat",
         ]
         assert all(json.loads(skill["examples"][0])["skill"] == skill["id"] for skill in card["skills"])
         assert card["securitySchemes"]["bearer"]["httpAuthSecurityScheme"]["scheme"] == "bearer"

@@ -87,7 +87,7 @@ def test_no_generated_request_crashes_the_server_or_is_answered_against_the_desc
 
             call()
 
-    assert len(called) == len(operations) == 12
+    assert len(called) == len(operations) == 13
     assert caller.ask("GET", "/healthz") == (200, {"status": "ok"})
 
 
@@ -112,6 +112,7 @@ def test_description_names_every_endpoint_its_scope_and_never_a_null(tmp_path: P
         "GET /v1/runs/{runId}",
         "GET /v1/runs/{runId}/events",
         "GET /v1/runs/{runId}/report",
+        "POST /v1/chat",
         "POST /v1/checks",
         "POST /v1/judgements",
         "POST /v1/reviews/{reviewId}/answer",

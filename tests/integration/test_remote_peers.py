@@ -19,9 +19,10 @@ from agent.entrypoints.server.peer import MAX_BYTES
 from agent.services.peer_work import Remembered, Rows, engineer, evaluator
 from evals.decisions.doors_peers import served
 from tests.graph.world import NAME, World, make_world
+from tools.adapters.breaker import OPEN_SECONDS, OPENS_AFTER, Breaker
 from tools.adapters.evaluator_local import LocalModelEvaluator
 from tools.adapters.memory_target import MemoryTarget
-from tools.adapters.remote_peer import OPEN_SECONDS, OPENS_AFTER, Breaker, RemotePeer
+from tools.adapters.remote_peer import RemotePeer
 from tools.adapters.remote_ports import RemoteModelEvaluator, RemoteTarget
 from tools.contracts.peer_settings import PeerSpec
 from tools.contracts.peers import (

@@ -237,7 +237,7 @@ def test_ten_thousand_categories_are_compared_and_named_where_one_came():
     after[:2_500] = "fresh"
     found = correct([column_drift(before, after, "categorical", LEAST)], LEAST, looks=365)[0]
     assert (found.outcome, found.drift_type) == ("bad", "new_category")
-    assert "'fresh'" in found.statement
+    assert "`fresh`" in found.statement
 
 
 def test_share_is_unknown_without_a_decided_column():

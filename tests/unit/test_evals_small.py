@@ -1,18 +1,13 @@
 """The small evals stay runnable, and what they plant, kill and count is what they say."""
 
 import json
-import random
 from pathlib import Path
 
 import pytest
 
-from evals.language import faithfulness
-from evals.language.cases import Case, cases
-from evals.language.lies import LIES
+from evals.language.decisions import cases
 from evals.reliability import kill
 from evals.speed import startup
-from tools.contracts.decision import PolicyResult
-from tools.contracts.evidence import EvidenceItem
 
 
 def rows_in(file: Path) -> dict[str, dict[str, float]]:
@@ -35,55 +30,6 @@ def test_quick_kill_ends_as_one_version_and_one_move(tmp_path: Path):
     assert kill.main(["--quick", "--length", "0.5", "--json", str(tmp_path / "rows.json")]) == 0
     right = next(iter(rows_in(tmp_path / "rows.json").values()))
     assert (right["value"], right["n"], right["met"]) == (1.0, 1, True)
-
-
-@pytest.mark.slow
-def test_quick_faithfulness_tells_that_no_model_is_configured(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.delenv("RETRAIN_LLM_MODEL", raising=False)
-    assert faithfulness.main(["--quick", "--json", str(tmp_path / "rows.json")]) == 0
-    rows = rows_in(tmp_path / "rows.json")
-    assert rows["the template's text passes"]["met"] is True
-    assert rows["caught: a citation of nothing"]["value"] == 1.0
-    assert faithfulness.NO_MODEL in capsys.readouterr().out
-
-
-CASE = Case(
-    model_id="electricity",
-    policy=PolicyResult(decision="deploy", certainty="clear", reasons=(), policy_version="1"),
-    evidence=(
-        EvidenceItem(id="E1", key="comparison/accuracy", outcome="improved", value=0.2, statement="accuracy"),
-        EvidenceItem(id="E2", key="validation/nulls/col 9", outcome="fail", value=0.7, statement="col 9"),
-    ),
-)
-TEXT = "Deploy the candidate. accuracy rose by 3 (1 to 5): improved [E1]."
-
-
-@pytest.mark.parametrize(
-    ("kind", "lie"),
-    [
-        ("an interval's end from other evidence", {TEXT.replace("1 to 5", end) for end in ("0.7 to 5", "1 to 0.7")}),
-        ("another decision named", {f"{name}{TEXT[6:]}" for name in ("Reject", "Start a canary with", "Manual review of")}),
-        ("a citation of nothing", {TEXT.replace("E1", f"E{n}") for n in range(3, 12)}),
-        ("a citation of other evidence", {TEXT.replace("E1", "E2")}),
-        ("direction: improved, told as regressed", {TEXT.replace("improved", "regressed")}),
-    ],
-)  # fmt: skip
-def test_lie_is_the_one_that_its_kind_says(kind: str, lie: set[str]):
-    planted = {LIES[kind](TEXT, CASE, random.Random(seed)) for seed in range(30)}
-    assert planted <= lie
-    assert planted
-
-
-def test_changed_number_is_no_part_of_a_name_or_a_citation():
-    planted = {LIES["a number changed"]("col 9 has 4 nulls [E2].", CASE, random.Random(seed)) for seed in range(99)}
-    assert planted == {f"col 9 has {digit} nulls [E2]." for digit in "012356789"}
-
-
-def test_text_without_a_place_for_a_lie_is_left_alone():
-    assert LIES["an interval's end from other evidence"]("Deploy it.", CASE, random.Random(0)) is None
-    assert LIES["a number changed"]("Of 5 rows none is cited.", CASE, random.Random(0)) is None
 
 
 def test_cases_are_the_same_for_the_same_seed_and_of_many_kinds():

@@ -11,7 +11,7 @@ from tools.contracts.decision import BOLDNESS, Rationale
 from tools.contracts.record import DecisionRecord, PolicyInput
 from tools.evidence import collect, digest
 from tools.policy import apply_model_vote, decide
-from tools.rationale import template_rationale
+from tools.rationale import TEMPLATE_VERSION, paragraphs, template_rationale
 from tools.replay import PolicyChange, Replayed, replay
 
 NO_LOSS: dict[str, Any] = {"metrics": {"promote_on": "non_inferior", "primary": {"margin": 0.02}}}
@@ -22,10 +22,10 @@ def recorded(inputs: PolicyInput, *, routed: bool = False) -> DecisionRecord:
     evidence = tuple(collect(validation=inputs.validation, comparison=inputs.comparison))
     decision, by = apply_model_vote(policy, routed)
     rationale = Rationale(
-        text=template_rationale(policy, evidence, "prices"),
+        text=paragraphs(template_rationale(policy, evidence, "prices")),
         written_by="template",
         prompt_name="t",
-        prompt_version="2",
+        prompt_version=TEMPLATE_VERSION,
         prompt_hash="h",
         routed_to_review=routed,
     )
@@ -60,6 +60,8 @@ def test_record_that_was_tampered_with_is_told():
     assert replay(record.model_copy(update={"decision": "reject"})).why_not == "the decision"
     text = record.rationale.model_copy(update={"text": "All is well."})
     assert "template's text" in replay(record.model_copy(update={"rationale": text})).why_not
+    older = text.model_copy(update={"prompt_version": "2"})  # worded otherwise then, by a template that is gone
+    assert replay(record.model_copy(update={"rationale": older})).same
     moved = record.policy.model_copy(update={"certainty": "borderline"})
     assert "the policy's result" in replay(record.model_copy(update={"policy": moved})).why_not
 

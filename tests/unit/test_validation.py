@@ -262,7 +262,7 @@ DAMAGES = [
         "carrier",
         half_new,
         "categories",
-        "% of the holdout has categories the champion never saw (ZZ)",
+        "% of the holdout has categories the champion never saw (`ZZ`)",
     ),
     Damage(
         "minutes become seconds", "flights_delay", "arr_delay", lambda v: v * 60, "range", "of the holdout lies outside"

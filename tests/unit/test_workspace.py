@@ -1,10 +1,12 @@
 """Is the workspace found, and are its faults named with line and remedy?"""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from agent.workspace import find_workspace
+from tools.contracts.language import LanguageSpec
 from tools.errors import BadInput, NotFound
 
 
@@ -29,6 +31,7 @@ def test_relative_places_start_at_the_files_folder(tmp_path: Path) -> None:
         "profiles_dir": root / "conf",
         "work_dir": root / ".retraining",
         "llm_model": "7",
+        "llm": LanguageSpec().model_dump(),
         "peers": {},
     }
     assert found.file == root / "retraining.yaml"
@@ -189,3 +192,30 @@ def test_a_peer_that_nobody_knows_and_a_token_that_is_not_set_are_named(tmp_path
     _write(tmp_path, PEERS.format(url="https://x", token="${NOBODY_SET_IT}"))
     with pytest.raises(BadInput, match="NOBODY_SET_IT is not set"):
         find_workspace(tmp_path)
+
+
+def test_limits_and_prices_of_the_language_model_stand_in_the_workspace(tmp_path: Path) -> None:
+    text = "tracking_uri: databricks\nllm_model: qwen\nllm:\n  base_url: http://127.0.0.1:8080/v1\n"
+    _write(tmp_path, text + "  prices: {input: 0.5, output: 2}\n  max_cost_per_run: 0.1\n")
+
+    found = find_workspace(tmp_path).llm
+
+    assert (found.base_url, found.max_cost_per_run) == ("http://127.0.0.1:8080/v1", 0.1)
+    assert found.prices is not None
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("max_cost_per_run: 1", "cannot be kept without `prices`"),
+        ("base_url: localhost:8080", "http://HOST:PORT/v1"),
+        ("base_url: http://me:secret@host/v1", "neither a password nor a query"),
+        ("timeout: 5", "timeout"),
+    ],
+)
+def test_a_language_model_that_cannot_be_used_as_said_is_refused(tmp_path: Path, line: str, told: str) -> None:
+    _write(tmp_path, f"tracking_uri: databricks\nllm:\n  {line}\n")
+
+    with pytest.raises(BadInput, match=re.escape(told)) as found:
+        find_workspace(tmp_path)
+    assert "secret" not in str(found.value)

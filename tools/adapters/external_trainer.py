@@ -16,6 +16,7 @@ from tools.contracts.profile import ExternalTraining
 from tools.contracts.training import TrainingOrder, TrainingResult
 from tools.errors import BadInput, BrokenInvariant, Unavailable
 from tools.masking import masked
+from tools.quoting import SAID, quoted
 
 HTTP_SECONDS = 30
 PATIENCE = 5
@@ -79,7 +80,9 @@ class ExternalTrainer:
         if ended.how == "timed_out":
             return _failed(f"the command was ended after its time limit of {how.time_limit}", ended.tail, "timed_out")
         word = "exit code" if ended.how == "exited" else "signal"
-        return _failed(f"the command ended with {word} {ended.code}; its log ends: {ended.last_line}", ended.tail)
+        return _failed(
+            f"the command ended with {word} {ended.code}; its log ends: {quoted(ended.last_line, SAID)}", ended.tail
+        )
 
     def _wait(
         self,

@@ -11,6 +11,7 @@ from tools.adapters.subprocesses import bare_environment, run_limited
 from tools.contracts.measuring import MetricJob, MetricResult
 from tools.errors import BadInput
 from tools.own_metrics import parts_of
+from tools.quoting import SAID, quoted
 
 WORKER = Path(__file__).with_name("own_metric_worker.py")
 
@@ -76,7 +77,7 @@ def _run(job: MetricJob, folder: Path, file: Path, digest: str) -> MetricResult:
         return failed("out_of_memory", f"it took more than {job.memory_limit_mb} MB (scoring.memory_limit_mb)")
     if not ended.good:
         how = f"signal {ended.code}" if ended.how == "killed_by_signal" else f"exit code {ended.code}"
-        return failed("failed", f"it could not be measured ({how}): {ended.last_line}")
+        return failed("failed", f"it could not be measured ({how}): {quoted(ended.last_line, SAID)}")
     rows, problem = checked(part, job)
     if problem is not None:
         return failed("failed", problem)

@@ -13,6 +13,7 @@ from tools.adapters.training_runs import ENVIRONMENT_KEY, TrainingRuns
 from tools.contracts.profile import ProjectTraining
 from tools.contracts.training import TrainingOrder, TrainingResult
 from tools.errors import BadInput, BrokenInvariant
+from tools.quoting import SAID, quoted
 
 WORKER = Path(__file__).with_name("project_worker.py")
 
@@ -92,7 +93,7 @@ class ProjectTrainer:
             }[ended.how]
             return TrainingResult(
                 status="timed_out" if ended.how == "timed_out" else "failed",
-                statement=f"Training failed: {said}; its log ends: {ended.last_line}",
+                statement=f"Training failed: {said}; its log ends: {quoted(ended.last_line, SAID)}",
                 **common,
             )
         uri = self._runs.model_of(run)

@@ -7,13 +7,13 @@ alone for a while. Whatever goes wrong is `Unavailable`, in our own words.
 """
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from tools.adapters.breaker import Breaker
 from tools.contracts.peer_settings import PeerSpec, Role
 from tools.errors import TimedOut, Unavailable
 
@@ -22,40 +22,9 @@ if TYPE_CHECKING:
 
 MAX_REPLY: Final = 8_000_000
 """Bytes of one answer; more is not read."""
-OPENS_AFTER: Final = 3
-"""Failed questions in a row after which the peer is left alone."""
-OPEN_SECONDS: Final = 60.0
 _PAUSE: Final = 0.2
 """Seconds before the first retry; twice as long before each further one, and between looks at a task that goes on."""
 _LONGEST_PAUSE: Final = 5.0
-
-
-class Breaker:
-    """Whether a peer may be asked at all. One question is let through after the pause; its outcome decides."""
-
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._now, self._lock = monotonic, threading.Lock()
-        self._failures, self._closed_from = 0, 0.0
-
-    def require(self, role: str) -> None:
-        """Raises `Unavailable` while the peer is left alone."""
-        with self._lock:
-            left = self._closed_from - self._now()
-            if self._failures < OPENS_AFTER:
-                return
-            if left > 0:
-                raise Unavailable(
-                    f"the {role} failed {self._failures} times in a row and is not asked for another {left:.0f} s",
-                    thing=role,
-                    remedy="see that it runs, then try again",
-                )
-            self._closed_from = self._now() + OPEN_SECONDS  # one goes through, the others wait for its outcome
-
-    def told(self, answered: bool) -> None:
-        """What became of a question."""
-        with self._lock:
-            self._failures = 0 if answered else self._failures + 1
-            self._closed_from = self._now() + OPEN_SECONDS
 
 
 class RemotePeer:

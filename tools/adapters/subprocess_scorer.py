@@ -18,6 +18,7 @@ from tools.adapters.subprocesses import Finished
 from tools.contracts.measuring import MetricJob, MetricResult, TimingJob, TimingResult
 from tools.contracts.training import ScoringJob, ScoringResult
 from tools.errors import RetrainingError
+from tools.quoting import SAID, quoted
 
 __all__ = ["WORKER", "SubprocessScorer", "checked"]
 
@@ -152,7 +153,7 @@ def _failure(job: ScoringJob, ended: Finished, part: Path) -> tuple[Any, str] | 
         return "out_of_memory", f"{job.model_uri} took more than {job.memory_limit_mb} MB and was ended."
     if not ended.good:
         how = "signal" if ended.how == "killed_by_signal" else "exit code"
-        return "failed", f"{job.model_uri} could not score ({how} {ended.code}): {ended.last_line}"
+        return "failed", f"{job.model_uri} could not score ({how} {ended.code}): {quoted(ended.last_line, SAID)}"
     if not part.exists():
         return "failed", f"{job.model_uri} ended the scoring process before it could answer."
     return None

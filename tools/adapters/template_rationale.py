@@ -6,7 +6,7 @@ from typing import Protocol
 
 from tools.contracts.decision import PolicyResult, Rationale
 from tools.contracts.evidence import EvidenceItem
-from tools.rationale import template_rationale
+from tools.rationale import paragraphs, template_rationale
 
 
 class PromptSource(Protocol):
@@ -31,8 +31,10 @@ class TemplateWriter:
         self, policy: PolicyResult, evidence: Sequence[EvidenceItem], model_id: str, faults: tuple[str, ...] = ()
     ) -> Rationale:
         """The rationale; `faults` say why somebody else's text was not used."""
+        parts = template_rationale(policy, evidence, model_id)
         return Rationale(
-            text=template_rationale(policy, evidence, model_id),
+            text=paragraphs(parts),
+            parts=parts,
             written_by="template",
             prompt_name=self._prompt.name,
             prompt_version=self._prompt.version,

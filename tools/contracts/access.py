@@ -1,6 +1,6 @@
 """Who asks, and what may he ask for? Every door says so before anything is done."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -8,6 +8,8 @@ from tools.contracts.base import Contract, UtcDatetime
 
 Scope = Literal["read", "run", "review", "roll_back"]
 CallerKind = Literal["person", "agent"]
+AT_HOME: Final = ("cli", "chat")
+"""Doors at which a person with an account on this machine sits, known by the process's own user id."""
 
 
 class Caller(Contract):

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from tools.contracts.base import Contract
+from tools.contracts.language import Usage
 
 DecisionKind = Literal["deploy", "canary", "reject", "manual_review"]
 Certainty = Literal["clear", "borderline", "ambiguous"]
@@ -28,6 +29,15 @@ class PolicyResult(Contract):
     policy_version: str
 
 
+class RationaleParts(Contract):
+    """The explanation in its parts, as people read it: numbers in place, names quoted, ids in brackets."""
+
+    summary: str
+    argument: tuple[str, ...]
+    concerns: tuple[str, ...] = ()
+    would_change: tuple[str, ...] = ()
+
+
 class Rationale(Contract):
     """The explanation, and who wrote it."""
 
@@ -43,3 +53,13 @@ class Rationale(Contract):
     """Why the model's text was not used, where it was not."""
     routed_to_review: bool = False
     """The model asked for `manual_review` on a borderline decision."""
+    moved_by: tuple[str, ...] = ()
+    """Ids of the evidence for which it asked."""
+    parts: RationaleParts | None = None
+    """Absent in records of older programs, whose text is all there is."""
+    usage: Usage | None = None
+    """What all tries of the model took, used or not; absent where none was asked. Estimated where the endpoint did not say."""
+    seconds: float | None = None
+    """How long they took."""
+    reused: bool = False
+    """The answer to the very same question was there already."""

@@ -7,6 +7,7 @@ from typer.exceptions import TyperException
 
 from agent.entrypoints.cli import (
     batch,
+    chat,
     check,
     history,
     holds,
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.command("run")(runs.run)
 app.command("judge", short_help="Is a version made elsewhere better?")(runs.judge)
 app.command("check", short_help="Is the champion stale, or any champion? Touches nothing.")(check.check)
+app.command("chat", short_help="Ask in words; what acts is confirmed first.")(chat.chat)
 app.add_typer(reviews.app, name="review")
 app.command("rollback", short_help="Back to the last known good version, proved.")(runs.rollback)
 app.add_typer(rollouts.app, name="rollout")

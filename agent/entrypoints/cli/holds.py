@@ -74,16 +74,9 @@ def resume(
 
 def all_approvers(opened: "App") -> set[str]:
     """A profile that cannot be read names nobody."""
-    from agent.profiles import list_profiles
-    from tools.errors import RetrainingError
+    from agent import standings
 
-    known: set[str] = set()
-    for entry in list_profiles(opened.workspace):
-        try:
-            known |= set(opened.deps.load_profile(entry.id).review.approvers)
-        except RetrainingError as error:
-            SCREEN.progress(f"profile {entry.id!r} cannot be read: {error.message}")
-    return known
+    return standings.all_approvers(opened, SCREEN.progress)
 
 
 def _require_all(everything: bool, command: str) -> None:

@@ -11,7 +11,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from agent.desk import Desk
+from agent.entrypoints.chat.service import Chat
 from agent.entrypoints.server import follow
+from agent.entrypoints.server.chat import add_chat
 from agent.entrypoints.server.guard import caller_of
 from agent.entrypoints.server.limits import Limits, Slots
 from agent.entrypoints.server.openapi import FAULTS, answers, given
@@ -83,6 +85,7 @@ class Hall:
     limits: Limits
     stopped: asyncio.Event
     """Set when the server stops: streams and waits end."""
+    talk: Chat
 
 
 def router(hall: Hall) -> APIRouter:
@@ -92,6 +95,7 @@ def router(hall: Hall) -> APIRouter:
     _add_starts(made, hall)
     _add_reviews(made, hall)
     _add_models(made, hall)
+    add_chat(made, hall)
     return made
 
 
@@ -101,14 +105,14 @@ def _add_starts(api: APIRouter, hall: Hall) -> None:
     @api.post("/runs", tags=["runs"], responses=_STARTED, openapi_extra=given(RetrainingRequest))
     async def start_run(request: Request, key: Key = None, wait: Wait = 0) -> Response:
         """Begin a run: retrain, compare, decide, and roll out if the profile lets it. Scope `run`."""
-        asked, warnings = await _read(request, RetrainingRequest)
+        asked, warnings = await read_body(request, RetrainingRequest)
         keyed = asked.model_copy(update={"idempotency_key": _key(key, asked.idempotency_key)})
         return await _begun(hall, request, wait, warnings, lambda who: desk.start(who, keyed, warnings))
 
     @api.post("/judgements", tags=["runs"], responses=_STARTED, openapi_extra=given(JudgeRequest))
     async def judge_candidate(request: Request, key: Key = None, wait: Wait = 0) -> Response:
         """Judge a registered version against the champion. Trains nothing. Scope `run`."""
-        asked, warnings = await _read(request, JudgeRequest)
+        asked, warnings = await read_body(request, JudgeRequest)
         plain = RetrainingRequest.model_validate(
             asked.model_dump(exclude={"candidate_version"}) | {"idempotency_key": _key(key, asked.idempotency_key)}
         )
@@ -119,7 +123,7 @@ def _add_starts(api: APIRouter, hall: Hall) -> None:
     @api.post("/rollbacks", tags=["runs"], responses=_STARTED, openapi_extra=given(RollbackRequest))
     async def roll_back(request: Request, key: Key = None, wait: Wait = 0) -> Response:
         """Go back to the last known good version, or to the one named; it is loaded and proved. Scope `roll_back`."""
-        asked, warnings = await _read(request, RollbackRequest)
+        asked, warnings = await read_body(request, RollbackRequest)
         plain = request_from_flags(asked.model_id, idempotency_key=_key(key, asked.idempotency_key))
         return await _begun(
             hall, request, wait, warnings, lambda who: desk.roll_back(who, plain, asked.reason, asked.to)
@@ -200,7 +204,7 @@ def _add_reviews(api: APIRouter, hall: Hall) -> None:
     )
     async def answer_review(request: Request, review_id: ReviewId) -> Response:
         """A person's answer; the run goes on with it. Scope `review`, and the name of an approver."""
-        said, _ = await _read(request, AnswerRequest)
+        said, _ = await read_body(request, AnswerRequest)
         who = _who(request)
 
         def answer() -> Response:
@@ -222,7 +226,7 @@ def _add_models(api: APIRouter, hall: Hall) -> None:
     )
     async def check_staleness(request: Request) -> Response:
         """Is the champion stale, and would the trigger fire? Nothing is recorded or moved. Scope `read`."""
-        asked, warnings = await _read(request, RetrainingRequest)
+        asked, warnings = await read_body(request, RetrainingRequest)
         checked = await run_in_threadpool(desk.assess, _who(request), asked)
         headers = {"Warning": ", ".join(f'199 - "{_ascii(each)}"' for each in warnings[:5])} if warnings else None
         return JSONResponse(checked.to_json_dict(), headers=headers)
@@ -257,7 +261,8 @@ async def _waited(hall: Hall, who: Caller, run_id: str, seconds: float) -> Any:
     return await run_in_threadpool(hall.desk.get_run, seeing, run_id)
 
 
-async def _read(request: Request, contract: type[Asked]) -> tuple[Asked, tuple[str, ...]]:
+async def read_body(request: Request, contract: type[Asked]) -> tuple[Asked, tuple[str, ...]]:
+    """The body, by the contract that it must keep to."""
     body = await request.body()
     try:
         text = body.decode("utf-8")

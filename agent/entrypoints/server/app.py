@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -16,8 +16,10 @@ from starlette.routing import BaseRoute, Route
 
 from agent.bootstrap import App
 from agent.desk import Desk
+from agent.entrypoints.chat import chat_over
 from agent.entrypoints.server import problems, webhooks
 from agent.entrypoints.server.api import Hall, router
+from agent.entrypoints.server.chat import add_chat
 from agent.entrypoints.server.guard import BodyTooLarge, BodyTooSlow, DoorName, Guard, KeyRing, body_refused
 from agent.entrypoints.server.limits import Limits, Slots
 from agent.entrypoints.server.openapi import describe
@@ -121,7 +123,12 @@ def application(
         Exception: failed,
     }
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, exception_handlers=handlers, lifespan=lifespan)
-    app.include_router(router(Hall(desk, Slots(bounds.streams, bounds.streams_of_caller), bounds, stopped)))
+    hall = Hall(desk, Slots(bounds.streams, bounds.streams_of_caller), bounds, stopped, chat_over(desk))
+    app.include_router(router(hall))
+    # The same under the name that people try first.
+    short = APIRouter(include_in_schema=False)
+    add_chat(short, hall)
+    app.include_router(short)
     app.router.routes += [
         Route("/healthz", healthz),
         Route("/openapi.json", description),

@@ -14,7 +14,7 @@ from agent.services.check import Checked
 from tools.contracts.base import SCHEMA_VERSION
 from tools.contracts.request import RetrainingRequest
 
-_ASKED: Final = (RetrainingRequest, views.JudgeRequest, views.RollbackRequest, views.AnswerRequest)
+_ASKED: Final = (RetrainingRequest, views.JudgeRequest, views.RollbackRequest, views.AnswerRequest, views.ChatRequest)
 _ANSWERED: Final = (
     views.RunView,
     views.RunList,

@@ -42,6 +42,28 @@ class AnswerRequest(PublicContract):
     """The question's, as it was read: an answer to anything else is a conflict."""
 
 
+class Confirmation(PublicContract):
+    """A yes to one action, exactly as it was shown."""
+
+    action_id: Annotated[str, Field(min_length=1, max_length=80)]
+    """Of the `confirmation` event."""
+    digest: Annotated[str, Field(min_length=1, max_length=80)]
+    """Of the same event: a yes to anything else is a conflict."""
+
+
+class ChatRequest(PublicContract):
+    """Something said, or the confirmation of what was asked."""
+
+    conversation_id: Annotated[str, Field(min_length=1, max_length=80)] | None = None
+    """As the first event of an earlier answer named it; a new one where absent."""
+    message: Annotated[str, Field(max_length=200_000)] | None = None
+    """In words."""
+    confirm: Confirmation | None = None
+    """In place of a message."""
+    model_id: Annotated[str, Field(min_length=1, max_length=300)] | None = None
+    """Of a new conversation: the model that it is about."""
+
+
 class RunView(Contract):
     """A run as it stands."""
 

@@ -66,6 +66,15 @@ _SKILLS: Final[tuple[tuple[str, str, str, tuple[str, ...], dict[str, Any]], ...]
         ("explanation",),
         {"runId": "r20261127-120000-0a1b2c3d"},
     ),
+    (
+        "chat",
+        "Ask in words",
+        "Plain text, or `message`, to a language model that looks things up and asks back before anything is done: the answer's"
+        " data holds a `confirmation`, which `confirm` (its actionId and digest, in the same context) says yes to. Scope: read,"
+        " and that of what is confirmed.",
+        ("chat",),
+        {"message": "why was version 7 rejected?", "modelId": "prices"},
+    ),
 )
 SKILLS: Final = tuple(skill[0] for skill in _SKILLS)
 EXAMPLES: Final = {skill[0]: {"skill": skill[0], **skill[4]} for skill in _SKILLS}
@@ -79,7 +88,7 @@ def agent_card(url: str) -> AgentCard:
         name="retraining-orchestrator",
         description=(
             "Decides, with evidence, whether a production model should be retrained; trains and judges the candidate, rolls it"
-            " out or refuses it, and can always say why and go back. Send one data part: `skill` and what it needs."
+            " out or refuses it, and can always say why and go back. Send one data part: `skill` and what it needs; or words."
         ),
         version=_version(),
         supported_interfaces=[

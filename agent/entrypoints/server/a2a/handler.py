@@ -31,6 +31,7 @@ from agent.entrypoints.server.a2a.follow import MOST_WAIT, Follower
 from agent.entrypoints.server.a2a.listing import list_tasks
 from agent.entrypoints.server.a2a.messages import Ask, Reply, data_of, read_ask, read_reply, what_is_needed
 from agent.entrypoints.server.a2a.replies import NotOffered, answer_at_once, message_of, require_ours
+from agent.entrypoints.server.a2a.talking import SKILL, Talks, text_of
 from agent.entrypoints.server.a2a.tasks import Standing, context_of, task_of
 from agent.entrypoints.server.limits import Limits
 from tools.contracts.access import Caller
@@ -38,10 +39,11 @@ from tools.errors import BadInput, NotAllowed
 
 
 class Tasks(NotOffered):
-    """The protocol over the desk. Holds nothing but the desk."""
+    """The protocol over the desk. Holds nothing but the desk and its chat."""
 
     def __init__(self, desk: Desk, *, most_wait: float = MOST_WAIT, limits: Limits | None = None) -> None:
         self._desk, self._runs = desk, Follower(desk, most_wait=most_wait, limits=limits)
+        self._talks = Talks(desk)
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
@@ -116,8 +118,12 @@ class Tasks(NotOffered):
         data = data_of(message)
         if message.task_id:
             return caller, await self._continue(caller, message, data)
-        if data is None:
+        if data is None and not (self._talks.anybody and text_of(message).strip()):
             return caller, message_of(what_is_needed(), context_id=message.context_id)
+        if data is None or data.get("skill") == SKILL:
+            asked = {"message": text_of(message)} if data is None else data
+            text, told, context_id = await run_in_threadpool(self._talks.answer, caller, asked, message.context_id)
+            return caller, message_of(text, told, context_id=context_id)
         ask = read_ask(data)
         if ask.skill in ("assess_staleness", "get_run", "explain_decision"):
             text, told = await run_in_threadpool(answer_at_once, self._desk, caller, ask)
