@@ -87,7 +87,7 @@ def _who(opened: "App") -> list[str]:
 
 
 @app.command("test")
-def test_(model: Model, json: Json = False, quiet: Quiet = False, workspace: Workspace = None) -> None:
+def tried_out(model: Model, json: Json = False, quiet: Quiet = False, workspace: Workspace = None) -> None:
     """What would come of it if everything were due now? Looks at the data, records and starts nothing."""
     from agent.services import triggers as service
 

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -168,7 +168,7 @@ def _listen(opened: "App", host: str, port: int) -> Any:
 
 
 @contextmanager
-def _answering(opened: "App", taken: Any, loop: "WatchLoop", metrics: "WatchMetrics") -> Iterator[None]:
+def _answering(opened: "App", taken: Any, loop: "WatchLoop", metrics: "WatchMetrics") -> Generator[None]:
     if taken is None:
         yield
         return
