@@ -21,8 +21,9 @@ class WatchMetrics:
     """What is counted. No model's name is a label: a thousand models are no thousand series."""
 
     def __init__(self) -> None:
-        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
+        disable_created_metrics()
         self.registry = CollectorRegistry()
         made = self.registry
         self._evaluations = Counter(

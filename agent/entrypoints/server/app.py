@@ -30,6 +30,8 @@ from tools.errors import RetrainingError
 __all__ = ["MAX_BYTES", "Door", "Server", "application", "hashed"]
 
 MAX_BYTES: Final = Limits().body_bytes
+_OPEN: Final = frozenset({"/healthz", "/openapi.json", webhooks.PATH, signed.PATH, signed.MLFLOW_PATH})
+"""Paths that need no key: webhooks are authorised by what they bring."""
 
 
 @dataclass(frozen=True)
@@ -142,9 +144,7 @@ def application(
         keys=keys or NoKeys(),
         clock=opened.deps.clock,
         limits=bounds,
-        open_paths={"/healthz", "/openapi.json", webhooks.PATH, signed.PATH, signed.MLFLOW_PATH}.union(
-            *(door.open_paths for door in more)
-        ),
+        open_paths=_OPEN.union(*(door.open_paths for door in more)),
         doors={door.prefix: door.name for door in more},
         hosts=hosts,
         tell=tell,

@@ -1,5 +1,7 @@
-"""`POST /webhooks/alertmanager`: an alert of an exported rule takes the rollout back, one that asks for a look gets it. For who bears the
-webhook's token."""
+"""`POST /webhooks/alertmanager`: an alert of an exported rule takes the rollout back, one that asks for a look gets it.
+
+For who bears the webhook's token.
+"""
 
 import hashlib
 import hmac
