@@ -85,6 +85,7 @@ class WatchLoop:
         self._most_runs, self._dry_run = most_runs, dry_run
         self._known: dict[str, str] = {}
         self._synced: datetime | None = None
+        self._set_back = False
         self._pool = ThreadPoolExecutor(looks, thread_name_prefix="evaluate")
         self._stop = threading.Event()
         self._beats = threading.Thread(target=self._beat, daemon=True, name="watch-beat")
@@ -99,6 +100,8 @@ class WatchLoop:
         now = self._deps.clock()
         self._deps.store.begin_watching(Watcher(holder=self._holder, started_at=now, beat_at=now))
         self._known = dict(self._deps.store.watched())
+        others = self._deps.store.watchers()
+        self._set_back = any(each.beat_at > now + LEFT_BACK for each in others)
         self._beats.start()
 
     def stop(self) -> None:
@@ -150,14 +153,15 @@ class WatchLoop:
         now = self._deps.clock()
         if self._synced is not None and timedelta(0) <= now - self._synced < SYNC:
             return
-        if self._synced is not None and now < self._synced - LEFT_BACK:
+        anew = self._set_back or (self._synced is not None and now < self._synced - LEFT_BACK)
+        if anew:
             self._deps.progress("the clock was set back: hours are reckoned anew, and none that has fired fires again")
             self._known = {}
-        self._synced = now
+        self._synced, self._set_back = now, False
         found = self._stamps()
         for model_id, stamp in found.items():
             if self._known.get(model_id) != stamp:
-                self._changed(model_id, stamp, now)
+                self._changed(model_id, stamp, now, anew=anew)
         for model_id in set(self._known) - set(found):
             told = "The profile is gone: its model is not watched any more."
             gone = Evaluation(
@@ -167,19 +171,11 @@ class WatchLoop:
             self._deps.progress(f"{model_id}: {told}")
         self._known = dict(found)
 
-    def _changed(self, model_id: str, stamp: str, now: datetime) -> None:
+    def _changed(self, model_id: str, stamp: str, now: datetime, *, anew: bool) -> None:
         """Evaluated at once: that sets its hours, and is cheap."""
-        state = self._deps.store.watch_state(model_id)
-        if state is None:
-            state = WatchState(model_id=model_id, watched_since=now)
-        elif state.stamp == stamp and self._is_ahead(state, now):
-            state = state.model_copy(update={"spec": ""})
-        self._deps.store.put_watch(state.model_copy(update={"stamp": stamp, "next_at": now}))
-
-    @staticmethod
-    def _is_ahead(state: WatchState, now: datetime) -> bool:
-        """Its latest look was taken at a time that is still to come."""
-        return state.looked_at is not None and state.looked_at > now + LEFT_BACK
+        state = self._deps.store.watch_state(model_id) or WatchState(model_id=model_id, watched_since=now)
+        changes = {"stamp": stamp, "next_at": now} | ({"spec": "", "retry_at": None} if anew else {})
+        self._deps.store.put_watch(state.model_copy(update=changes))
 
     # --- evaluations ---------------------------------------------------------------------------------------------
 

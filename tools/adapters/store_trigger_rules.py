@@ -27,7 +27,8 @@ def lives(watcher: Watcher, now: datetime, is_alive: IsAlive) -> bool:
     """Whether what it has claimed is still its own."""
     if watcher.ended_at is not None or is_alive(watcher.holder) is False:
         return False
-    return now - watcher.beat_at <= ALIVE
+    # A beat that is still to come is of before the clock was set back: who lives beats again.
+    return abs(now - watcher.beat_at) <= ALIVE
 
 
 def require_alone(others: Sequence[Watcher], now: datetime, is_alive: IsAlive) -> None:
