@@ -1,4 +1,7 @@
-"""Who may stop a model's triggers, and who lets them go on? Anybody may stop; what was stopped goes on by an approver's word."""
+"""Who may stop a model's triggers, and who lets them go on?
+
+Anybody may stop them; they go on by the word of whoever has stopped them, or of an approver.
+"""
 
 from collections.abc import Collection
 
@@ -19,7 +22,7 @@ def pause(deps: Deps, caller: Caller, model_id: str | None, why: str) -> Hold:
 
 
 def resume(deps: Deps, caller: Caller, model_id: str | None, why: str, *, approvers: Collection[str]) -> Hold:
-    """Go on; what had waited is evaluated at once.
+    """Go on; what had waited is evaluated at once. Whoever has paused may, too.
 
     Raises:
         BadInput: no reason. NotAllowed: no person, or no approver. NotFound: nothing is paused.
@@ -31,7 +34,10 @@ def resume(deps: Deps, caller: Caller, model_id: str | None, why: str, *, approv
             value=caller.name,
             remedy="ask one of the approvers",
         )
-    released = holds.release(deps, _scope(deps, model_id), why, approvers=approvers, by=caller.name)
+    scope = _scope(deps, model_id)
+    hold = holds.found(deps, scope)
+    may = set(approvers) | ({hold.by} if hold is not None else set())
+    released = holds.release(deps, scope, why, approvers=may, by=caller.name)
     deps.store.wake_watch(None if model_id is None else deps.load_profile(model_id).id, deps.clock())
     return released
 

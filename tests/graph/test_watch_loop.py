@@ -300,8 +300,8 @@ def test_paused_model_is_neither_started_nor_looked_at_until_an_approver_lets_it
     found = explain(deps, deps.load_profile("prices"), at="03:00")
     assert found.answer.startswith("It did not fire: paused at 2026-07-0")
     assert "by bob since 2026-07-01 12:00 UTC, we move house" in found.answer
-    with pytest.raises(BadInput, match="'bob' may not release"):
-        pausing.resume(deps, caller("bob"), "prices", "there", approvers=["ada"])
+    with pytest.raises(BadInput, match="'eve' may not release"):
+        pausing.resume(deps, caller("eve"), "prices", "there", approvers=["ada"])
     with pytest.raises(BadInput, match="is an agent"):
         pausing.resume(deps, caller("ada", kind="agent"), "prices", "there", approvers=["ada"])
     pausing.resume(deps, caller("ada"), "prices", "there", approvers=["ada"])
@@ -311,9 +311,11 @@ def test_paused_model_is_neither_started_nor_looked_at_until_an_approver_lets_it
 
 def test_pause_of_all_triggers_leaves_people_their_runs(tmp_path: Path) -> None:
     watched = tower(tmp_path, **NIGHTLY)
-    pausing.pause(watched.world.deps, caller("bob"), None, "holidays")
+    deps = watched.world.deps
+    pausing.pause(deps, caller("bob"), None, "holidays")
     watched.pass_time(DAY, step=HOUR)
     assert (watched.runs.started, watched.codes()) == ([], ["paused"])
+    assert pausing.resume(deps, caller("bob"), None, "back", approvers=[]).released_by == "bob"  # as he has paused them
     assert watched.world.run()["status"] == "finished"
 
 
@@ -327,7 +329,9 @@ def test_held_model_is_looked_at_and_not_retrained(tmp_path: Path) -> None:
 
 def test_only_lost_performance_and_broken_data_page_and_the_rest_comes_once_a_day(tmp_path: Path) -> None:
     notifier = MemoryNotifier(("1:mail", "escalation-1:boss"))
-    world = with_deps(make_world(tmp_path, champion=False, triggers=profile_triggers(**HOURLY)), notifier_of=lambda _: notifier)
+    world = with_deps(
+        make_world(tmp_path, champion=False, triggers=profile_triggers(**HOURLY)), notifier_of=lambda _: notifier
+    )
     watched = tower(tmp_path, world)
     watched.seen = lambda: stale(level="ticket")
     watched.pass_time(3 * HOUR)
@@ -346,7 +350,9 @@ def test_only_lost_performance_and_broken_data_page_and_the_rest_comes_once_a_da
 def test_page_that_does_not_leave_is_tried_again_and_each_channel_hears_once(tmp_path: Path) -> None:
     notifier = MemoryNotifier(("1:mail", "2:chat"))
     notifier.failures["2:chat"] = Unavailable("no connection", thing="notify")
-    world = with_deps(make_world(tmp_path, champion=False, triggers=profile_triggers(**HOURLY)), notifier_of=lambda _: notifier)
+    world = with_deps(
+        make_world(tmp_path, champion=False, triggers=profile_triggers(**HOURLY)), notifier_of=lambda _: notifier
+    )
     watched = tower(tmp_path, world)
     watched.seen = lambda: stale("performance", "page", "accuracy fell.")
     watched.pass_time(HOUR)
@@ -363,9 +369,7 @@ def test_new_version_is_judged_once_where_the_profile_asks_for_it(tmp_path: Path
     watched = tower(tmp_path, new_version=True)
     watched.loop.tick()
     for _ in range(2):
-        watched.world.store.note_claim(
-            "prices", claims("new_version", "mlflow", at=watched.world.now[0], version="7")
-        )
+        watched.world.store.note_claim("prices", claims("new_version", "mlflow", at=watched.world.now[0], version="7"))
     watched.pass_time(HOUR)
     (fired,) = watched.world.store.firings()
     assert (fired.kind, fired.version, fired.key) == ("judge", "7", "trigger/prices/judge/7")
@@ -429,7 +433,9 @@ def test_run_whose_process_is_gone_is_gone_on_with_and_a_persons_own_is_not(tmp_
     other.started = ["x", "y"]
     now = watched.world.now[0]
     other.start(
-        Firing(key="by-hand", model_id="prices", kind="retrain", trigger="manual", source="cron", due=now, at=now, why="")
+        Firing(
+            key="by-hand", model_id="prices", kind="retrain", trigger="manual", source="cron", due=now, at=now, why=""
+        )
     )
     watched.pass_time(HOUR)
     assert watched.runs.resumed == ["run-1"]

@@ -109,7 +109,13 @@ def test_data_that_want_mending_start_nothing() -> None:
 
 
 def test_finding_that_stays_fires_once_until_it_has_gone() -> None:
-    assert looked(SPEC, [STALE, STALE, STALE, FRESH, STALE]) == ["fires", "not_rearmed", "not_rearmed", "fresh", "fires"]
+    assert looked(SPEC, [STALE, STALE, STALE, FRESH, STALE]) == [
+        "fires",
+        "not_rearmed",
+        "not_rearmed",
+        "fresh",
+        "fires",
+    ]
     twice = TriggersSpec(clear_after=2)
     assert looked(twice, [STALE, FRESH, STALE, FRESH, FRESH, STALE]) == [
         "fires",

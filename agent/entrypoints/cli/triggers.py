@@ -155,7 +155,7 @@ def pause(
     opened = open_app(workspace, model)
     hold = act(opened.deps, _me(), model, reason)
     told = f"{hold.scope} paused by {hold.by} since {hold.at:%Y-%m-%d %H:%M} UTC: {hold.why}"
-    next_ = f'`retrain triggers resume {model or "--all"} --reason "…"` by an approver goes on'
+    next_ = f'`retrain triggers resume {model or "--all"} --reason "…"` goes on (you, or an approver)'
     SCREEN.result(hold.to_json_dict(), wrapped(f"{told}\n{next_}"))
 
 
@@ -168,7 +168,7 @@ def resume(
     quiet: Quiet = False,
     workspace: Workspace = None,
 ) -> None:
-    """Go on after `triggers pause`. Approvers of the profile; with --all, of any."""
+    """Go on after `triggers pause`: whoever paused, or an approver of the profile (with --all, of any)."""
     from agent.entrypoints.cli.holds import all_approvers
     from agent.services.pausing import resume as act
 
