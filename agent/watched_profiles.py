@@ -10,7 +10,7 @@ from agent.workspace import Workspace
 from tools.contracts.profile import Profile
 from tools.errors import NotFound
 
-KEPT: Final = 512
+KEPT: Final = 4096
 """Profiles that are kept in memory; the one that was asked for longest ago goes first."""
 
 
