@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from tools.contracts.base import Contract
 from tools.contracts.request import Direction, GuardrailSpec, Unit
 from tools.contracts.rollout import RolloutMetric
+from tools.contracts.when import WhenSpec
 from tools.masking import masked
 
 Mode = Literal["observe", "recommend", "act"]
@@ -547,6 +548,7 @@ class Profile(Contract):
     """Absent: the model can be judged and rolled back, not retrained."""
     scoring: ScoringSpec = ScoringSpec()
     triggers: TriggersSpec = TriggersSpec()
+    when: WhenSpec = WhenSpec()
     validation: ValidationSpec = ValidationSpec()
     target: Annotated[Target, Field(discriminator="kind")] = AliasTarget()
     rollout: RolloutSpec = RolloutSpec()
