@@ -2,19 +2,24 @@
 
 The first that applies:
 
-1. **evidence**: the staleness report says that data must be mended or the champion taken back, or validation failed: no training helps.
+1. **evidence**: the staleness report says that data must be mended or the champion taken back, or validation failed: no training
+   helps. Or it measured a loss of performance beyond doubt: half of its lower bound, saved until the next scheduled training, is held
+   against the cost of a retraining, whatever the strategy.
 2. **schedule**: fewer than `min_blocks` blocks with measured losses, or the champion's training rows are unknown. A report that says
-   `retrain` is believed, unless the loss that it measured would cost less, until the next scheduled training, than a retraining; else
-   the champion is retrained when its training rows are older than `every`.
+   `retrain` (or that labels are to be waited for) is believed; else the champion is retrained when its training rows are older than
+   `every`.
 3. **history**: the profile's strategy weighs what was measured (`when_expected`, `when_rules`). Where it wants a training and no
    label has matured since the champion's, the answer is to wait for labels.
 """
 
 from datetime import datetime, timedelta
 
+import numpy as np
+
 from tools import when_expected, when_rules
-from tools.contracts.evidence import Signal, StalenessReport, ValidationReport
+from tools.contracts.evidence import StalenessReport, ValidationReport
 from tools.contracts.when import LossHistory, Recommendation, WhenNumber, WhenSpec, WhenVerdict
+from tools.when_decay import NEW_SHARE
 from tools.when_history import Known, known, loss_per_block
 from tools.when_matrix import dense, whole_blocks
 
@@ -42,6 +47,9 @@ def decide_when(
     if mend is not None:
         action, why = mend
         return WhenVerdict(action=action, strategy=spec.strategy, basis="evidence", statement=why)
+    lost = _by_measured_loss(spec, history, staleness, now)
+    if lost is not None:
+        return lost
     found = known(history, spec, now)
     if found is None or found.blocks < spec.min_blocks or len(found.own[0]) == 0:
         return _by_schedule(spec, history, staleness, now, 0 if found is None else found.blocks)
@@ -67,6 +75,50 @@ def _to_mend(
     return None
 
 
+def _by_measured_loss(
+    spec: WhenSpec, history: LossHistory, staleness: StalenessReport | None, now: datetime
+) -> WhenVerdict | None:
+    """What follows from a loss that the report measured beyond doubt; None where there is none."""
+    bad = [] if staleness is None else [s for s in staleness.signals if s.rule == "performance" and s.outcome == "bad"]
+    if not bad or bad[0].low is None or staleness is None or staleness.recommendation == "wait_for_labels":
+        return None
+    day = loss_per_block(history, spec) / (history.block / _DAY)
+    scale = NEW_SHARE * day * (spec.every / _DAY)
+    least = max(bad[0].low, 0.0) * scale
+    cost = _cost(spec, history)
+    saved = _number(
+        "saved",
+        (bad[0].value or 0.0) * scale,
+        spec,
+        low=least,
+        high=None if bad[0].high is None else bad[0].high * scale,
+        n=bad[0].n,
+        what=f"half of the measured loss, saved for {_days(spec.every)}, is worth",
+    )
+    told = (
+        f"{history.metric} has lost {bad[0].value:.3g} ({bad[0].low:.3g} at least); to save half of that for {_days(spec.every)} "
+        f"is worth {_told(least, spec)} at least, and a retraining costs {_told(cost.value, spec)}"
+    )
+    numbers = (saved, cost)
+
+    def verdict(action: Recommendation, statement: str) -> WhenVerdict:
+        return WhenVerdict(
+            action=action,
+            strategy=spec.strategy,
+            basis="evidence",
+            statement=statement,
+            numbers=numbers,
+            next_look=now + history.block,
+        )
+
+    if least <= cost.value:
+        return verdict("keep_watching", f"Keep watching: {told}.")
+    until, trained = history.labelled_until, history.trained_until
+    if until is not None and trained is not None and until <= trained:
+        return verdict("wait_for_labels", f"Wait for labels: none has matured since the champion was trained. {told}.")
+    return verdict("retrain", f"Retrain: {told}.")
+
+
 # --- without a history
 
 
@@ -75,8 +127,6 @@ def _by_schedule(
 ) -> WhenVerdict:
     numbers = [_cost(spec, history)]
     lacks = f"{blocks} of {spec.min_blocks} blocks with measured losses are there to weigh by"
-    day = loss_per_block(history, spec) / (history.block / _DAY)
-    signal = _lost(staleness)
 
     def verdict(action: Recommendation, statement: str, next_look: datetime | None = None) -> WhenVerdict:
         return WhenVerdict(
@@ -89,20 +139,9 @@ def _by_schedule(
         )
 
     due = None if history.trained_until is None else history.trained_until + spec.every
-    if staleness is not None and staleness.recommendation in ("retrain", "wait_for_labels"):
-        if staleness.recommendation == "wait_for_labels":
-            return verdict("wait_for_labels", f"Wait for labels: {staleness.statement}")
-        if signal is not None and signal.value is not None:
-            keeping = signal.value * day * (spec.every / _DAY)
-            low, high = (None if x is None else x * day * (spec.every / _DAY) for x in (signal.low, signal.high))
-            numbers.append(
-                _number("expected_loss", keeping, spec, low=low, high=high, n=signal.n, what="keeping costs")
-            )
-            lost = f"{signal.value:.3g} {history.metric}"
-            told = f"the measured loss of {lost}, kept for {_days(spec.every)}, costs {_told(keeping, spec)}"
-            if keeping <= numbers[0].value:
-                return verdict("keep_watching", f"Keep watching: {told}, a retraining {_told(numbers[0].value, spec)}.")
-            return verdict("retrain", f"Retrain: {told}, a retraining {_told(numbers[0].value, spec)}.")
+    if staleness is not None and staleness.recommendation == "wait_for_labels":
+        return verdict("wait_for_labels", f"Wait for labels: {staleness.statement}")
+    if staleness is not None and staleness.recommendation == "retrain":
         return verdict("retrain", f"Retrain: {staleness.statement}")
     if due is None:
         return verdict(
@@ -131,18 +170,13 @@ def _by_schedule(
     )
 
 
-def _lost(staleness: StalenessReport | None) -> Signal | None:
-    bad = [] if staleness is None else [s for s in staleness.signals if s.rule == "performance" and s.outcome == "bad"]
-    return bad[0] if bad else None
-
-
 # --- by the history
 
 
 def _by_expected_cost(spec: WhenSpec, history: LossHistory, found: Known, now: datetime) -> WhenVerdict:
     weighed = when_expected.weigh(found)
     money, span = loss_per_block(history, spec), found.horizon * history.block
-    saved, spread = weighed.saved * money, 1.96 * weighed.saved_sd * money
+    saved, spread = weighed.saved * money, when_expected.spread(found) * money
     cost = _cost(spec, history)
     current = _number(
         "saved", saved, spec, low=saved - spread, high=saved + spread, n=len(found.t), what="retraining now saves"
@@ -174,6 +208,8 @@ def _by_rule(spec: WhenSpec, history: LossHistory, found: Known, now: datetime) 
     matrix = dense(found)
     lag = max(round(found.coming - 1 - found.fresh), 0)
     given = spec.threshold if strategy == "threshold" else None
+    if given is None and len(np.unique(found.s)) < 2:
+        given = when_rules.untuned(strategy, cost=found.cost, every=spec.every / history.block)
     parameter = when_rules.tuned(strategy, matrix, lag=lag, cost=found.cost) if given is None else given
     _, losses = found.own
     saving = when_rules.linear_saving(found.s, found.t, found.loss)
@@ -186,7 +222,8 @@ def _by_rule(spec: WhenSpec, history: LossHistory, found: Known, now: datetime) 
     )
     train = when_rules.wants(strategy, parameter, seen)
     told = when_rules.said(strategy, parameter, seen, history.block)
-    how = "set in the profile" if given is not None else f"tuned on {len(matrix)} blocks"
+    how = f"tuned on {len(matrix)} blocks" if given is None else "not tuned: that takes losses of two versions"
+    how = "set in the profile" if strategy == "threshold" and spec.threshold is not None else how
     numbers = (_cost(spec, history), *_facts(found, history))
     head = "Retrain" if train else "Keep watching"
     return _weighed(

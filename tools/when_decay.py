@@ -1,189 +1,146 @@
-"""How fast does this model decay? Learned from its own history of losses, and shrunk to 'not at all'.
+"""How fast does this model decay, and what has the world done to it since? Learned from its own history of losses.
 
-The loss of version s on block t is taken as a sum, each part normal with a variance of its own:
+The loss of version s on block t is taken as
 
-| part | stands for |
-|---|---|
-| level, and difficulty of block t | a hard month is hard for every version; neighbouring blocks are alike |
-| age, t - s | decay that comes with time: slow (linear) and fast (1 - exp(-age / 3), / 10) |
-| versions that know more | a version trained later has seen more rows, whatever its age |
-| what happened in blocks s+1 … t | a change of the world, which every version trained before it pays for and none trained after |
-| version s | some trainings come out worse than others |
-| noise | the rest |
+    difficulty of block t  +  decay with age (t - s)  +  what a version lacks that has seen few blocks  +  noise
 
-The variances are those with the largest posterior density (marginal likelihood times a prior that thinks little of every part
-but level and noise); given them the parts have a closed form. Without evidence of decay its parts stay near 0.
-
-Block difficulty cancels in every comparison of two versions on the same block, which is what a decision needs.
+* **Decay** is a sum of `1 - exp(-age / k)` with weights that are never negative: a model may stay as it is or get worse with age,
+  and a short history cannot make us believe that old models are better. The weights are those of least squares within blocks,
+  where difficulty cancels, shrunk towards 0 by `RIDGE`: with two versions on a block their difference counts, with one the block
+  says nothing.
+* **Excess**: how much worse the champion does on its latest blocks than on its first ones, beyond its age. It may be a hard month,
+  which a retraining does not help, or a changed world, which it does. The history tells: over all pairs of versions, how much
+  of the older one's excess at the time when the younger was trained did the younger one save? That share (between 0 and 1,
+  `PRIOR_SHARE` without evidence) of the champion's excess is expected to be saved. What exceeds every excess seen so far is
+  counted at `NEW_SHARE` at least.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy import linalg, optimize  # pyright: ignore[reportMissingTypeStubs]
+from numpy.typing import NDArray
+from scipy import optimize  # pyright: ignore[reportMissingTypeStubs]
 
 from tools.when_history import Floats, Known
 
-PARTS: Final = ("level", "difficulty", "age", "size", "change", "version", "noise")
-_PRIOR: Final = np.log([1.0, 0.3, 0.02, 0.05, 0.02, 0.02, 0.05])
-"""Mode of each part's variance, as a share of the losses' own variance; of `change`, a block."""
-_PRIOR_SD: Final = np.array([2.0, 1.5, 1.5, 1.5, 1.5, 1.5, 1.5])
-_MEMORY: Final = 0.7
-"""Correlation of the difficulty of neighbouring blocks."""
-MOST_CELLS: Final = 400
-"""Later cells are kept where there are more."""
+SCALES: Final = np.array([1.5, 4.0, 12.0, 40.0])
+"""Blocks in which decay of each kind has done most of its work."""
+RIDGE: Final = 2.0
+FIRST: Final = 2
+"""Blocks whose mean is a version's first, and its latest, loss."""
+PRIOR_SHARE: Final = 0.1
+PRIOR_PAIRS: Final = 5.0
+"""So many pairs of versions with an ordinary excess weigh as much as the prior."""
+NEW_SHARE: Final = 0.5
+MOST_VERSIONS: Final = 16
+"""Latest versions that the share is learned from."""
 
 
 @dataclass(frozen=True)
 class Decay:
-    """The parts of the loss, given what was measured.
+    """What was learned.
 
     Attributes:
-        shares: Log of each part's variance over the losses' variance.
-        scale: Standard deviation of the losses.
-        age: Weights of the age's functions.
-        size: Weight of `1 / (s + 2)`.
-        change: What happened in each block, from block `first` on.
-        first: Block of the first change.
-        versions: Number of a version to what it is worse by.
-        covariance: Of the age's weights.
+        weights: Of decay by age, one a scale; then of `1 / (s + 2)`.
+        excess: The champion's latest losses beyond its first ones and its age; 0 with fewer than two blocks.
+        share: Of an excess, what a retraining saves.
+        saved: Of the champion's excess, what a retraining is expected to save.
+        noise: Standard deviation of a cell beside the block's difficulty and the decay.
+        pairs: Pairs of versions that the share was learned from.
     """
 
-    shares: Floats
-    scale: float
-    age: Floats
-    size: float
-    change: Floats
-    first: int
-    versions: dict[float, float]
-    covariance: Floats
+    weights: Floats
+    excess: float
+    share: float
+    saved: float
+    noise: float
+    pairs: int
 
     def loss(self, s: Floats, t: Floats) -> Floats:
-        """Expected loss of versions s on blocks t, less the blocks' difficulty and the level: only differences mean anything."""
-        total = np.concatenate([[0.0], np.cumsum(self.change)])
-
-        def until(x: Floats) -> Floats:
-            return total[np.clip(np.floor(x).astype(int) - self.first + 1, 0, len(self.change))]
-
-        own = np.array([self.versions.get(round(float(one), 6), 0.0) for one in np.ravel(s)]).reshape(np.shape(s))
-        return _age(t - s) @ self.age + self.size * _size(s) + until(t) - until(s) + own
+        """Expected loss of versions s on blocks t, without difficulty and excess: only differences mean anything."""
+        return _parts(s, t) @ self.weights
 
 
-def _age(age: Floats) -> Floats:
-    return np.stack([age / 20, 1 - np.exp(-age / 3), 1 - np.exp(-age / 10)], axis=-1)
+def _parts(s: Floats, t: Floats) -> Floats:
+    age = np.maximum(t - s, 0.0)
+    return np.concatenate([1 - np.exp(-age[..., None] / SCALES), 1 / (np.maximum(s, 0.0) + 2)[..., None]], axis=-1)
 
 
-def _size(s: Floats) -> Floats:
-    return 1 / (np.maximum(s, 0) + 2)
+def decay(known: Known) -> Decay:
+    """What the history says."""
+    weights, noise = _weights(known)
+    beyond = known.loss - _parts(known.s, known.t) @ weights
+    share, largest, pairs = _share(known, beyond)
+    excess = _champions(beyond[_own(known, known.current)])
+    ordinary = min(abs(excess), largest)
+    saved = np.sign(excess) * (share * ordinary + max(share, NEW_SHARE) * (abs(excess) - ordinary))
+    return Decay(weights, excess, share, float(saved), noise, pairs)
 
 
-def fit(known: Known, begin: Floats | None = None, steps: int = 40) -> Floats:
-    """Log shares of variance with the largest posterior density.
+def _weights(known: Known) -> tuple[Floats, float]:
+    """Weights of the parts, and the noise of a cell."""
+    parts = _parts(known.s, known.t)
+    _, block = np.unique(np.round(known.t, 6), return_inverse=True)
+    count = np.bincount(block)
+    design = parts - np.stack([np.bincount(block, column) / count for column in parts.T], axis=1)[block]
+    rest = known.loss - (np.bincount(block, known.loss) / count)[block]
+    kept = count[block] > 1
+    if not kept.any():
+        return np.zeros(parts.shape[1]), 0.0
+    whole = np.vstack([design[kept], np.sqrt(RIDGE) * np.eye(parts.shape[1])])
+    weights, _ = optimize.nnls(whole, np.concatenate([rest[kept], np.zeros(parts.shape[1])]))
+    freedom = max(int(kept.sum()) - len(np.unique(block[kept])), 1)
+    noise = float(np.sqrt(((rest[kept] - design[kept] @ weights) ** 2).sum() / freedom))
+    return np.asarray(weights, dtype=np.float64), noise
 
-    Args:
-        known: At least two cells.
-        begin: Where to begin; the prior's mode where absent.
-        steps: Most steps of the search.
-    """
-    cells = _latest(known)
-    y, scale = _standard(cells)
-    if scale == 0.0:
-        return _PRIOR.copy()
-    parts = _covariances(cells)
 
-    def cost(shares: Floats) -> tuple[float, Floats]:
-        weights = np.exp(shares)
-        total = np.tensordot(weights, parts, axes=1)
-        try:
-            factor = linalg.cho_factor(total + 1e-8 * np.eye(len(y)), lower=True)
-        except linalg.LinAlgError:
-            return 1e12, np.zeros_like(shares)
-        inverse = linalg.cho_solve(factor, np.eye(len(y)))
-        alpha = inverse @ y
-        value = 0.5 * float(y @ alpha) + float(np.log(np.diag(factor[0])).sum())
-        slopes = 0.5 * weights * (np.einsum("kij,ij->k", parts, inverse) - np.einsum("i,kij,j->k", alpha, parts, alpha))
-        away = (shares - _PRIOR) / _PRIOR_SD
-        return value + 0.5 * float(away @ away), slopes + away / _PRIOR_SD
+def _own(known: Known, version: float) -> NDArray[np.int64]:
+    """Places of a version's cells, in order of blocks."""
+    mine = np.flatnonzero(np.abs(known.s - version) < 1e-6)
+    return mine[np.argsort(known.t[mine], kind="stable")]
 
-    found = optimize.minimize(
-        cost,
-        _PRIOR if begin is None else begin,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(-12.0, 6.0)] * len(PARTS),
-        options={"maxiter": steps},
+
+def _excess(sums: Floats, row: NDArray[np.int64], count: NDArray[np.int64]) -> Floats:
+    """Latest less first of the first `count` losses of a row; `sums` are running sums that begin with 0."""
+    last = np.minimum(FIRST, count - 1)
+    first = np.minimum(FIRST, count - last)
+    return (sums[row, count] - sums[row, count - last]) / last - sums[row, first] / first
+
+
+def _champions(beyond: Floats) -> float:
+    if len(beyond) < 2:
+        return 0.0
+    sums = np.concatenate([[0.0], np.cumsum(beyond)])[None, :]
+    return float(_excess(sums, np.array([0]), np.array([len(beyond)]))[0])
+
+
+def _share(known: Known, beyond: Floats) -> tuple[float, float, int]:
+    """What of an excess a younger version saved, the largest excess seen, and the pairs of versions behind it."""
+    versions = np.unique(np.round(known.s, 6))[-MOST_VERSIONS:]
+    blocks = np.unique(np.round(known.t, 6))
+    row = np.searchsorted(versions, np.round(known.s, 6))
+    kept = known.s > versions[0] - 1e-6
+    losses = np.full((len(versions), len(blocks)), np.nan)
+    losses[row[kept], np.searchsorted(blocks, np.round(known.t[kept], 6))] = beyond[kept]
+    there = np.isfinite(losses)
+    filled, ones = np.where(there, losses, 0.0), there.astype(np.float64)
+    both = ones @ ones.T
+    # Each row's own losses pushed to the left, as running sums.
+    order = np.argsort(~there, axis=1, kind="stable")
+    sums = np.concatenate(
+        [np.zeros((len(versions), 1)), np.cumsum(np.take_along_axis(filled, order, axis=1), axis=1)], axis=1
     )
-    return np.asarray(found.x, dtype=np.float64)
-
-
-def decay(known: Known, shares: Floats) -> Decay:
-    """The parts of the loss under given shares of variance."""
-    cells = _latest(known)
-    y, scale = _standard(cells)
-    scale = scale or 1e-12
-    weights = np.exp(shares)
-    total = np.tensordot(weights, _covariances(cells), axes=1) + 1e-8 * np.eye(len(y))
-    factor = linalg.cho_factor(total, lower=True)
-    alpha = linalg.cho_solve(factor, y)
-    ages = _age(cells.t - cells.s)
-    first, paid = _paid(cells)
-    versions = np.unique(np.round(cells.s, 6))
-    same = np.round(cells.s, 6)[:, None] == versions[None, :]
-    reach = weights[2] * np.eye(ages.shape[1]) - weights[2] ** 2 * ages.T @ linalg.cho_solve(factor, ages)
-    return Decay(
-        shares=shares,
-        scale=scale,
-        age=scale * weights[2] * ages.T @ alpha,
-        size=scale * float(weights[3] * _size(cells.s) @ alpha),
-        change=scale * weights[4] * paid.T @ alpha,
-        first=first,
-        versions=dict(zip(versions.tolist(), (scale * weights[5] * same.T @ alpha).tolist(), strict=True)),
-        covariance=scale**2 * reach,
-    )
-
-
-@dataclass(frozen=True)
-class _Cells:
-    s: Floats
-    t: Floats
-    loss: Floats
-
-
-def _latest(known: Known) -> _Cells:
-    order = np.argsort(known.t, kind="stable")[-MOST_CELLS:]
-    return _Cells(known.s[order], known.t[order], known.loss[order])
-
-
-def _standard(cells: _Cells) -> tuple[Floats, float]:
-    scale = float(cells.loss.std())
-    if scale == 0.0 or not np.isfinite(scale):
-        return np.zeros_like(cells.loss), 0.0
-    return (cells.loss - cells.loss.mean()) / scale, scale
-
-
-def _covariances(cells: _Cells) -> Floats:
-    """Of every part with variance 1, in the order of `PARTS`."""
-    n = len(cells.t)
-    ages, sizes = _age(cells.t - cells.s), _size(cells.s)
-    _, paid = _paid(cells)
-    same = np.round(cells.s, 6)[:, None] == np.round(cells.s, 6)[None, :]
-    return np.stack(
-        [
-            np.ones((n, n)),
-            _MEMORY ** np.abs(cells.t[:, None] - cells.t[None, :]),
-            ages @ ages.T,
-            np.outer(sizes, sizes),
-            paid @ paid.T,
-            same.astype(np.float64),
-            np.eye(n),
-        ]
-    )
-
-
-def _paid(cells: _Cells) -> tuple[int, Floats]:
-    """First block, and of every cell which blocks lie behind its version's training, up to its own."""
-    first, last = int(np.floor(cells.s.min())) + 1, int(np.floor(cells.t.max()))
-    blocks = np.arange(first, last + 1)
-    paid = (blocks[None, :] > np.floor(cells.s)[:, None]) & (blocks[None, :] <= np.floor(cells.t)[:, None])
-    return first, paid.astype(np.float64)
+    before = (there[:, None, :] & (blocks[None, None, :] <= versions[None, :, None] + 1e-6)).sum(axis=2)
+    old, young = np.nonzero((before >= 2) & (both > 0) & (versions[:, None] < versions[None, :]))
+    if not len(old):
+        return PRIOR_SHARE, 0.0, 0
+    x = _excess(sums, old, before[old, young])
+    y = ((filled @ ones.T - ones @ filled.T)[old, young]) / both[old, young]
+    # Pairs share versions and blocks: of n versions' pairs, no more than about n are told apart.
+    worth = min(1.0, len(versions) / len(x))
+    size = float((x**2).mean())
+    if size <= 0:
+        return PRIOR_SHARE, 0.0, len(x)
+    share = (worth * float(x @ y) + PRIOR_PAIRS * size * PRIOR_SHARE) / (worth * float(x @ x) + PRIOR_PAIRS * size)
+    return float(np.clip(share, 0.0, 1.0)), float(np.abs(x).max()), len(x)

@@ -4,7 +4,7 @@ from math import floor
 
 import numpy as np
 
-from tools.when_decay import decay, fit
+from tools.when_decay import decay
 from tools.when_history import Floats, Known
 
 
@@ -22,7 +22,7 @@ def dense(known: Known) -> Floats:
     matrix[s[inside], t[inside]] = known.loss[inside]
     if np.isfinite(matrix[np.triu_indices(blocks, 1)]).all():
         return matrix
-    learned = decay(known, fit(known))
+    learned = decay(known)
     parts = known.loss - learned.loss(known.s, known.t)
     level = np.full(blocks, float(parts.mean()))
     for block in np.unique(t):

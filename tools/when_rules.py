@@ -112,6 +112,11 @@ def tuned(strategy: SimpleStrategy, matrix: Floats, *, lag: int, cost: float) ->
     return min(totals)[2]
 
 
+def untuned(strategy: SimpleStrategy, *, cost: float, every: float) -> float:
+    """The parameter where the history holds one version only: the profile's schedule, a threshold of 0.02, the cost itself."""
+    return {"periodic": every, "threshold": 0.02, "cumulative_loss": cost, "forecast": NEVER}[strategy]
+
+
 def replayed(strategy: SimpleStrategy, parameter: float, matrix: Floats, *, lag: int, cost: float) -> float:
     """What the rule costs a block, over all places to begin in the first half of a history."""
     blocks = len(matrix)

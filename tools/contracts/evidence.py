@@ -6,8 +6,8 @@ from typing import Literal
 from pydantic import Field
 
 from tools.contracts.base import Contract, UtcDatetime
+from tools.contracts.when import LossCell, WhenVerdict
 from tools.contracts.when import Recommendation as Recommendation
-from tools.contracts.when import WhenVerdict
 
 Outcome = Literal["ok", "bad", "could_not_tell", "could_not_measure"]
 """Measured good · measured bad · measured but undecided · not measured. Never merged."""
@@ -142,6 +142,8 @@ class StalenessReport(Contract):
     """Queries and rows that the whole report cost."""
     when: WhenVerdict | None = None
     """Whether a retraining is worth its cost; absent where nobody weighed it."""
+    losses: tuple[LossCell, ...] = ()
+    """The champion's losses, block by block, as this look measured them."""
 
 
 class TriggerVerdict(Contract):

@@ -26,13 +26,13 @@ class RetrainingCosts(Contract):
     """What a loss of 1.0 of the primary metric costs a day; one hundredth of it is a point's cost."""
     loss_unit: Unit = "absolute"
     """`relative`: the loss is a share of the recorded baseline; for metrics that are no shares, such as a mean error in minutes."""
-    training: Amount = 1.0
+    training: Amount = 5.0
     """Of one training."""
     training_hour: Amount = 0.0
     """Of each hour that trainings of this model took, beside `training`."""
-    review: Amount = 2.0
+    review: Amount = 10.0
     """Of judging the candidate: a person's time."""
-    bad_deploy: Amount = 20.0
+    bad_deploy: Amount = 100.0
     """What a bad candidate costs that is rolled out and taken back."""
     bad_deploy_risk: Annotated[float, Field(ge=0, le=1)] = 0.02
     """How often that happens."""
