@@ -12,8 +12,8 @@ The first rule that applies decides, in this order; `code` names it:
 | `budget_runs` · `budget_money` | what may be spent in this month is spent |
 | `fires` | else |
 
-A look that finds the model fresh, not measurable or wanting its data mended asks for nothing, and stops at `fresh`, `no_evidence`
-or `fix_data`; one that finds it stale must have been found so often enough (`not_enough`), and not be a finding that has fired already
+A look that finds the model fresh, not worth a retraining, not measurable or wanting its data mended asks for nothing, and stops at
+`fresh`, `not_worth_it`, `no_evidence` or `fix_data`; one that finds it stale must have been found so often enough (`not_enough`), and not be a finding that has fired already
 and stands (`not_rearmed`).
 """
 
@@ -160,7 +160,8 @@ def judge_look(
     if not seen.stale:
         if state.clean >= spec.clear_after:
             state = state.model_copy(update={"armed": True})
-        return Judged(Verdict(False, "fresh", seen.statement), state)
+        code = "not_worth_it" if seen.code == "not_worth_it" else "fresh"
+        return Judged(Verdict(False, code, seen.statement), state)
     found = sum(window)
     if found < spec.violations.needed and not any(claim.kind == seen.kind for claim in claims):
         told = f"{found} of the last {spec.violations.of} looks found this; {spec.violations.needed} are needed. {seen.statement}"

@@ -8,7 +8,7 @@ from agent.deps import Deps
 from agent.services import check as checks
 from agent.services.check import Checked
 from tools.alerts import Alert
-from tools.contracts.evidence import Signal
+from tools.contracts.evidence import Signal, StalenessReport
 from tools.contracts.profile import Profile
 from tools.contracts.request import RetrainingConfig, RetrainingRequest, RunOrder
 from tools.errors import RetrainingError
@@ -37,10 +37,18 @@ def observed(checked: Checked) -> Observation:
     report, verdict = checked.staleness, checked.trigger
     bad = [signal for signal in report.signals if signal.outcome == "bad"]
     kind = "performance" if any(signal.rule == "performance" for signal in bad) else "drift"
-    stale: bool | None = report.verdict == "stale"
     if report.verdict == "could_not_measure" or verdict.code == "fix_data":
-        stale = None
-    return Observation(kind, stale, verdict.code, report.statement, _evidence(checked))
+        return Observation(kind, None, verdict.code, report.statement, _evidence(checked))
+    if report.verdict == "stale" and not _is_worth_it(report):
+        told = report.statement if report.when is None else report.when.statement
+        return Observation(kind, False, "not_worth_it", told, _evidence(checked))
+    return Observation(kind, report.verdict == "stale", report.verdict, report.statement, _evidence(checked))
+
+
+def _is_worth_it(report: StalenessReport) -> bool:
+    """Whether what is stale is worth a run now: `tools.when` may say that it costs more than it saves, or that labels must come first."""
+    when = report.when
+    return when is None or when.basis == "schedule" or when.action in ("retrain", "roll_back")
 
 
 def _evidence(checked: Checked) -> dict[str, object]:
@@ -49,6 +57,7 @@ def _evidence(checked: Checked) -> dict[str, object]:
     return {
         "verdict": report.verdict,
         "recommendation": report.recommendation,
+        **({} if report.when is None else {"when": report.when.statement}),
         "alert": checked.alert.level,
         "signals": told[:12],
     }

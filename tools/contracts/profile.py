@@ -11,6 +11,7 @@ from tools.contracts.base import Contract
 from tools.contracts.request import Direction, GuardrailSpec, Unit
 from tools.contracts.rollout import RolloutMetric
 from tools.contracts.triggers import FromOutside, MonthlyBudget, NewDataTrigger, QuietHours, Schedule, Violations
+from tools.contracts.when import WhenSpec
 from tools.masking import masked
 
 Mode = Literal["observe", "recommend", "act"]
@@ -577,6 +578,7 @@ class Profile(Contract):
     """Absent: the model can be judged and rolled back, not retrained."""
     scoring: ScoringSpec = ScoringSpec()
     triggers: TriggersSpec = TriggersSpec()
+    when: WhenSpec = WhenSpec()
     validation: ValidationSpec = ValidationSpec()
     target: Annotated[Target, Field(discriminator="kind")] = AliasTarget()
     rollout: RolloutSpec = RolloutSpec()
