@@ -13,8 +13,8 @@ The first rule that applies decides, in this order; `code` names it:
 | `fires` | else |
 
 A look that finds the model fresh, not worth a retraining, not measurable or wanting its data mended asks for nothing, and stops at
-`fresh`, `not_worth_it`, `no_evidence` or `fix_data`; one that finds it stale must have been found so often enough (`not_enough`), and not be a finding that has fired already
-and stands (`not_rearmed`).
+`fresh`, `not_worth_it`, `no_evidence` or `fix_data`; one that finds it stale must have been found so often enough (`not_enough`), and
+not be a finding that has fired already and stands (`not_rearmed`).
 """
 
 from dataclasses import dataclass, field, replace

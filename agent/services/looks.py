@@ -46,7 +46,7 @@ def observed(checked: Checked) -> Observation:
 
 
 def _is_worth_it(report: StalenessReport) -> bool:
-    """Whether what is stale is worth a run now: `tools.when` may say that it costs more than it saves, or that labels must come first."""
+    """Whether what is stale is worth a run now: a retraining may cost more than it saves, or labels must come first."""
     when = report.when
     return when is None or when.basis == "schedule" or when.action in ("retrain", "roll_back")
 
