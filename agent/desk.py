@@ -12,14 +12,14 @@ from typing import Any
 from agent.bootstrap import App
 from agent.drives import MOST_RUNS, Drives
 from agent.progress import Board
-from agent.services import report, reviews
+from agent.services import pausing, report, reviews
 from agent.services.check import Checked
 from agent.services.reviews import Answer
 from agent.standings import Standings, may_touch, require
 from tools.contracts.access import AT_HOME, Caller
 from tools.contracts.record import DecisionRecord
 from tools.contracts.request import RetrainingRequest, RunKind
-from tools.contracts.run import ChampionEvent, Review, RunRecord
+from tools.contracts.run import ChampionEvent, Hold, Review, RunRecord
 from tools.errors import BadInput, Conflict, NotAllowed, NotFound
 from tools.windows import Fixed, parse_strategy
 
@@ -188,6 +188,38 @@ class Desk:
         require(caller, "run")
         self.get_run(caller.model_copy(update={"scopes": caller.scopes | {"read"}}), run_id)
         self._drives.go_on(run_id)
+
+    def pause_triggers(self, caller: Caller, model_id: str | None, reason: str) -> Hold:
+        """Nothing of the model, or of any where None, starts by itself until `resume_triggers`.
+
+        Raises:
+            NotAllowed: scope `run` is missing, or the caller is kept to some models and names none. BadInput: no reason.
+        """
+        require(caller, "run")
+        return pausing.pause(self._app.deps, caller, self._some_or_all(caller, model_id), reason)
+
+    def resume_triggers(self, caller: Caller, model_id: str, reason: str) -> Hold:
+        """Let a model's triggers go on.
+
+        Raises:
+            NotAllowed: scope `run` is missing, the caller is no person or no approver. BadInput: no reason. NotFound: nothing
+                is paused.
+        """
+        require(caller, "run")
+        model = self._require_model(caller, model_id)
+        approvers = self._app.deps.load_profile(model).review.approvers
+        return pausing.resume(self._app.deps, caller, model, reason, approvers=approvers)
+
+    def _some_or_all(self, caller: Caller, model_id: str | None) -> str | None:
+        if model_id is not None:
+            return self._require_model(caller, model_id)
+        if caller.models is not None:
+            raise NotAllowed(
+                f"{caller.name!r} is kept to some models and may not stop all",
+                thing="modelId",
+                remedy=f"name one of {', '.join(sorted(caller.models))}",
+            )
+        return None
 
     # --- waiting -----------------------------------------------------------------------------------------------------
 

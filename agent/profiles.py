@@ -54,7 +54,7 @@ def list_profiles(workspace: Workspace, *, check: bool = False) -> tuple[Profile
     """Every profile of the workspace, sorted by id. Without `check`, a fault is only that the file cannot be read."""
     defaults = _defaults(workspace)
     inherited = None if defaults is None else defaults.data.get("registered_model")
-    entries = tuple(_glance(path, inherited) for path in _files(workspace))
+    entries = tuple(_glance(path, inherited) for path in profile_files(workspace))
     return tuple(_checked(workspace, entry) for entry in entries) if check else entries
 
 
@@ -69,7 +69,11 @@ def load_profile(workspace: Workspace, model_id: str) -> LoadedProfile:
         NotFound: No profile by that name; names the nearest.
         BadInput: Two profiles share the registered model, or files are at fault: all faults at once.
     """
-    path = find_profile(workspace, model_id).path
+    return load_file(workspace, find_profile(workspace, model_id).path)
+
+
+def load_file(workspace: Workspace, path: Path) -> LoadedProfile:
+    """Merge and check the profile in this file; raises `BadInput` as `load_profile` does, and `NotFound` without it."""
     profile, merged, problems = _read(workspace, path)
     if profile is None or problems:
         raise refuse(f"profile {path.stem!r}", problems)
@@ -84,7 +88,8 @@ def resolved(loaded: LoadedProfile) -> list[tuple[str, Any, str]]:
 # --- finding -----------------------------------------------------------------------------------------------------
 
 
-def _files(workspace: Workspace) -> list[Path]:
+def profile_files(workspace: Workspace) -> list[Path]:
+    """The files of all profiles, unread, sorted by id."""
     return sorted(
         (path for path in workspace.profiles_dir.glob("*.yaml") if path.stem != DEFAULTS), key=lambda path: path.stem
     )
@@ -106,7 +111,7 @@ def _glance(path: Path, inherited: object) -> ProfileEntry:
 
 def find_profile(workspace: Workspace, model_id: str) -> ProfileMatch:
     """The profile that `model_id` means, unchecked; arguments and errors as of `load_profile`."""
-    files = {path.stem: path for path in _files(workspace)}
+    files = {path.stem: path for path in profile_files(workspace)}
     # The id wins: it is the only way to name one of two profiles for the same registered model.
     if model_id in files:
         return ProfileMatch(model_id, files[model_id], "id")

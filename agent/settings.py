@@ -23,6 +23,11 @@ class Settings(Contract):
     webhook_token: str | None = None
     """RETRAIN_WEBHOOK_TOKEN: who calls the webhooks of `retrain serve` must bear it."""
 
+    webhook_secret: str | None = None
+    """RETRAIN_WEBHOOK_SECRET: what messages to `/webhooks/trigger` are signed with."""
+    mlflow_webhook_secret: str | None = None
+    """RETRAIN_MLFLOW_WEBHOOK_SECRET: the secret of the webhook that was made in MLflow."""
+
     key: str | None = None
     """RETRAIN_KEY: whose word the calls over `retrain mcp` are; without it an agent's of the OS user."""
 
@@ -51,6 +56,8 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         openai_api_key=value("OPENAI_API_KEY"),
         llm_model=value("RETRAIN_LLM_MODEL"),
         webhook_token=value("RETRAIN_WEBHOOK_TOKEN"),
+        webhook_secret=value("RETRAIN_WEBHOOK_SECRET"),
+        mlflow_webhook_secret=value("RETRAIN_MLFLOW_WEBHOOK_SECRET"),
         key=value("RETRAIN_KEY"),
         peer_token=value("RETRAIN_PEER_TOKEN"),
         variables=dict(environ),

@@ -13,6 +13,7 @@ from typing import Any, Final
 from tools.contracts.base import Contract
 from tools.contracts.comparison import ComparisonResult, MetricComparison
 from tools.contracts.evidence import Check, EvidenceItem, Signal, StalenessReport, ValidationReport
+from tools.contracts.when import WhenVerdict
 
 FOLD_ABOVE: Final = 12
 """More passing checks, good signals or holding slices than this become one item."""
@@ -53,11 +54,34 @@ def _of_staleness(report: StalenessReport | None) -> list[EvidenceItem]:
     fold = len(good) > FOLD_ABOVE
     items = [
         EvidenceItem(id="", key="staleness/verdict", outcome=report.verdict, statement=report.statement),
+        *_of_when(report.when),
         *(_signal(signal) for signal in report.signals if not fold or signal.outcome != "ok"),
     ]
     if fold:
         items.append(_folded("staleness/ok", "ok", len(good), "staleness signals are good"))
     return items
+
+
+def _of_when(verdict: WhenVerdict | None) -> list[EvidenceItem]:
+    """What a retraining is worth, and each number behind it."""
+    if verdict is None:
+        return []
+    head = EvidenceItem(id="", key="when/verdict", outcome=verdict.action, statement=verdict.statement)
+    numbers = [
+        EvidenceItem(
+            id="",
+            key=f"when/{one.name}",
+            outcome="ok",
+            value=one.value,
+            low=one.low,
+            high=one.high,
+            n=one.n,
+            unit=one.unit,
+            statement=one.statement,
+        )
+        for one in verdict.numbers
+    ]
+    return [head, *numbers]
 
 
 def _signal(signal: Signal) -> EvidenceItem:

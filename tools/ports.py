@@ -38,6 +38,7 @@ from tools.contracts.training import (
 )
 from tools.observations import Observations
 from tools.spending import Budget
+from tools.trigger_ports import TriggerStore
 
 Clock = Callable[[], datetime]
 """Aware, UTC."""
@@ -413,7 +414,7 @@ class RationaleWriter(Protocol):
     def write(self, policy: PolicyResult, evidence: Sequence[EvidenceItem], model_id: str) -> Rationale: ...
 
 
-class Store(Protocol):
+class Store(TriggerStore, Protocol):
     """Runs, leases, effects, reviews and champion history; one implementation on SQLAlchemy.
 
     Every method is one transaction. Raises `Unavailable` when the database does not answer.

@@ -22,6 +22,8 @@
   `wait_for_labels`: too few recent rows have a mature label; or nothing is measured bad on labels, but the estimate fell or the
   predictions moved, and the labels that would tell are coming ·
   `keep_watching`.
+  Where a history of losses is there to weigh by, `tools.when` puts its own answer in place of `retrain`, `wait_for_labels` and
+  `keep_watching`.
 """
 
 from collections.abc import Sequence
@@ -31,6 +33,7 @@ from typing import Final, Literal
 from tools.contracts.evidence import Effort, Recommendation, Rule, Signal, StalenessReport
 from tools.contracts.peers import DriftReply
 from tools.contracts.profile import TriggersSpec
+from tools.contracts.when import LossCell, WhenVerdict
 from tools.drift_signals import DATA_SET, broken_columns, drift_signals, side_signals
 from tools.performance_loss import PerformanceEvidence, performance_signal
 
@@ -108,6 +111,12 @@ def assess(
         statement=_summary(verdict, (*deciding, *acting), freshness),
         effort=effort,
     )
+
+
+def with_verdict(report: StalenessReport, verdict: WhenVerdict, losses: Sequence[LossCell] = ()) -> StalenessReport:
+    """The report with what a retraining is worth: weighed by evidence or history, that is the recommendation."""
+    weighed = report.recommendation if verdict.basis == "schedule" else verdict.action
+    return report.model_copy(update={"when": verdict, "losses": tuple(losses), "recommendation": weighed})
 
 
 def _days_since(

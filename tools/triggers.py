@@ -26,7 +26,8 @@ def judge_trigger(
     """The first rule that applies, in this order; `code` names it.
 
     `roll_back_instead` (every trigger but manual; the graph asks a person) · `insists` · `fix_data` · `cool_down` ·
-    `stale` (proceeds) · `could_not_measure` · `fresh`.
+    `not_worth_it` (stale, and a retraining now would cost more than it saves: `tools.when`) · `stale` (proceeds) ·
+    `could_not_measure` · `fresh`.
 
     Args:
         trigger: Why the run was started.
@@ -49,6 +50,9 @@ def judge_trigger(
             f"The last run finished at {last_finished:%Y-%m-%d %H:%M} UTC; the cool-down lasts another {_short(left)}."
         )
         return _verdict(False, insists, "cool_down", text)
+    vetoed = report.when is not None and report.when.basis != "schedule" and report.when.action != "retrain"
+    if report.verdict == "stale" and report.when is not None and vetoed:
+        return _verdict(False, insists, "not_worth_it", report.when.statement)
     if report.verdict == "stale":
         return _verdict(True, insists, "stale", f"The {trigger} trigger is confirmed. {report.statement}")
     return _verdict(False, insists, report.verdict, f"The {trigger} trigger is not confirmed. {report.statement}")

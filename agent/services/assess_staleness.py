@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from agent.deps import Deps
-from agent.services import lineage, recent
+from agent.services import lineage, loss_history, recent
 from agent.services.champion import last_known_good
 from agent.services.measure import criteria_of
 from agent.services.recent import FAULTS, Recent, said
 from agent.state import Run
-from tools import peer_replies, staleness, triggers
+from tools import peer_replies, staleness, triggers, when
 from tools.contracts.base import SCHEMA_VERSION
 from tools.contracts.evidence import Effort, Signal, StalenessReport, TriggerVerdict
 from tools.contracts.peers import (
@@ -28,6 +28,7 @@ from tools.estimation import Estimate, NotEstimated, estimate
 from tools.label_delay import expected_delay, label_delay_signal
 from tools.metrics import metric_named, noun
 from tools.performance_loss import PerformanceEvidence, performance_evidence, performance_signal
+from tools.scored_rows import ScoredRows
 
 
 def assess(deps: Deps, run: Run) -> dict[str, Any]:
@@ -75,7 +76,7 @@ def _measure(deps: Deps, run: Run) -> StalenessReport:
     drift, drift_failure = _drift(deps, run, seen, unseen, claim, folder)
     events = deps.store.champions(profile.registered_model)
     way_back = last_known_good(deps, profile, run.champion)
-    return staleness.assess(
+    report = staleness.assess(
         profile_triggers=profile.triggers,
         trained_until=None if run.champion is None else lineage.read(run.champion).training_end,
         newest_row=_newest(deps, run, summary),
@@ -94,6 +95,27 @@ def _measure(deps: Deps, run: Run) -> StalenessReport:
         nothing_recent=_nothing_recent(run, summary, seen, no_summary),
         effort=_effort(deps, run, folder),
     )
+    return _weighed(deps, run, report, seen, summary)
+
+
+def _weighed(
+    deps: Deps, run: Run, report: StalenessReport, seen: Recent | None, summary: WindowSummary | None
+) -> StalenessReport:
+    """The report, with what a retraining is worth beside it."""
+    losses = loss_history.measure(run, None if seen is None else _past(seen))
+    labelled = None if summary is None else summary.newest_labelled
+    known = loss_history.history(deps, run, losses, labelled)
+    verdict = when.decide_when(spec=run.profile.when, history=known, now=run.order.as_of, staleness=report)
+    return staleness.with_verdict(report, verdict, losses)
+
+
+def _past(seen: Recent) -> ScoredRows | None:
+    """The recent labelled rows, and the baseline rows before them."""
+    recent, baseline = seen.labelled, seen.baseline
+    if recent is None or baseline is None:
+        return recent if baseline is None else baseline
+    first = float(recent.time[0]) if recent.n else float("inf")
+    return baseline.at(baseline.time < first).and_also(recent)
 
 
 def _effort(deps: Deps, run: Run, folder: Path) -> Effort:

@@ -15,11 +15,18 @@ from tools.contracts.run import Hold
 from tools.errors import BadInput, Conflict, NotAllowed
 
 ALL: Final = "all"
+TRIGGERS: Final = "triggers"
+"""Of every profile."""
 
 
 def of_model(name: str) -> str:
     """The scope of a registered model."""
     return f"model:{name}"
+
+
+def of_triggers(profile_id: str) -> str:
+    """The scope of one profile's triggers."""
+    return f"{TRIGGERS}:{profile_id}"
 
 
 def of_rollout(run_id: str) -> str:

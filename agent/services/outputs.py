@@ -76,6 +76,7 @@ def _training(run: Run, findings: Findings) -> RetrainingOutcome:
         validation_metrics=findings.validation_metrics or None,
         model_uri=findings.candidate_uri,
         statement=None if training is None else training.statement,
+        seconds=None if training is None else training.seconds,
         log_tail=training.log_tail or None if training is not None and failed else None,
     )
 

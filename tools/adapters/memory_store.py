@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from tools.adapters import store_rules as rules
+from tools.adapters.memory_triggers import MemoryTriggers
 from tools.adapters.processes import is_alive as process_is_alive
 from tools.contracts.access import ApiKey
 from tools.contracts.base import Contract
@@ -44,12 +45,13 @@ class _Shelf(Generic[Key, Record]):
         return self._kind.model_validate(json.loads(text))
 
 
-class MemoryStore:
+class MemoryStore(MemoryTriggers):
     """Port `Store`, in dictionaries under one lock."""
 
     def __init__(self, clock: Clock, is_alive: rules.IsAlive = process_is_alive) -> None:
         self._clock, self._is_alive = clock, is_alive
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._begin_triggers()
         self._identity = uuid.uuid4().hex
         self._runs = _Shelf[str, RunRecord](RunRecord)
         self._tokens: dict[str, int] = {}

@@ -16,6 +16,7 @@ from tools.adapters import store_rules as rules
 from tools.adapters.processes import is_alive as process_is_alive
 from tools.adapters.sqlite_files import write_ahead
 from tools.adapters.store_keys import SqlKeys
+from tools.adapters.store_triggers import SqlTriggers
 from tools.contracts.comparison import Look
 from tools.contracts.run import ChampionEvent, EffectRecord, Hold, Lease, Review, RunRecord
 from tools.errors import BadInput, Conflict, Unavailable
@@ -25,7 +26,7 @@ _MAKING = 8472
 """Name of the lock under which tables are made."""
 
 
-class SqlStore(SqlKeys):
+class SqlStore(SqlKeys, SqlTriggers):
     """The run store. See `tools.ports.Store` for what each method promises."""
 
     def __init__(self, url: str, clock: Clock, is_alive: rules.IsAlive = process_is_alive) -> None:

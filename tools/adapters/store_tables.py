@@ -82,6 +82,62 @@ CHAMPIONS = Table(
     Column("model_name", String(255), nullable=False, index=True),
     Column("record", JSON, nullable=False),
 )
+WATCHED = Table(
+    "retraining_watched",
+    METADATA,
+    Column("model_id", String(255), primary_key=True),
+    # Grows with each settled evaluation: who was slow is refused.
+    Column("version", Integer, nullable=False),
+    Column("next_at", String(40), index=True),
+    Column("priority", Integer, nullable=False),
+    Column("stamp", Text, nullable=False),
+    Column("claimed_by", String(255)),
+    # Apart from the rest: what is said from outside must not get lost while the model is evaluated.
+    Column("claims", JSON, nullable=False),
+    Column("record", JSON, nullable=False),
+)
+EVALUATIONS = Table(
+    "retraining_evaluations",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("model_id", String(255), nullable=False, index=True),
+    Column("record", JSON, nullable=False),
+)
+FIRINGS = Table(
+    "retraining_firings",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("key", String(255), nullable=False, unique=True),
+    Column("model_id", String(255), nullable=False, index=True),
+    Column("status", String(16), nullable=False, index=True),
+    Column("priority", Integer, nullable=False),
+    Column("at", String(40), nullable=False),
+    Column("not_before", String(40)),
+    Column("claimed_by", String(255)),
+    Column("record", JSON, nullable=False),
+)
+WATCHERS = Table(
+    "retraining_watchers",
+    METADATA,
+    Column("holder", String(255), primary_key=True),
+    Column("beat_at", String(40), nullable=False),
+    Column("ended", Integer, nullable=False),
+    Column("record", JSON, nullable=False),
+)
+NONCES = Table(
+    "retraining_nonces",
+    METADATA,
+    Column("nonce", String(128), primary_key=True),
+    Column("until", String(40), nullable=False, index=True),
+)
+ALERTS = Table(
+    "retraining_alerts",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("key", String(255), nullable=False, unique=True),
+    Column("sent", Integer, nullable=False, index=True),
+    Column("record", JSON, nullable=False),
+)
 
 
 def spelled(value: Any) -> str:

@@ -21,7 +21,7 @@ class Caller(Contract):
     """An agent may ask; its word is never a person's approval."""
     scopes: frozenset[Scope]
     """What he may do."""
-    door: Literal["cli", "http", "a2a", "mcp", "chat", "embedded"]
+    door: Literal["cli", "http", "a2a", "mcp", "chat", "embedded", "watch"]
     """Where he stands; recorded, decides nothing."""
     models: frozenset[str] | None = None
     """Ids of the profiles that he may touch; all where absent."""

@@ -6,6 +6,8 @@ from typing import Literal
 from pydantic import Field
 
 from tools.contracts.base import Contract, UtcDatetime
+from tools.contracts.when import LossCell, WhenVerdict
+from tools.contracts.when import Recommendation as Recommendation
 
 Outcome = Literal["ok", "bad", "could_not_tell", "could_not_measure"]
 """Measured good · measured bad · measured but undecided · not measured. Never merged."""
@@ -94,7 +96,6 @@ Rule = Literal[
     "estimated_performance",
     "label_delay",
 ]
-Recommendation = Literal["retrain", "wait_for_labels", "fix_data", "roll_back", "keep_watching"]
 
 
 class Signal(Contract):
@@ -139,6 +140,10 @@ class StalenessReport(Contract):
     statement: str
     effort: Effort | None = None
     """Queries and rows that the whole report cost."""
+    when: WhenVerdict | None = None
+    """Whether a retraining is worth its cost; absent where nobody weighed it."""
+    losses: tuple[LossCell, ...] = ()
+    """The champion's losses, block by block, as this look measured them."""
 
 
 class TriggerVerdict(Contract):

@@ -46,7 +46,7 @@ class Notice(Contract):
     """A message to people. `key` is the same each time it is sent: who hears it twice can tell."""
 
     key: str
-    """`RUN_ID/EVENT`, of a question also its number."""
+    """`RUN_ID/EVENT`, of a question also its number; of what the watch finds, `watch/…`."""
     event: Literal[
         "rolled_back",
         "not_proved",
@@ -56,6 +56,8 @@ class Notice(Contract):
         "review_opened",
         "review_escalated",
         "review_expired",
+        "trigger_page",
+        "trigger_digest",
     ]
     title: str
     body: str

@@ -25,6 +25,8 @@ class RetrainingOutcome(PublicContract):
     """Added: the logged model."""
     statement: str | None = None
     """Added: how the training ended."""
+    seconds: float | None = None
+    """Added: how long it took, where that was measured."""
     log_tail: str | None = None
     """Added: the last lines of a failed training's log."""
 

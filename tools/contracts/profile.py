@@ -10,6 +10,8 @@ from pydantic_core import PydanticCustomError
 from tools.contracts.base import Contract
 from tools.contracts.request import Direction, GuardrailSpec, Unit
 from tools.contracts.rollout import RolloutMetric
+from tools.contracts.triggers import FromOutside, MonthlyBudget, NewDataTrigger, QuietHours, Schedule, Violations
+from tools.contracts.when import WhenSpec
 from tools.masking import masked
 
 Mode = Literal["observe", "recommend", "act"]
@@ -258,11 +260,6 @@ class ScoringSpec(Contract):
     """Compare by predictions that were kept, instead of running the models."""
 
 
-class ScheduledTrigger(Contract):
-    cron: str
-    """Five-field cron expression, UTC."""
-
-
 class DriftTrigger(Contract):
     share_of_columns: Annotated[float, Field(gt=0, le=1)] = 0.5
     """The data set counts as drifted when at least this share of the features has."""
@@ -284,7 +281,16 @@ class PerformanceTrigger(Contract):
 class TriggersSpec(Contract):
     """When a run may start by itself, and how staleness is judged."""
 
-    scheduled: ScheduledTrigger | None = None
+    scheduled: Schedule | None = None
+    """Retrain at these hours, whatever a look would say. Hours at which nobody watched are made up once."""
+    check: Schedule | None = Schedule(cron="0 5 * * *", jitter=timedelta(hours=1))
+    """When `retrain watch` looks at the model by itself; null: only when something outside asks for it."""
+    new_data: NewDataTrigger | None = None
+    """New rows bring the next look forward."""
+    new_version: bool = False
+    """Judge each version that somebody else registers."""
+    accept: tuple[FromOutside, ...] = ("alertmanager", "mlflow", "signed")
+    """Webhooks that may ask for a look. None of them starts a run by its word alone."""
     drift: DriftTrigger | None = DriftTrigger()
     performance: PerformanceTrigger | None = PerformanceTrigger()
     max_age: Positive | None = None
@@ -298,6 +304,31 @@ class TriggersSpec(Contract):
     raises a false finding in at most one year of twenty."""
     cool_down: NotNegative = timedelta(0)
     """After a finished run, drift and performance triggers are skipped for this long."""
+    violations: Violations = Violations()
+    """How many of the latest looks must find the model stale."""
+    clear_after: Annotated[int, Field(ge=1)] = 1
+    """After a firing, so many looks in a row must find nothing before another one; a new champion counts as well."""
+    rearm_after: Positive | None = timedelta(days=7)
+    """A finding that stays fires again after this long; null: never."""
+    quiet_hours: QuietHours | None = None
+    """When no run is started by itself."""
+    budget: MonthlyBudget = MonthlyBudget()
+    """How much may be started by itself in a month."""
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    """Of those that are due at once, the higher one comes first."""
+    dry_run: bool = False
+    """Evaluate and record, start nothing."""
+
+    @model_validator(mode="after")
+    def _significance_counts_every_look(self) -> "TriggersSpec":
+        if self.check is not None:
+            looks = self.check.a_year()
+            if looks > self.checks_a_year * 1.02 + 1:
+                raise _refused(
+                    f"triggers.check is due about {looks:,.0f} times a year, and checks_a_year is {self.checks_a_year:,}",
+                    f"write checks_a_year: {round(looks)}, so that so many looks raise no more false findings",
+                )
+        return self
 
 
 class ValidationSpec(Contract):
@@ -547,6 +578,7 @@ class Profile(Contract):
     """Absent: the model can be judged and rolled back, not retrained."""
     scoring: ScoringSpec = ScoringSpec()
     triggers: TriggersSpec = TriggersSpec()
+    when: WhenSpec = WhenSpec()
     validation: ValidationSpec = ValidationSpec()
     target: Annotated[Target, Field(discriminator="kind")] = AliasTarget()
     rollout: RolloutSpec = RolloutSpec()

@@ -144,8 +144,8 @@ class ChampionEvent(Contract):
 class Hold(Contract):
     """Something that a person must let go again: nothing within its scope goes on by itself."""
 
-    scope: Annotated[str, Field(pattern=r"^(all|model:.+|rollout:.+)$")]
-    """`all`, `model:REGISTERED_NAME` or `rollout:RUN_ID`."""
+    scope: Annotated[str, Field(pattern=r"^(all|triggers|model:.+|rollout:.+|triggers:.+)$")]
+    """`all`, `model:REGISTERED_NAME`, `rollout:RUN_ID`, `triggers` of all profiles or `triggers:PROFILE_ID`."""
     why: str
     by: str
     """Who set it: a person, or `policy` for a rollback that a trigger asked for."""

@@ -23,6 +23,7 @@ from agent.entrypoints.cli import (
     serve,
     serving,
     setup,
+    triggers,
     validation,
     watch,
 )
@@ -47,7 +48,8 @@ app.command("chat", short_help="Ask in words; what acts is confirmed first.")(ch
 app.add_typer(reviews.app, name="review")
 app.command("rollback", short_help="Back to the last known good version, proved.")(runs.rollback)
 app.add_typer(rollouts.app, name="rollout")
-app.command("watch", short_help="Go on with rollouts and overdue questions.")(watch.watch)
+app.command("watch", short_help="Evaluate triggers, start what fires, go on with rollouts.")(watch.watch)
+app.add_typer(triggers.app, name="triggers")
 app.command("holds", short_help="What stands still until a person says so.")(holds.holds)
 app.command("release", short_help="Let a model go on after a rollback.")(holds.release)
 app.command("pause", short_help="Stop everything but rollbacks.")(holds.pause)

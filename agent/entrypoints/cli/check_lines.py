@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from agent.services.check import Checked
     from agent.services.sweep import Looked, Swept
     from tools.contracts.evidence import Effort, Signal
+    from tools.contracts.when import WhenVerdict
 
 SHOWN_COLUMNS: Final = 8
 """Columns that were measured bad or left open, one line each; further ones are named only."""
@@ -53,12 +54,25 @@ def check_lines(
         "",
         *labelled(f"  {_WHY[alert.level]:<11}", alert.sentence or staleness.statement),
         *labelled("  trigger    ", f"{trigger} {fires} ({verdict.code}). {said}"),
+        *_when(staleness.when),
     ]
     lines += ["", *table(["rule", "about", "outcome", "finding"], rows, indent=2)]
     lines += ["", *_column_table(about_columns)] if columns else [*_folded(about_columns, shown)]
     lines += ["", *labelled("  cost       ", f"{_cost(staleness.effort)}{seconds:.1f} s")]
     if report is not None:
         lines += labelled("  report     ", str(report))
+    return lines
+
+
+def _when(verdict: "WhenVerdict | None") -> list[str]:
+    """Whether a retraining is worth it, and the numbers behind that."""
+    if verdict is None:
+        return []
+    lines = labelled("  when       ", f"{verdict.statement} (strategy {_plain(verdict.strategy)}, by {verdict.basis})")
+    for number in verdict.numbers:
+        lines += labelled("             ", number.statement)
+    if verdict.next_look is not None:
+        lines += labelled("             ", f"Look again at {verdict.next_look:%Y-%m-%d %H:%M} UTC.")
     return lines
 
 

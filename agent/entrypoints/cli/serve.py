@@ -68,7 +68,8 @@ def serve(
     from agent.settings import read_settings
 
     own_name = _host_of(url)
-    hashes = hashes_of(read_settings(os.environ).webhook_token, token_hashes)
+    settings = read_settings(os.environ)
+    hashes = hashes_of(settings.webhook_token, token_hashes)
     opened = open_app(workspace)
     keys = Keys(opened.deps.store, opened.deps.clock)
     any_key = bool(keys.list())
@@ -82,8 +83,17 @@ def serve(
         doors=all_doors(url or here),
         hosts=(*(allow_host or ()), *own_name),
         tell=SCREEN.progress,
+        secret=settings.webhook_secret,
+        mlflow_secret=settings.mlflow_webhook_secret,
     )
-    for line in _welcome(here, server.doors, any_key=any_key, webhook=bool(hashes)):
+    signed = {"trigger": settings.webhook_secret, "mlflow": settings.mlflow_webhook_secret}
+    for line in _welcome(
+        here,
+        server.doors,
+        any_key=any_key,
+        webhook=bool(hashes),
+        signed=[name for name, secret in signed.items() if secret],
+    ):
         SCREEN.progress(line)
     uvicorn_server(server, SCREEN.progress).run(sockets=[taken])
     SCREEN.progress("ended")
@@ -106,13 +116,14 @@ def _host_of(url: str | None) -> tuple[str, ...]:
     return (host,)
 
 
-def _welcome(url: str, doors: "Sequence[str]", *, any_key: bool, webhook: bool) -> list[str]:
+def _welcome(url: str, doors: "Sequence[str]", *, any_key: bool, webhook: bool, signed: "Sequence[str]") -> list[str]:
     """Where it listens, what is open, and what to type next."""
     where = {"http": f"{url}/v1", "a2a": f"{url}/a2a", "mcp": f"{url}/mcp"}
     lines = [f"listening on {url}"]
     lines += [f"  {name:<8} {where[name]}" + ("" if any_key else " (shut: there is no key)") for name in doors]
     shut = "" if webhook else " (shut: RETRAIN_WEBHOOK_TOKEN is not set)"
     lines.append(f"  webhook  {url}/webhooks/alertmanager{shut}")
+    lines += [f"  signed   {url}/webhooks/{name}" for name in signed]
     if any_key:
         lines.append(f"next: curl -H 'Authorization: Bearer KEY' {url}/v1/runs    (description: {url}/openapi.json)")
     else:

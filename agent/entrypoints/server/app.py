@@ -17,19 +17,23 @@ from starlette.routing import BaseRoute, Route
 from agent.bootstrap import App
 from agent.desk import Desk
 from agent.entrypoints.chat import chat_over
-from agent.entrypoints.server import problems, webhooks
+from agent.entrypoints.server import problems, signed, webhooks
 from agent.entrypoints.server.api import Hall, router
 from agent.entrypoints.server.chat import add_chat
 from agent.entrypoints.server.guard import BodyTooLarge, BodyTooSlow, DoorName, Guard, KeyRing, body_refused
 from agent.entrypoints.server.limits import Limits, Slots
 from agent.entrypoints.server.openapi import describe
 from agent.entrypoints.server.webhooks import hashed
+from agent.profiles import profile_files
 from agent.services.alarms import Alarms
+from agent.services.sources import Sources
 from tools.errors import RetrainingError
 
 __all__ = ["MAX_BYTES", "Door", "Server", "application", "hashed"]
 
 MAX_BYTES: Final = Limits().body_bytes
+_OPEN: Final = frozenset({"/healthz", "/openapi.json", webhooks.PATH, signed.PATH, signed.MLFLOW_PATH})
+"""Paths that need no key: webhooks are authorised by what they bring."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ def application(
     hosts: Collection[str] = (),
     limits: Limits | None = None,
     calls_a_minute: int = webhooks.CALLS_A_MINUTE,
+    secret: str | None = None,
+    mlflow_secret: str | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Server:
     """Everything that `retrain serve` answers.
@@ -87,10 +93,14 @@ def application(
         hosts: Names that the server is called by, beside addresses and `localhost`.
         limits: What a caller may use.
         calls_a_minute: Of the webhook.
+        secret: Of `/webhooks/trigger`; without it that is closed.
+        mlflow_secret: Of `/webhooks/mlflow`, likewise.
         tell: Hears a line a request.
     """
     bounds, desk, alarms = limits or Limits(), Desk(opened), Alarms(opened.deps, opened.runs)
     more, stopped = tuple(doors(desk)), asyncio.Event()
+    deps = opened.deps
+    sources = Sources(deps, lambda: [path.stem for path in profile_files(opened.workspace)])
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncGenerator[None]:
@@ -132,7 +142,8 @@ def application(
     app.router.routes += [
         Route("/healthz", healthz),
         Route("/openapi.json", description),
-        webhooks.route(alarms, token_hashes, opened.deps.clock, calls_a_minute),
+        webhooks.route(alarms, sources, token_hashes, deps.clock, calls_a_minute),
+        *signed.routes(sources, deps.store, deps.clock, secret=secret, mlflow_secret=mlflow_secret),
         *(route for door in more for route in door.routes),
     ]
     guard = Guard(
@@ -140,7 +151,7 @@ def application(
         keys=keys or NoKeys(),
         clock=opened.deps.clock,
         limits=bounds,
-        open_paths={"/healthz", "/openapi.json", webhooks.PATH}.union(*(door.open_paths for door in more)),
+        open_paths=_OPEN.union(*(door.open_paths for door in more)),
         doors={door.prefix: door.name for door in more},
         hosts=hosts,
         tell=tell,

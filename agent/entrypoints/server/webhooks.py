@@ -1,4 +1,7 @@
-"""`POST /webhooks/alertmanager`: an alert of an exported rule takes the rollout back. For who bears the webhook's token."""
+"""`POST /webhooks/alertmanager`: an alert of an exported rule takes the rollout back, one that asks for a look gets it.
+
+For who bears the webhook's token.
+"""
 
 import hashlib
 import hmac
@@ -16,6 +19,7 @@ from agent.entrypoints.server.limits import Rate
 from agent.entrypoints.server.problems import problem
 from agent.problems import dotted, explain, field_errors
 from agent.services.alarms import Alarms, Answered
+from agent.services.sources import ACTION, Sources
 from tools.contracts.alertmanager import AlertmanagerMessage
 from tools.ports import Clock
 
@@ -30,7 +34,7 @@ def hashed(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def route(alarms: Alarms, token_hashes: Collection[str], clock: Clock, calls_a_minute: int) -> Route:
+def route(alarms: Alarms, sources: Sources, token_hashes: Collection[str], clock: Clock, calls_a_minute: int) -> Route:
     """The webhook. Without a token's hash it is refused, whoever calls."""
     rate = Rate(clock, calls_a_minute)
 
@@ -45,9 +49,15 @@ def route(alarms: Alarms, token_hashes: Collection[str], clock: Clock, calls_a_m
         message = _read(await request.body())
         if isinstance(message, str):
             return problem(422, message, title="Bad input", remedy="send Alertmanager's webhook message, version 4")
+        asking = tuple(alert for alert in message.alerts if alert.labels.get("retraining_action") == ACTION)
+        looks = await run_in_threadpool(sources.alerts, asking)
+        others = tuple(alert for alert in message.alerts if alert not in asking)
         take: Callable[[AlertmanagerMessage, str], Answered] = alarms.take
-        answered = await run_in_threadpool(take, message, CALLER)
-        return JSONResponse(answered.to_json_dict(), 202 if answered.rollbacks else 200)
+        answered = await run_in_threadpool(take, message.model_copy(update={"alerts": others}), CALLER)
+        content = answered.to_json_dict()
+        if asking:
+            content |= {"looks": list(looks.looks), "ignored": [*content["ignored"], *looks.ignored]}
+        return JSONResponse(content, 202 if answered.rollbacks or looks.looks else 200)
 
     return Route(PATH, alertmanager, methods=["POST"])
 
