@@ -26,8 +26,10 @@ from tools.when_history import Floats, Known
 
 SCALES: Final = np.array([1.5, 4.0, 12.0, 40.0])
 """Blocks in which decay of each kind has done most of its work."""
-RIDGE: Final = 2.0
-FIRST: Final = 2
+RIDGE: Final = 0.75
+HALF_LIFE: Final = 6.0
+"""Blocks after which a comparison of two versions counts half."""
+FIRST: Final = 1
 """Blocks whose mean is a version's first, and its latest, loss."""
 PRIOR_SHARE: Final = 0.1
 PRIOR_PAIRS: Final = 5.0
@@ -83,13 +85,14 @@ def _weights(known: Known) -> tuple[Floats, float]:
     parts = _parts(known.s, known.t)
     _, block = np.unique(np.round(known.t, 6), return_inverse=True)
     count = np.bincount(block)
-    design = parts - np.stack([np.bincount(block, column) / count for column in parts.T], axis=1)[block]
-    rest = known.loss - (np.bincount(block, known.loss) / count)[block]
     kept = count[block] > 1
     if not kept.any():
         return np.zeros(parts.shape[1]), 0.0
-    whole = np.vstack([design[kept], np.sqrt(RIDGE) * np.eye(parts.shape[1])])
-    weights, _ = optimize.nnls(whole, np.concatenate([rest[kept], np.zeros(parts.shape[1])]))
+    design = parts - np.stack([np.bincount(block, column) / count for column in parts.T], axis=1)[block]
+    rest = known.loss - (np.bincount(block, known.loss) / count)[block]
+    trust = 0.5 ** ((known.t[kept].max() - known.t[kept]) / (2 * HALF_LIFE))
+    whole = np.vstack([design[kept] * trust[:, None], np.sqrt(RIDGE) * np.eye(parts.shape[1])])
+    weights, _ = optimize.nnls(whole, np.concatenate([rest[kept] * trust, np.zeros(parts.shape[1])]))
     freedom = max(int(kept.sum()) - len(np.unique(block[kept])), 1)
     noise = float(np.sqrt(((rest[kept] - design[kept] @ weights) ** 2).sum() / freedom))
     return np.asarray(weights, dtype=np.float64), noise
