@@ -37,6 +37,7 @@ globals().update({name: test for name, test in vars(suite).items() if name.start
 def url(postgres_port: int) -> Iterator[str]:
     """A schema of its own in the one server. Whatever was connected to it is closed afterwards."""
     import sqlalchemy as sa
+    from sqlalchemy import event
     from sqlalchemy.pool import Pool
 
     opened: list[Any] = []
@@ -44,7 +45,7 @@ def url(postgres_port: int) -> Iterator[str]:
     def keep(connection: Any, _: Any) -> None:
         opened.append(connection)
 
-    sa.event.listen(Pool, "connect", keep)
+    event.listen(Pool, "connect", keep)
     name = f"s{uuid4().hex}"
     engine = sa.create_engine(url_of(postgres_port))
     with engine.begin() as connection:
@@ -52,7 +53,7 @@ def url(postgres_port: int) -> Iterator[str]:
     yield f"{url_of(postgres_port)}?options=-csearch_path%3D{name}"
     with engine.begin() as connection:
         connection.execute(sa.text(f"DROP SCHEMA {name} CASCADE"))
-    sa.event.remove(Pool, "connect", keep)
+    event.remove(Pool, "connect", keep)
     for each in opened:
         each.close()
 
