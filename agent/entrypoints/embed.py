@@ -117,9 +117,16 @@ def subgraph(
     return made.compile(name="retraining")
 
 
+async def workspace_graph() -> CompiledStateGraph[Retraining]:
+    """The subgraph over the workspace of this folder or of RETRAINING_WORKSPACE, for LangGraph's server.
+
+    That one asks for it in its event loop, and refuses what blocks there: reading a workspace does.
+    """
+    return await asyncio.to_thread(_of_workspace)
+
+
 @cache
-def workspace_graph() -> CompiledStateGraph[Retraining]:
-    """The subgraph over the workspace of this folder or of RETRAINING_WORKSPACE, for LangGraph's server."""
+def _of_workspace() -> CompiledStateGraph[Retraining]:
     import os
     from pathlib import Path
 

@@ -106,8 +106,24 @@ def _profile(app: "App", profile: Profile) -> list[Finding]:
         found.append(
             _ok(f"{about}: approvers", f"{', '.join(profile.review.approvers)} (not you, {reviews.os_user()})")
         )
+    found += _four_eyes(profile, about)
     found.append(_ok(f"{about}: mode", profile.mode))
     return found
+
+
+def _four_eyes(profile: Profile, about: str) -> Iterator[Finding]:
+    """In the high risk tier nobody approves what he asked for: where one alone may approve, his own requests never end well."""
+    review = profile.review
+    if profile.rollout.risk != "high" or profile.mode == "observe":
+        return
+    for what, names in (("a review", review.approvers), *review.roles.items()):
+        if len(names) == 1:
+            yield _missing(
+                f"{about}: approvers",
+                f"{names[0]} alone may approve {what.replace('_', ' ')}, and the risk tier is high: what {names[0]} asks for, by "
+                "an agent's key too, can never be approved",
+                "name a second approver",
+            )
 
 
 def _columns(profile: Profile, columns: Mapping[str, str], about: str) -> Iterator[Finding]:

@@ -34,6 +34,9 @@ AGAIN: Final = 5.0
 """Seconds until who insists asks again, where the server does not say."""
 PATIENCE: Final = 1800.0
 PROBES: Final = 0.5
+BROKEN: Final = 0
+MOST_BROKEN: Final = 5
+"""Of one caller; then he has lost his request."""
 ENDED: Final = ("finished", "parked", "failed", "aborted")
 
 
@@ -70,20 +73,42 @@ def requests_for(models: Sequence[str], tokens: Sequence[str]) -> list[Request]:
     return made
 
 
+class Line:
+    """A client that asks again when a connection breaks: the server closes idle ones, perhaps at that very moment."""
+
+    def __init__(self, client: Any, headers: Mapping[str, str]) -> None:
+        self._client, self._headers = client, headers
+
+    async def send(self, method: str, path: str, seen: list[int], **given: Any) -> Any:
+        """The answer; its status, or 0 for a broken connection, is added to `seen`."""
+        import httpx
+
+        while True:
+            try:
+                answer = await self._client.request(method, path, headers=self._headers, **given)
+            except httpx.TransportError:
+                seen.append(BROKEN)
+                if seen.count(BROKEN) > MOST_BROKEN:
+                    raise
+                await asyncio.sleep(1)
+                continue
+            seen.append(answer.status_code)
+            return answer
+
+
 async def ask(client: Any, wanted: Request) -> Told:
     """As an honest caller does: he asks again when he is told to, and follows his run to its end."""
-    headers = {"Authorization": f"Bearer {wanted.token}"}
+    line = Line(client, {"Authorization": f"Bearer {wanted.token}", "Idempotency-Key": wanted.key})
     body = {"modelId": wanted.model, "retrainingConfig": {"trigger": "manual", "asOf": AS_OF}}
     seen: list[int] = []
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
-        answer = await client.post("/v1/runs", json=body, headers={**headers, "Idempotency-Key": wanted.key})
-        seen.append(answer.status_code)
+        answer = await line.send("POST", "/v1/runs", seen, json=body)
         if answer.status_code == 202:
-            return await follow(client, wanted, headers, answer.json()["runId"], seen)
+            return await follow(line, wanted, answer.json()["runId"], seen)
         if answer.status_code == 409 and not wanted.insists:
             named = re.search(r"run (r\S+?)[ ;:.]", answer.json()["detail"] + " ")
-            known = named is not None and (await client.get(f"/v1/runs/{named[1]}", headers=headers)).status_code == 200
+            known = named is not None and (await line.send("GET", f"/v1/runs/{named[1]}", seen)).status_code == 200
             return Told(wanted, "busy" if known else f"busy with what? {answer.text}", None, tuple(seen))
         if answer.status_code not in (409, 429, 503):
             return Told(wanted, f"{answer.status_code}: {answer.text[:500]}", None, tuple(seen))
@@ -91,12 +116,11 @@ async def ask(client: Any, wanted: Request) -> Told:
     return Told(wanted, "never begun", None, tuple(seen))
 
 
-async def follow(client: Any, wanted: Request, headers: Mapping[str, str], run_id: str, seen: list[int]) -> Told:
+async def follow(line: Line, wanted: Request, run_id: str, seen: list[int]) -> Told:
     """Until it rests."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
-        answer = await client.get(f"/v1/runs/{run_id}", params={"wait": 30}, headers=headers)
-        seen.append(answer.status_code)
+        answer = await line.send("GET", f"/v1/runs/{run_id}", seen, params={"wait": 30})
         if answer.status_code == 200 and answer.json()["status"] in ENDED:
             run = answer.json()
             good = run["status"] == "finished" and run.get("output") is not None
@@ -109,10 +133,10 @@ async def follow(client: Any, wanted: Request, headers: Mapping[str, str], run_i
 
 async def probe(client: Any, token: str, ended: asyncio.Event) -> list[float]:
     """Seconds that a small question takes meanwhile."""
-    took: list[float] = []
+    took, line = list[float](), Line(client, {"Authorization": f"Bearer {token}"})
     while not ended.is_set():
         begun = time.monotonic()
-        answer = await client.get("/v1/runs", params={"limit": 1}, headers={"Authorization": f"Bearer {token}"})
+        answer = await line.send("GET", "/v1/runs", [], params={"limit": 1})
         if answer.status_code == 200:
             took.append(time.monotonic() - begun)
         await asyncio.sleep(max(PROBES, time.monotonic() - begun))

@@ -87,13 +87,11 @@ class World:
             )
         try:
             yield Served(_address(process, said), tuple(tokens), log, process.pid)
-        finally:
             process.terminate()
-            try:
-                process.wait(SECONDS)
-            finally:
-                process.kill()
-                process.wait()
+            process.wait(SECONDS)
+        finally:
+            process.kill()
+            process.wait()
         if process.returncode != 0:
             raise RuntimeError(f"the server ended with {process.returncode}: {said.read_text()[-2000:]}")
 

@@ -1,8 +1,12 @@
 """The suite of the run stores on a real PostgreSQL, and what several processes could do wrong to one there."""
 
 import inspect
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Barrier
 from typing import Any
 from uuid import uuid4
@@ -33,6 +37,7 @@ globals().update({name: test for name, test in vars(suite).items() if name.start
 def url(postgres_port: int) -> Iterator[str]:
     """A schema of its own in the one server. Whatever was connected to it is closed afterwards."""
     import sqlalchemy as sa
+    from sqlalchemy import event
     from sqlalchemy.pool import Pool
 
     opened: list[Any] = []
@@ -40,7 +45,7 @@ def url(postgres_port: int) -> Iterator[str]:
     def keep(connection: Any, _: Any) -> None:
         opened.append(connection)
 
-    sa.event.listen(Pool, "connect", keep)
+    event.listen(Pool, "connect", keep)
     name = f"s{uuid4().hex}"
     engine = sa.create_engine(url_of(postgres_port))
     with engine.begin() as connection:
@@ -48,7 +53,7 @@ def url(postgres_port: int) -> Iterator[str]:
     yield f"{url_of(postgres_port)}?options=-csearch_path%3D{name}"
     with engine.begin() as connection:
         connection.execute(sa.text(f"DROP SCHEMA {name} CASCADE"))
-    sa.event.remove(Pool, "connect", keep)
+    event.remove(Pool, "connect", keep)
     for each in opened:
         each.close()
 
@@ -99,3 +104,12 @@ def test_key_that_does_not_fit_is_the_callers_fault_and_nothing_is_kept(store: S
         store.create_run(run(idempotency_key=key))
     assert store.list_runs() == []
     assert store.create_run(run(idempotency_key="k" * 200)).idempotency_key == "k" * 200
+
+
+def test_requests_at_once_on_this_store_lose_nothing_and_no_runs_overlap(tmp_path: Path):
+    file = tmp_path / "rows.json"
+    words = ["-m", "evals.reliability.load", "--quick", "--store", "PostgreSQL", "--json", str(file)]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    rows = json.loads(file.read_text())["rows"]
+    assert [row["value"] for row in rows if row["target"]] == [0, 0, 0, 0]

@@ -1,5 +1,6 @@
 """LangGraph's tooling opens the graph by `langgraph.json`."""
 
+import asyncio
 import importlib
 import importlib.util
 import json
@@ -47,7 +48,8 @@ def test_every_graph_of_langgraph_json_exists_and_can_be_built(tmp_path: Path, m
     for where in named.values():
         path, name = where.split(":")
         found = getattr(importlib.import_module(path.removesuffix(".py").removeprefix("./").replace("/", ".")), name)
-        built = found if isinstance(found, CompiledStateGraph) else found()
+        # LangGraph's server calls it in its event loop, and ends what blocks there.
+        built = found if isinstance(found, CompiledStateGraph) else asyncio.run(found())
 
         assert isinstance(built, CompiledStateGraph)
         assert built.checkpointer is None

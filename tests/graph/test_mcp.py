@@ -243,6 +243,17 @@ def test_a_person_approves_and_the_champion_changes(asking: World) -> None:
     assert (done["run"]["deploymentDecision"]["decidedBy"], asking.moves) == (ADA.name, [("1", "2")])
 
 
+def test_an_answer_to_something_else_than_was_shown_moves_nothing_and_the_right_digest_does(asking: World) -> None:
+    number = asking.run()["deploymentDecision"]["reviewId"]
+    refused = call(asking, "submit_review", answer(number) | {"digest": "0" * 64}, caller=ADA)
+    assert refused.is_error
+    assert (body(refused)["error"], asking.moves) == ("Conflict", [])
+
+    shown = asking.store.get_review(number).digest
+    call(asking, "submit_review", answer(number) | {"digest": shown, "waitSeconds": 60}, caller=ADA)
+    assert asking.moves == [("1", "2")]
+
+
 @pytest.mark.parametrize("name", ["supervisor", ADA.name])
 def test_an_agents_word_is_no_approval_whatever_name_and_scopes_it_has(asking: World, name: str) -> None:
     number = asking.run()["deploymentDecision"]["reviewId"]

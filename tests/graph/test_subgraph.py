@@ -104,6 +104,26 @@ def test_a_yes_that_is_no_approvers_is_asked_again_and_moves_nothing(
     assert (asking.store.get_review(first["reviewId"]).status, asking.moves) == ("open", [])
 
 
+def test_a_yes_to_something_else_than_stands_in_the_question_by_now_moves_nothing_and_the_next_one_does(
+    asking: World,
+) -> None:
+    """The parent keeps what it was shown; meanwhile the question became another one."""
+    with closing(desk_of(asking)) as desk:
+        graph = parent(desk, reviewer=lambda _: ADA)
+        first = send(graph, {"retraining_request": REQUEST})["__interrupt__"][0].value
+        question = asking.store.get_review(first["reviewId"])
+        other = question.model_copy(update={"digest": "0" * 64})
+        asking.store._reviews.put(other.id, other)
+        again = send(graph, Command(resume=YES))["__interrupt__"][0].value
+        assert (again["refused"]["error"], asking.moves) == ("Conflict", [])
+        asking.store._reviews.put(question.id, question)
+        shown = send(graph, Command(resume=YES))["__interrupt__"][0].value
+        assert (shown["refused"]["error"], shown["digest"], asking.moves) == ("Conflict", question.digest, [])
+        send(graph, Command(resume=YES))
+
+    assert asking.moves == [("1", "2")]
+
+
 @pytest.mark.parametrize(
     "given", ["yes", {"decisions": [{"type": "respond"}]}, {"decisions": "approve"}, {"decisions": []}]
 )

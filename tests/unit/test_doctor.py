@@ -153,6 +153,25 @@ def test_approvers_that_do_not_sit_here_are_told(project: Path) -> None:
     assert PERSON in _examined(_world(project), ": approvers")[0].statement
 
 
+@pytest.mark.parametrize(
+    ("risk", "review", "alone"),
+    [
+        ("high", {"approvers": ["ann"]}, ["ann alone may approve a review"]),
+        ("high", {"approvers": ["ann", "bob"], "roles": {"roll_back": ["bob"]}}, ["bob alone may approve roll back"]),
+        ("high", {"approvers": ["ann", "bob"]}, []),
+        ("low", {"approvers": ["ann"]}, []),
+    ],
+)
+def test_lone_approver_of_a_high_risk_model_is_told(
+    project: Path, risk: str, review: dict[str, Any], alone: list[str]
+) -> None:
+    world = _world(project, rollout={"risk": risk}, review=review)
+    told = [(f.statement, f.remedy) for f in _examined(world, ": approvers") if f.result == "missing"]
+
+    assert [statement.partition(",")[0] for statement, _ in told] == alone
+    assert all(remedy == "name a second approver" for _, remedy in told)
+
+
 def test_own_metric_whose_file_is_not_there_and_a_table_without_its_columns_are_missing(project: Path) -> None:
     name = "metrics/value.py:profit"
     guardrail = {"name": name, "direction": "higher"}

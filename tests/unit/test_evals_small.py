@@ -1,6 +1,8 @@
 """The small evals stay runnable, and what they plant, kill and count is what they say."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,43 @@ def test_quick_startup_gives_a_ratio_and_the_seconds(tmp_path: Path):
     rows = rows_in(tmp_path / "rows.json")
     assert list(rows) == ["retrain --help / python -c pass", "retrain --help, seconds", "python -c pass, seconds"]
     assert all(row["low"] <= row["value"] <= row["high"] for row in rows.values())
+
+
+@pytest.mark.reliability
+def test_quick_doors_give_one_decision_and_no_bad_approval_or_lie_gets_through(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-m", "evals.decisions.doors", "--quick", "--json", str(tmp_path / "rows.json")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = rows_in(tmp_path / "rows.json")
+    assert [name for name, row in rows.items() if row["met"] is False] == []
+    assert sum(row["met"] is True for row in rows.values()) > 15
+
+
+@pytest.mark.reliability
+def test_quick_load_loses_nothing_and_lets_no_runs_overlap(tmp_path: Path):
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "evals.reliability.load",
+            "--quick",
+            "--store",
+            "SQLite",
+            "--json",
+            tmp_path / "rows.json",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    rows = rows_in(tmp_path / "rows.json")
+    assert [row["value"] for row in rows.values() if row["target"]] == [0, 0, 0, 0]
+    assert rows["SQLite: the agent's own seconds a run, p95"]["n"] >= 6
 
 
 @pytest.mark.reliability

@@ -20,7 +20,7 @@ from tools.contracts.peers import (
     EvaluationReply,
     EvaluationRequest,
 )
-from tools.errors import Unavailable
+from tools.errors import RetrainingError, Unavailable
 from tools.peer_replies import deployment_fault, read, request_id, without_texts
 from tools.ports import Clock, DeploymentTarget, NewId, TargetAbilities
 
@@ -119,7 +119,7 @@ class RemoteTarget:
     """Port `DeploymentTarget` at a deployment-engineer elsewhere. Never moves an alias: that stays with us.
 
     Args:
-        inner: The profile's own target: what it can do, and where it logs. It is never told to do anything.
+        inner: The profile's own target: what it can do, where it logs, and what it sees served. It is never told to do anything.
     """
 
     def __init__(self, peer: RemotePeer, model_id: str, inner: DeploymentTarget, clock: Clock, new_id: NewId) -> None:
@@ -136,8 +136,21 @@ class RemoteTarget:
         return self._ask("apply", request)
 
     def status(self, request: DeploymentRequest) -> DeploymentReply:
-        """What is served now."""
-        return self._ask("status", request)
+        """What is served now. Where the endpoint can be seen from here too, the peer's word is held against it.
+
+        Raises:
+            Unavailable: no answer, or another one than the endpoint's own.
+        """
+        told, ours = self._ask("status", request), self._seen(request)
+        seen = ours.observed_weights
+        if seen and told.observed_weights is not None and told.observed_weights != seen:
+            raise Unavailable(
+                f"the {self._peer.role} says that {_shares(told.observed_weights)} is served, the endpoint itself reports "
+                f"{_shares(seen)}: neither is believed",
+                thing=self._peer.role,
+                remedy="look at the endpoint, and at who answers for the peer",
+            )
+        return told.model_copy(update={"healthy": False}) if ours.healthy is False else told
 
     def undo(self, request: DeploymentRequest) -> DeploymentReply:
         """All traffic to the version in `model_artifact`."""
@@ -156,6 +169,13 @@ class RemoteTarget:
     def log(self) -> Any:
         """The log that the profile's own target would keep."""
         return self._inner.log
+
+    def _seen(self, request: DeploymentRequest) -> DeploymentReply:
+        """What the profile's own target reports here; nothing, where what is served is out of its sight."""
+        try:
+            return self._inner.status(request)
+        except RetrainingError:
+            return DeploymentReply()
 
     def _ask(self, action: str, request: DeploymentRequest) -> DeploymentReply:
         sent_at = self._clock()
@@ -179,6 +199,10 @@ class RemoteTarget:
 def _as_asked(reply: Envelope[Any], payload: Any) -> Envelope[Any]:
     """Held against its request already; the one who asked knows of no id."""
     return reply.model_copy(update={"payload": payload, "request_id": None})
+
+
+def _shares(weights: Mapping[str, int]) -> str:
+    return ", ".join(f"version {version} at {percent} %" for version, percent in sorted(weights.items()))
 
 
 def _rows(peer: RemotePeer, path: str, limit: int | None, wanted: Any) -> bytes:
