@@ -1,8 +1,8 @@
 """Does a model send the right borderline decisions to a person, and what happens without one?
 
 `python -m evals.language.routing` asks the configured model (OPENAI_BASE_URL, RETRAIN_LLM_MODEL) about borderline decisions that were
-labelled, with a reason, before any model was asked. And, with no endpoint, it makes many decisions twice: with a scripted model
-that lets everything stand, or sends everything to a person, and without one; they may differ where the policy called it borderline and nowhere else.
+labelled, with a reason, before any model was asked. And it makes many decisions twice: without an endpoint, and with a scripted model
+that lets everything stand, or sends everything to a person; they may differ where the policy called it borderline and nowhere else.
 """
 
 import json
@@ -46,11 +46,15 @@ def without_endpoint(n: int, seed: int) -> list[Scored]:
     for number, case in enumerate(cases(n, seed)):
         bare, by_policy = _decided(TemplateWriter(load("template_rationale")), case.policy, case.evidence)
         for route in ("stand", "manual_review"):
-            moved, by = _decided(_writer(ScriptedModel(_script(case.policy, case.evidence, route))), case.policy, case.evidence)
+            moved, by = _decided(
+                _writer(ScriptedModel(_script(case.policy, case.evidence, route))), case.policy, case.evidence
+            )
             may_move = case.policy.certainty == "borderline" and case.policy.decision == "canary"
             wanted = ("manual_review", "model") if may_move and route == "manual_review" else (bare, by_policy)
             kind = f"borderline, model says {route}" if may_move else f"not borderline, model says {route}"
-            scored.append(Scored(kind, f"case {number}", (moved, by) == wanted, f"{bare} without, {moved} by {by} with one"))
+            scored.append(
+                Scored(kind, f"case {number}", (moved, by) == wanted, f"{bare} without, {moved} by {by} with one")
+            )
     return scored
 
 
@@ -89,7 +93,9 @@ def rows_of(scored: Sequence[Scored], model: str) -> list[Row]:
         hits = sum(each.good for each in found)
         measured = kind.startswith(("label", "own"))
         name = f"{model}: {kind}" if measured else f"as the policy allows: {kind}"
-        rows.append(share(name, hits, len(found)) if measured else share(name, hits, len(found), "all", hits == len(found)))
+        rows.append(
+            share(name, hits, len(found)) if measured else share(name, hits, len(found), "all", hits == len(found))
+        )
     labelled = [each for each in scored if each.kind.startswith("label")]
     if labelled:
         rows.append(share(f"{model}: agreement with all labels", sum(each.good for each in labelled), len(labelled)))
