@@ -19,3 +19,20 @@ def masked(text: str) -> str:
     for secret in (_PARAMETER, _KEYWORD):
         text = secret.sub(r"\1***", text)
     return text
+
+
+_BEARER = re.compile(r"\b(bearer\s+)[\w.~+/=-]{6,}", re.IGNORECASE)
+_NAMED = re.compile(
+    r"""\b((?:[\w-]*(?:api[_-]?key|secret|token|passwd|password))["']?\s*[:=]\s*["']?)[^\s"',;&]{4,}""", re.IGNORECASE
+)
+# By the way in which well-known services, and we, begin their keys.
+_KEYS = re.compile(
+    r"\b(?:sk|pk|rk|hf|ghp|gho|ghs|glpat|xox[abps])[-_][A-Za-z0-9_-]{8,}|\bAKIA[0-9A-Z]{12,}|\beyJ[\w-]{8,}\.[\w-]+\.[\w-]+"
+)
+_MAIL = re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b")
+
+
+def private(text: str) -> str:
+    """Text as it may be kept in logs and traces: without passwords, keys and tokens, and without addresses of people."""
+    text = _BEARER.sub(r"\1***", masked(text))
+    return _MAIL.sub("***@***", _KEYS.sub("***", _NAMED.sub(r"\1***", text)))
