@@ -19,6 +19,7 @@ _ANNOUNCED = re.compile(
     r"(?!\*\*\*)[^\s\"',;]{6,}",
     re.IGNORECASE,
 )
+_MAIL = re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b")
 _KEYWORD = re.compile(r"\b((?:password|passwd|pwd)\s?=\s?)(?:'[^']*'|[^\s&]+)", re.IGNORECASE)
 
 
@@ -38,3 +39,8 @@ def without_secrets(text: str) -> str:
     for announced in (_BEARER, _ANNOUNCED):
         text = announced.sub(r"\1***", text)
     return _KEYS.sub("***", text)
+
+
+def private(text: str) -> str:
+    """The same for what is kept in traces: without addresses of people, too."""
+    return _MAIL.sub("***@***", without_secrets(text))
