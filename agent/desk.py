@@ -13,11 +13,12 @@ from typing import Any, Final
 
 from agent.bootstrap import App
 from agent.progress import Board
-from agent.services import report, reviews
+from agent.services import briefs, report, reviews
 from agent.services.check import Checked
 from agent.services.reviews import Answer
 from agent.standings import Standings, may_touch, require
 from tools.contracts.access import AT_HOME, Caller
+from tools.contracts.explanation import Brief
 from tools.contracts.record import DecisionRecord
 from tools.contracts.request import RetrainingRequest, RunKind
 from tools.contracts.run import ChampionEvent, Review, RunRecord
@@ -124,6 +125,14 @@ class Desk:
                 f"no review {review_id}", thing="review", value=review_id, remedy="ask for the reviews that you may see"
             )
         return found
+
+    def brief(self, caller: Caller, review_id: int) -> Brief:
+        """What a question is about, in brief.
+
+        Raises:
+            NotFound: no such review.
+        """
+        return briefs.of_review(self._app.deps, self.get_review(caller, review_id))
 
     def history(self, caller: Caller, model_id: str) -> Sequence[ChampionEvent]:
         """What was champion when."""

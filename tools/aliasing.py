@@ -18,6 +18,7 @@ _QUOTED: Final = re.compile(r"`([^`\n]+)`|'([^'\n]+)'(?!\w)|\"([^\"\n]+)\"")
 _OWNERS: Final = re.compile(r"[\w.\-]{1,80}")
 """A model's id is its owner's word, so a plain one stands without quotes."""
 _METRIC: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}(?:@[\d.]{1,8})?")
+_ORDINARY: Final = frozenset(["a", "an", "as", "at", "by", "i", "in", "is", "it", "no", "of", "on", "or", "the", "to"])
 _OWN: Final = frozenset(
     {"", "model", "data set", "predictions", "labels", "prediction log", "features not logged", "future rows"}
     | {"known afterwards", "not done"}
@@ -54,8 +55,8 @@ class Aliases:
         self._known = re.compile("|".join(rf"(?<![\w.]){re.escape(name)}(?!\w|\.\d)" for name in known) or r"(?!)")
 
     def _add(self, name: str, kind: str) -> None:
-        # What holds no letter cannot instruct, and hiding `1` would hide numbers.
-        if name in self._alias or not re.search(r"[^\W\d_]", name):
+        # What holds no letter cannot instruct, and hiding `1` would hide numbers; a column `a` is no article.
+        if name in self._alias or not re.search(r"[^\W\d_]", name) or name.lower() in _ORDINARY:
             return
         alias = f"{kind}_{sum(known.startswith(f'{kind}_') for known in self._name) + 1}"
         self._alias[name], self._name[alias] = alias, name

@@ -82,7 +82,7 @@ _CERTAINTY: Final = {
     "borderline": "The rules call this decision borderline: it keeps to them, but closely.",
     "ambiguous": "The rules call the evidence ambiguous, and in that case never act by themselves.",
 }
-_UNDECIDED: Final = frozenset(
+OPEN_OUTCOMES: Final = frozenset(
     {"inconclusive", "no_data", "could_not_tell", "could_not_measure", "could_not_check", "doubt"}
 )
 _MAIN: Final = frozenset({"improved", "regressed", "bad", "fail"})
@@ -178,7 +178,7 @@ def _support(policy: PolicyResult, evidence: Sequence[EvidenceItem], stage: Stag
     ranked += [item for item in evidence if _outcome(item) in _MAIN or item.key.startswith("comparison/")]
     facts: list[str] = []
     for item in ranked:
-        if item.id not in told and _outcome(item) not in _UNDECIDED and len(facts) < _MOST_FACTS:
+        if item.id not in told and _outcome(item) not in OPEN_OUTCOMES and len(facts) < _MOST_FACTS:
             told.add(item.id)
             facts.append(_fact(item))
     return [*said, *facts]
@@ -186,7 +186,7 @@ def _support(policy: PolicyResult, evidence: Sequence[EvidenceItem], stage: Stag
 
 def _uncertain(policy: PolicyResult, evidence: Sequence[EvidenceItem], told: set[str]) -> list[str]:
     certainty = _CERTAINTY[policy.certainty]
-    undecided = [item for item in evidence if _outcome(item) in _UNDECIDED]
+    undecided = [item for item in evidence if _outcome(item) in OPEN_OUTCOMES]
     fresh = [item for item in undecided if item.id not in told]
     if not undecided:
         return [certainty, "Nothing that was looked at was left open."]
@@ -241,6 +241,11 @@ def _fact(item: EvidenceItem) -> str:
     if item.key.startswith("comparison/") and text.startswith(item.key.split("/")[1]):
         text = f"For {text}"
     return _cited(text, [item.id])
+
+
+def fact_of(item: EvidenceItem) -> str:
+    """What an item says, printed; with stand-ins where it had them."""
+    return printed(_fact(item), {item.id: item})
 
 
 def _change(item: EvidenceItem) -> str | None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from tools.contracts.decision import Rationale
 from tools.contracts.evidence import EvidenceItem, ValidationReport
+from tools.contracts.explanation import Brief
 from tools.report_parts import Sheet, badge, facts, listed, table
 from tools.report_plots import safe
 
@@ -117,21 +118,58 @@ def doubts(sheet: Sheet) -> str:
 _CITED: Final = re.compile(r"\[(E\d+(?:,\s*E\d+)*)\]")
 
 
-def rationale(found: Rationale | None) -> str:
-    """The text as it was written; citations lead to the evidence."""
+def brief(found: Brief | None) -> str:
+    """What is uncertain, the facts that matter, and what each answer leads to."""
     if found is None:
         return ""
+    answers = table(["answer", "leads to"], [[safe(name), safe(told)] for name, told in found.answers.items()])
+    what = "".join(f"<li>{_linked(fact.sentence)}</li>" for fact in found.facts)
+    return f"<p>{_linked(found.uncertain)}</p>" + (f"<ul>{what}</ul>" if what else "") + answers
 
-    def linked(match: re.Match[str]) -> str:
+
+def rationale(found: Rationale | None) -> str:
+    """The explanation in its parts; citations lead to the evidence. Of older records, the text as it was written."""
+    if found is None:
+        return ""
+    if found.parts is None:
+        body = "".join(f"<p>{_linked(one)}</p>" for one in found.text.strip().splitlines() if one.strip())
+    else:
+        parts = found.parts
+        body = f"<p><strong>{_linked(parts.summary)}</strong></p>" + "".join(
+            f"<h3>{title}</h3><ul>{''.join(f'<li>{_linked(text)}</li>' for text in texts)}</ul>"
+            for title, texts in (
+                ("What carries it", parts.argument),
+                ("What is open", parts.concerns),
+                ("What would change it", parts.would_change),
+            )
+            if texts
+        )
+    return f'{body}<p class="lead">{safe(written_by(found))}</p>' + listed(
+        f"The model's text was not used: {fault}" for fault in found.faults
+    )
+
+
+def written_by(found: Rationale) -> str:
+    """Who wrote it, from which prompt, and what it took."""
+    who = "a template" if found.written_by == "template" else f"the language model {found.model or ''}".strip()
+    told = [f"Written by {who}, prompt {found.prompt_name} {found.prompt_version}."]
+    usage = found.usage
+    if found.reused:
+        told.append("The same question had been answered before.")
+    elif usage is not None:
+        took = "" if found.seconds is None else f" in {found.seconds:.1f} s"
+        cost = "cost unknown" if usage.cost is None else f"cost {usage.cost:.4g}"
+        told.append(f"{usage.tokens_in or 0:,} tokens in, {usage.tokens_out or 0:,} out{took}, {cost}.")
+    return " ".join([*told, "It explains the decision and made none of it."])
+
+
+def _linked(text: str) -> str:
+    """HTML of a text whose citations lead to the evidence."""
+
+    def links(match: re.Match[str]) -> str:
         return "[" + re.sub(r"E\d+", lambda one: f'<a href="#{one[0]}">{one[0]}</a>', match[1]) + "]"
 
-    paragraphs = "".join(
-        f"<p>{_CITED.sub(linked, safe(one))}</p>" for one in found.text.strip().splitlines() if one.strip()
-    )
-    who = "a template" if found.written_by == "template" else f"the language model {found.model or ''}".strip()
-    source = f"Written by {who}, prompt {found.prompt_name} {found.prompt_version}. It explains the decision and made none of it."
-    faults = listed(f"The model's text was not used: {fault}" for fault in found.faults)
-    return f'{paragraphs}<p class="lead">{safe(source)}</p>{faults}'
+    return _CITED.sub(links, safe(text))
 
 
 def evidence(items: Sequence[EvidenceItem]) -> str:

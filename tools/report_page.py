@@ -63,6 +63,7 @@ def page(sheet: Sheet) -> str:
     result = sheet.comparison
     body = [
         _first(sheet),
+        section("In brief, for the reviewer", told.brief(sheet.brief)),
         section(
             "Metrics",
             "" if result is None else parts.metrics(result, sheet.counted),

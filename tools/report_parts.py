@@ -18,6 +18,7 @@ from tools.contracts.evidence import (
     TriggerVerdict,
     ValidationReport,
 )
+from tools.contracts.explanation import Brief
 from tools.contracts.figures import ReportFigures
 from tools.contracts.rollout import RolloutPlan, RolloutStatus
 from tools.contracts.run import Review
@@ -63,6 +64,8 @@ class Sheet:
     rollout: RolloutStatus | None = None
     review: Review | None = None
     """The newest question to a person."""
+    brief: Brief | None = None
+    """What that person needs to know; absent where nobody is asked."""
     notes: Sequence[str] = ()
 
 

@@ -20,7 +20,10 @@ from tools.contracts.output import (
     Rollout,
 )
 from tools.contracts.rollout import RolloutStatus
+from tools.quoting import quoted
 
+_LONGEST_REASON = 400
+"""Letters of a person's reason that stand before the rationale; the review has it whole."""
 _SERVED = ("promoted", "rolled_back", "waiting", "progressing")
 
 
@@ -140,7 +143,8 @@ def _answered(findings: Findings) -> str:
     review = findings.review or {}
     if review.get("answer") is None:
         return ""
-    return f"{review['by']} answered {review['answer']} ({review['offered']} was offered): {review['reason']}\n\n"
+    why = quoted(str(review["reason"]), _LONGEST_REASON)
+    return f"{review['by']} answered {review['answer']} ({review['offered']} was offered): {why}\n\n"
 
 
 def _monitoring(run: Run, findings: Findings) -> Monitoring | None:

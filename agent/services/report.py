@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from agent.deps import Deps
-from agent.services import reviews
+from agent.services import briefs, reviews
 from agent.services.decide import policy_input
 from agent.services.measure import criteria_of
 from agent.state import Findings, Run
 from tools import report_figures, report_page
+from tools.contracts.explanation import Brief
 from tools.contracts.figures import ReportFigures
 from tools.contracts.rollout import RolloutStatus
 from tools.errors import BadInput, NotFound, RetrainingError
@@ -127,8 +128,17 @@ def sheet(deps: Deps, run: Run, findings: Findings, rollout: RolloutStatus | Non
         trigger_kind=config.trigger + (f" ({config.trigger_source})" if config.trigger_source else ""),
         rollout=rollout or findings.rollout,
         review=reviews.latest_of(deps, run.run_id),
+        brief=_brief(run, findings, rollout or findings.rollout),
         notes=(*run.order.warnings, *findings.notes),
     )
+
+
+def _brief(run: Run, findings: Findings, rollout: RolloutStatus | None) -> Brief | None:
+    """Of the question that is asked, or about to be."""
+    waits = rollout is not None and rollout.phase == "awaiting_approval"
+    if findings.decision != "manual_review" and not waits:
+        return None
+    return briefs.of_findings(run, findings, reviews.offered_by(findings))
 
 
 def _figures(deps: Deps, run: Run, findings: Findings) -> tuple[ReportFigures | None, str | None]:

@@ -4,18 +4,15 @@ Told once each, by whoever comes: the run that asks, and whoever watches, who se
 means that the champion stays: nothing here moves anything.
 """
 
-from typing import Any, Final
+from typing import Any
 
 from agent.deps import Deps
-from agent.services import notices, report
+from agent.services import briefs, notices, report
+from tools import brief
 from tools.contracts.incident import Notice
 from tools.contracts.profile import Profile
 from tools.contracts.run import Review
 from tools.errors import RetrainingError
-
-_REASONS: Final = 3
-_LONG: Final = 300
-"""Letters of a reason that stand in a message; the rest is on the page."""
 
 
 def opened(deps: Deps, holder: str, review: Review) -> None:
@@ -77,13 +74,11 @@ def _body(deps: Deps, profile: Profile, review: Review, event: str) -> str:
     """Brief, link and command; whole in itself, because it is read on a phone."""
     action = review.payload["action_requests"][0]
     args: dict[str, Any] = action["args"]
-    reasons = [_short(str(each)) for each in args.get("reasons", ())][:_REASONS]
     page = report.path_of(deps, review.run_id)
     lines = [
         str(action.get("description", "")),
         *([f"Decision so far: {args['decision']}"] if args.get("decision") else []),
-        *(f"- {reason}" for reason in reasons),
-        *([_short(str(args["rollout"]))] if args.get("rollout") else []),
+        *brief.lines(briefs.of_review(deps, review)),
         f"Asked by {review.requested_by}; may answer: {', '.join(review.approvers) or 'nobody'}",
         *([f"Report: {page}"] if page.exists() else []),
         f"Tracking: {deps.tracking.where()}, model {profile.registered_model}, run {review.run_id}",
@@ -95,10 +90,6 @@ def _body(deps: Deps, profile: Profile, review: Review, event: str) -> str:
         lines.append(f"Open until {review.expires_at:%Y-%m-%d %H:%M} UTC; unanswered, the champion stays.")
         lines.append(f'Answer: retrain review show {review.id}; retrain review approve|reject {review.id} --reason "…"')
     return "\n".join(line for line in lines if line)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONG else text[: _LONG - 1] + "…"
 
 
 def _what(review: Review) -> str:

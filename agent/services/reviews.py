@@ -35,7 +35,7 @@ class Question(Contract):
 
 def question(run: Run, findings: Findings) -> Question:
     """The question that the run's state poses. Pure: the same state gives the same digest."""
-    offered = _offered(findings)
+    offered = offered_by(findings)
     args = {
         "modelId": run.profile.id,
         "registeredModel": run.profile.registered_model,
@@ -66,7 +66,8 @@ def _sealed(run_id: str, offered: str, payload: Mapping[str, Any], about: Subjec
     return digest({"run": run_id, "offered": offered, "payload": dict(payload), "subject": about.to_state()})
 
 
-def _offered(findings: Findings) -> Offered:
+def offered_by(findings: Findings) -> Offered:
+    """What the question of a run's state offers."""
     if findings.trigger is not None and findings.trigger.code == "roll_back_instead":
         return "roll_back"
     if findings.candidate_uri is None:

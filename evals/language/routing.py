@@ -1,8 +1,8 @@
 """Does a model send the right borderline decisions to a person, and what happens without one?
 
 `python -m evals.language.routing` asks the configured model (OPENAI_BASE_URL, RETRAIN_LLM_MODEL) about borderline decisions that were
-labelled, with a reason, before any model was asked. And, with no endpoint, it makes many decisions twice: with a scripted model
-that lets everything stand, or sends everything to a person, and without one; they may differ where the policy called it borderline and nowhere else.
+labelled, with a reason, before any model was asked. And it makes many decisions twice: without an endpoint, and with a scripted model
+that lets everything stand, or sends everything to a person; they may differ where the policy called it borderline and nowhere else.
 """
 
 import json

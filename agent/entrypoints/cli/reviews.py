@@ -52,22 +52,28 @@ def _minute(time: datetime) -> str:
 
 @app.command("show")
 def show(review: Id, json: Json = False, workspace: Workspace = None) -> None:
-    """The question, the evidence it rests on, and what each answer does."""
+    """The question in brief, the evidence it rests on, and what each answer does."""
+    from agent.services import briefs
+    from tools import brief
+
     opened = open_app(workspace)
     found = opened.deps.store.get_review(review)
     record = opened.deps.store.get_run(found.run_id)
+    asked = briefs.of_review(opened.deps, found)
     lines = [
         f"Review {found.id} ({found.status}), run {found.run_id}",
         *wrapped(found.payload["action_requests"][0]["description"]),
         *wrapped(f"asked by {found.requested_by}, approvers: {', '.join(found.approvers) or 'nobody'}"),
         *_who(found),
         *(_choices(found, opened.deps.clock()) if found.status == "open" else _ending(found, record)),
+        "",
+        *(line for told in brief.lines(asked) for line in wrapped(told, hanging=2)),
     ]
     if record.output is not None:
         lines += [*run_lines(record.output, ask=False, status=record.status), ""]
         for item in record.output.get("evidence", []):
             lines += wrapped(f"[{item['id']}] {item['statement']}", hanging=len(item["id"]) + 3)
-    SCREEN.result(found.to_json_dict(), lines)
+    SCREEN.result(found.to_json_dict() | {"brief": asked.to_json_dict()}, lines)
 
 
 def _who(review: "Review") -> list[str]:

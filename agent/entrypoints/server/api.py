@@ -193,7 +193,9 @@ def _add_reviews(api: APIRouter, hall: Hall) -> None:
     @api.get("/reviews/{reviewId}", tags=["reviews"], responses={200: answers(ReviewView, "As it stands")})
     def get_review(request: Request, review_id: ReviewId) -> Response:
         """One question. Scope `read`."""
-        return JSONResponse(review_view(desk.get_review(_who(request), review_id)).to_json_dict())
+        caller = _who(request)
+        found = review_view(desk.get_review(caller, review_id), desk.brief(caller, review_id))
+        return JSONResponse(found.to_json_dict())
 
     @api.post(
         "/reviews/{reviewId}/answer",

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from tools.contracts.base import Contract, PublicContract, UtcDatetime
+from tools.contracts.explanation import Brief
 from tools.contracts.request import RetrainingRequest, RunKind
 from tools.contracts.run import ChampionEvent, Review, RunRecord, RunStatus
 
@@ -111,6 +112,8 @@ class ReviewView(Contract):
     answered_by: str | None = None
     answered_at: UtcDatetime | None = None
     reason: str | None = None
+    brief: Brief | None = None
+    """What is uncertain, the facts that matter, what each answer leads to; where one review is asked for."""
 
 
 class ReviewList(Contract):
@@ -149,6 +152,6 @@ def run_line(run: RunRecord) -> RunView:
     return RunView(**run.model_dump(exclude={*_INSIDE, "output"}))
 
 
-def review_view(review: Review) -> ReviewView:
+def review_view(review: Review, brief: Brief | None = None) -> ReviewView:
     """A question for a caller: without the nonce, and whatever else is no field of the view."""
-    return ReviewView(**review.model_dump(include=set(ReviewView.model_fields)))
+    return ReviewView(**review.model_dump(include=set(ReviewView.model_fields)), brief=brief)
