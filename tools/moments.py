@@ -61,7 +61,9 @@ def data_window(text: str, now: datetime) -> str:
     """
     given = text.strip()
     said = " ".join(given.lower().split()).strip(" .!?")
-    if said in ("all", "everything", "all data", "all the data"):
+    if said == "everything" or re.fullmatch(
+        r"all(?: (?:of )?(?:the|our|of the)?\s?(?:data|rows|history)(?: (?:we|you) have)?)?", said
+    ):
         return "all"
     span = _span(said)
     if span is not None:

@@ -118,14 +118,16 @@ def understood(
     """Shares of tries and of cases that were right, and every try with the reason."""
     right: dict[str, int] = {}
     scored: list[Scored] = []
-    unasked, begun = 0, time.monotonic()
+    unasked, seconds = 0, 0.0
     with ExitStack() as stack:
         for case in cases:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             made: Stage = stack.enter_context(stage(folder, model))
             before, right[case.id] = made.effects, 0
             for number in range(tries):
+                begun = time.monotonic()
                 _, events = made.say(case.say, about=case.about, first_only=True)
+                seconds += time.monotonic() - begun
                 why = wrong(case, events)
                 right[case.id] += why is None
                 scored.append(
@@ -146,7 +148,7 @@ def understood(
         share(f"{told}: the same, what only looks or speaks", all_right(looks), len(looks)),
         share(f"{told}: the same, what acts", all_right(acts), len(acts)),
         share(f"{told}: cases with a side effect that nobody confirmed", unasked, n, "0", unasked == 0),
-        Row(f"{told}: seconds a try", (time.monotonic() - begun) / (n * tries), n=n * tries),
+        Row(f"{told}: seconds a try", seconds / (n * tries), n=n * tries),
     ]
     return rows, scored
 

@@ -57,6 +57,7 @@ def test_what_is_no_time_or_lies_ahead_is_refused_with_examples(said: str) -> No
         ("P90D", "P90D"),
         ("2026-01-01/2026-06-01", "2026-01-01/2026-06-01"),
         ("all data", "all"),
+        ("all the data we have", "all"),
         ("since March", "2026-03-01T00:00/2026-11-27T08:30"),
     ],
 )

@@ -20,6 +20,7 @@ from agent.entrypoints.chat.catalogue import (
 )
 from agent.entrypoints.chat.fencing import Names
 from agent.requests import request_from_flags
+from tools import brief
 from tools.contracts.access import Caller
 from tools.contracts.run import ChampionEvent, Review, RunRecord
 from tools.errors import BadInput, NotFound
@@ -302,6 +303,8 @@ def _review(sight: Sight, args: Args) -> Seen:
     review = sight.desk.get_review(sight.caller, cast("ReviewArgs", args).review)
     asked: dict[str, Any] = review.payload["action_requests"][0]
     reasons: list[str] = asked["args"].get("reasons", [])
+    if review.status == "open":
+        reasons = list(brief.lines(sight.desk.brief(sight.caller, review.id)))
     allowed: list[str] = review.payload["review_configs"][0]["allowed_decisions"]
     canary = ", canary takes a canary first" if "edit" in allowed else ""
     lines = [
