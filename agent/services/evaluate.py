@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from agent.deps import Deps
 from agent.services import holds, trigger_alerts
-from agent.services.looks import Looked, fingerprint, look, rows_of
+from agent.services.looks import Looked, fingerprint, look, registered_since, rows_of
 from tools import trigger_rules as rules
 from tools import trigger_times as times
 from tools.contracts.profile import Profile
@@ -172,6 +172,19 @@ class _One:
             return stopped if stopped.retry_at else replace(stopped, retry_at=self._now + rules.WAIT)
         return Verdict(True, "fires", f"Version {claim.version} was registered, and is judged.")
 
+    def _registered(self) -> None:
+        """Whether somebody has registered a version since; a webhook tells it sooner. It is judged in an evaluation of its own."""
+        if not self._spec.new_version or not self._tell:
+            return
+        newest, theirs = registered_since(self._deps, self._profile, self._state.newest_version)
+        self._update(newest_version=newest)
+        if theirs is not None:
+            told, now = f"version {theirs} was registered", self._now
+            claim = Claim(
+                source="new_version", kind="new_version", first_at=now, last_at=now, told=told, version=theirs
+            )
+            self._deps.store.note_claim(self._state.model_id, claim)
+
     # --- looks ---------------------------------------------------------------------------------------------------
 
     def _looked(self) -> None:
@@ -180,6 +193,7 @@ class _One:
         hour = times.come(check, self._state.check_due, self._state.model_id, self._now)
         if check is not None and hour is not None:
             self._update(check_due=next_due(check, hour.at))
+            self._registered()
         polled = self._polled()
         asked = tuple(claim for claim in self._claims if claim.kind != "new_version")
         retried = self._before.retry_at is not None and self._before.retry_at <= self._now

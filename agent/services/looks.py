@@ -7,6 +7,7 @@ from typing import NamedTuple
 from agent.deps import Deps
 from agent.services import check as checks
 from agent.services.check import Checked
+from agent.services.train import KEY_TAG
 from tools.alerts import Alert
 from tools.contracts.evidence import Signal, StalenessReport
 from tools.contracts.profile import Profile
@@ -123,3 +124,22 @@ def rows_of(deps: Deps, profile: Profile) -> int | None:
     except RetrainingError:
         return None
     return 0 if reach is None else reach[2]
+
+
+def registered_since(deps: Deps, profile: Profile, known: str | None) -> tuple[str | None, str | None]:
+    """The newest version's number, and that of the newest which somebody else has registered since `known`; None where there is none.
+
+    Whoever is asked for the first time has nothing to compare with: what stands then is not new.
+    """
+    try:
+        versions = deps.registry.list_versions(profile.registered_model)
+    except RetrainingError:
+        return known, None
+    numbered = [(int(each.version), each) for each in versions if each.version.isdecimal()]
+    if not numbered:
+        return known or "0", None
+    newest = str(max(number for number, _ in numbered))
+    if known is None:
+        return newest, None
+    since = [number for number, each in numbered if number > int(known) and KEY_TAG not in each.tags]
+    return newest, str(max(since)) if since else None

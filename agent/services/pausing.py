@@ -36,7 +36,8 @@ def resume(deps: Deps, caller: Caller, model_id: str | None, why: str, *, approv
         )
     scope = _scope(deps, model_id)
     hold = holds.found(deps, scope)
-    may = set(approvers) | ({hold.by} if hold is not None else set())
+    # Where nothing is paused, that is what is said.
+    may = set(approvers) | {caller.name if hold is None else hold.by}
     released = holds.release(deps, scope, why, approvers=may, by=caller.name)
     deps.store.wake_watch(None if model_id is None else deps.load_profile(model_id).id, deps.clock())
     return released

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from agent.deps import Deps
+from agent.services.train import KEY_TAG
 from tools.contracts.alertmanager import Alert
 from tools.contracts.profile import Profile
 from tools.contracts.triggers import Claim, ClaimKind, FromOutside
@@ -15,8 +16,6 @@ ACTION: Final = "retrain"
 """Value of an alert's label `retraining_action` that asks for a look."""
 TAG: Final = "retrain"
 """Tag of a version whose setting asks for a look: `drift` or `performance`."""
-OWN_TAG: Final = "retraining.run_id"
-"""Stands on the versions that a run of ours has registered."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Sources:
         version = data.get("version")
         if event.entity == "model_version" and event.action == "created":
             tags = data.get("tags")
-            if isinstance(tags, dict) and OWN_TAG in tags:
+            if isinstance(tags, dict) and KEY_TAG in tags:
                 return Taken((), (f"version {version} was registered by a run of ours",))
             return self._of_registered(name, "new_version", f"version {version} was registered", str(version))
         if event.entity == "model_version_tag" and event.action == "set" and data.get("key") == TAG:

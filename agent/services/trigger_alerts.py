@@ -13,6 +13,7 @@ from agent.deps import Deps
 from tools.alerts import LEVELS, Alert
 from tools.contracts.incident import Notice
 from tools.contracts.profile import Profile
+from tools.contracts.run import RunRecord
 from tools.contracts.triggers import Firing, TriggerAlert, WatchState
 from tools.errors import Conflict, RetrainingError
 from tools.ports import ESCALATION
@@ -53,6 +54,12 @@ def raise_refused(deps: Deps, firing: Firing, now: datetime) -> None:
     """A run that was to be started and could not be."""
     told = f"a run was to be started ({firing.why}) and was refused: {firing.told}"
     _raise(deps, firing.model_id, "ticket", f"refused/{firing.key}"[:200], told, now)
+
+
+def raise_failed(deps: Deps, run: RunRecord, now: datetime) -> None:
+    """A run of a trigger that ended in a fault."""
+    told = f"run {run.run_id} failed: {run.error}; `retrain run --resume {run.run_id}` goes on with it"
+    _raise(deps, run.model_id, "ticket", f"failed/{run.run_id}", told, now)
 
 
 def _mark(before: WatchState) -> str:

@@ -6,7 +6,7 @@ nothing and doubles nothing.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -92,6 +92,7 @@ class WatchLoop:
         self.ticked_at: datetime | None = None
         """When the latest round ended."""
         self._crowded = False
+        self._told: set[str] = set()
 
     # --- beginning and end ---------------------------------------------------------------------------------------
 
@@ -253,15 +254,23 @@ class WatchLoop:
             return firing.model_copy(update={"not_before": now + RETRY, "told": failure.message})
         return firing.model_copy(update={"status": "started", "run_id": run_id, "told": None})
 
+    def _tell_failed(self, unfinished: Sequence[RunRecord]) -> None:
+        """A run that ended in a fault is not tried again by itself: somebody must hear of it, once."""
+        failed = {run.run_id: run for run in unfinished if run.status == "failed" and _is_ours(run)}
+        for run_id in failed.keys() - self._told:
+            trigger_alerts.raise_failed(self._deps, failed[run_id], self._deps.clock())
+        self._told = set(failed)
+
     def _resume(self) -> None:
         """Runs that were started here, or by another watcher, and whose process is gone."""
-        for record in self._deps.store.unfinished():
+        unfinished = self._deps.store.unfinished()
+        self._tell_failed(unfinished)
+        for record in unfinished:
             room = self._most_runs - self._starter.going()
             if room <= 0 or self._stop.is_set():
                 return
-            started_here = (record.idempotency_key or "").startswith(PREFIX)
             settled = self._deps.clock() - record.updated_at >= BEGUN
-            if record.status != "running" or not started_here or not settled or self._starter.is_driven(record):
+            if record.status != "running" or not _is_ours(record) or not settled or self._starter.is_driven(record):
                 continue
             self._deps.progress(f"{record.model_id}: going on with run {record.run_id}, whose process is gone")
             try:
@@ -270,3 +279,8 @@ class WatchLoop:
                 self._deps.progress(f"{record.model_id}: {failure.message}")
                 continue
             self._hears.resumed(record.run_id)
+
+
+def _is_ours(record: RunRecord) -> bool:
+    """Whether a trigger has started it."""
+    return (record.idempotency_key or "").startswith(PREFIX)

@@ -28,14 +28,15 @@ def lives(holder: str) -> bool | None:
 def url(postgres: str) -> Iterator[str]:
     """A schema of its own."""
     import psycopg
+    from psycopg import sql
 
     address = postgres.replace("${PGTEST_PASSWORD}", os.environ.get("PGTEST_PASSWORD", PASSWORD))
     name = f"t{uuid.uuid4().hex[:12]}"
     with psycopg.connect(address, autocommit=True) as connection:
-        connection.execute(f'create schema "{name}"')
+        connection.execute(sql.SQL("create schema {}").format(sql.Identifier(name)))
     yield address.replace("postgresql://", "postgresql+psycopg://") + f"?options=-csearch_path%3D{name}"
     with psycopg.connect(address, autocommit=True) as connection:
-        connection.execute(f'drop schema "{name}" cascade')
+        connection.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(name)))
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from agent.services import holds, pausing
+from agent.services.train import KEY_TAG
 from agent.services.triggers import explain
 from tests.graph.desk_world import caller
 from tests.graph.watch_world import NotedRuns, Tower, edit, fresh, profile_triggers, stale, unknown
-from tests.graph.world import World, make_world, with_deps
+from tests.graph.world import World, add_version, by, make_world, with_deps
 from tools.adapters.memory_notifier import MemoryNotifier
 from tools.contracts.triggers import Claim, Firing
 from tools.errors import BadInput, Conflict, NotFound, Unavailable
@@ -384,6 +385,19 @@ def test_new_version_is_left_alone_where_the_profile_does_not(tmp_path: Path) ->
     assert (watched.codes(), watched.runs.started) == (["not_wanted"], [])
 
 
+def test_version_that_no_webhook_told_of_is_found_when_the_model_is_looked_at(tmp_path: Path) -> None:
+    watched = tower(tmp_path, **HOURLY, new_version=True)
+    add_version(watched.world, by("a"))
+    watched.pass_time(2 * HOUR)
+    assert watched.runs.started == []  # it was there before anybody watched
+    add_version(watched.world, by("b"), **{KEY_TAG: "r1"})
+    watched.pass_time(2 * HOUR)
+    assert watched.runs.started == []  # a run of ours has made it
+    add_version(watched.world, by("b"))
+    watched.pass_time(2 * HOUR)
+    assert watched.runs.started == ["trigger/prices/judge/3"]
+
+
 # --- crashes ---------------------------------------------------------------------------------------------------------
 
 
@@ -451,6 +465,13 @@ def test_run_that_cannot_be_started_is_tried_again_and_refused_after_a_day_or_fo
     (refused,) = watched.world.store.firings()
     assert (refused.status, refused.told) == ("refused", "no such version")
     assert any("was refused" in each.statement for each in watched.alerts)
+
+
+def test_run_that_fails_is_told_once(tmp_path: Path) -> None:
+    watched = tower(tmp_path, **NIGHTLY)
+    watched.runs.leaves = "failed"
+    watched.pass_time(20 * HOUR, step=HOUR)
+    assert len([each for each in watched.alerts if "run run-1 failed" in each.statement]) == 1
 
 
 def test_crash_of_one_evaluation_is_its_own_and_is_tried_again(tmp_path: Path) -> None:

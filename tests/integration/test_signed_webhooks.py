@@ -11,6 +11,7 @@ from mlflow.webhooks.delivery import _generate_hmac_signature
 
 from agent.entrypoints.server.signed import sign
 from agent.services.sources import Sources
+from agent.services.train import KEY_TAG
 from tests.graph.watch_world import Tower, profile_triggers, stale
 from tests.graph.world import NAME, World, make_world, with_deps
 from tests.integration.test_server import Answer, Door, served
@@ -149,7 +150,7 @@ def test_version_that_somebody_registers_is_to_be_judged_and_ours_is_not(door: D
     answer = event(door, world, "model_version", "created", **version, tags={})
     assert (answer.status, answer.content["looks"]) == (202, ["prices"])
     assert [(each.kind, each.version) for each in world.store.claims("prices")] == [("new_version", "7")]
-    ours = event(door, world, "model_version", "created", "delivery-2", **version, tags={"retraining.run_id": "r1"})
+    ours = event(door, world, "model_version", "created", "delivery-2", **version, tags={KEY_TAG: "r1"})
     assert (ours.status, len(claimed(world))) == (200, 1)
     other = event(door, world, "model_version", "created", "delivery-3", **(version | {"name": "else"}), tags={})
     assert other.content["ignored"] == ["no profile's registered_model is 'else'"]

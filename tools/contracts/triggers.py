@@ -236,6 +236,8 @@ class WatchState(Contract):
     """Looks in a row that found nothing."""
     champion: str | None = None
     """Version at the latest look."""
+    newest_version: str | None = None
+    """In the registry when it was last asked, where new versions count."""
     fingerprint: str = ""
     """Of what the latest look looked at."""
     looked_at: UtcDatetime | None = None
