@@ -56,8 +56,7 @@ def judge_trigger(
         return _verdict(False, insists, "not_worth_it", report.when.statement)
     if report.verdict == "stale":
         return _verdict(True, insists, "stale", f"The {trigger} trigger is confirmed. {report.statement}")
-    worth = report.when is not None and report.when.basis == "history" and report.when.action == "retrain"
-    if report.verdict == "fresh" and report.when is not None and worth:
+    if report.verdict == "fresh" and report.when is not None and report.recommendation == "retrain":
         return _verdict(True, insists, "worth_it", report.when.statement)
     return _verdict(False, insists, report.verdict, f"The {trigger} trigger is not confirmed. {report.statement}")
 

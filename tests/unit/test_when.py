@@ -252,3 +252,13 @@ def test_a_trigger_goes_by_what_a_retraining_is_worth_and_one_that_insists_does_
     assert judged(not_worth, "scheduled") == (True, "insists")
     assert judged(fresh) == (True, "worth_it")
     assert judged(idle) == (False, "fresh")
+
+
+def test_a_loss_that_the_profile_surely_accepts_is_no_reason_to_train() -> None:
+    held = lost(0.01).model_copy(update={"outcome": "ok"})
+    verdict = decide_when(spec=SPEC, history=decaying(0.01), now=NOW)
+
+    accepted = staleness.with_verdict(report("keep_watching", "fresh", held), verdict)
+
+    assert accepted.recommendation == "keep_watching"
+    assert judged(accepted) == (False, "fresh")
