@@ -28,11 +28,11 @@ def registry(request: pytest.FixtureRequest, tmp_path: Path) -> PromptRegistry:
 def test_a_prompt_is_registered_once_found_again_and_compared(registry: PromptRegistry) -> None:
     registry.register("rationale", "1", "an older file's hash", "Be brief.\n")
 
-    assert [each.registered for each in prompts.listed(registry)] == [None, None]
+    assert {each.registered for each in prompts.listed(registry)} == {None}
     made, new = prompts.register(registry, ["rationale"])[0]
     assert (made.number, made.version, new) == ("2", load("rationale").version, True)
     assert prompts.register(registry, ["rationale"])[0] == (made, False)
-    assert [each.registered for each in prompts.listed(registry)] == ["2", None]
+    assert [each.registered for each in prompts.listed(registry) if each.registered] == ["2"]
     assert [each.number for each in registry.versions("rationale")] == ["2", "1"]
 
     assert prompts.diff(registry, "rationale", None)[1] == []
