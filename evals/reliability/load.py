@@ -106,10 +106,15 @@ async def ask(client: Any, wanted: Request) -> Told:
         answer = await line.send("POST", "/v1/runs", seen, json=body)
         if answer.status_code == 202:
             return await follow(line, wanted, answer.json()["runId"], seen)
-        if answer.status_code == 409 and not wanted.insists:
+        if answer.status_code == 409:
             named = re.search(r"run (r\S+?)[ ;:.]", answer.json()["detail"] + " ")
-            known = named is not None and (await line.send("GET", f"/v1/runs/{named[1]}", seen)).status_code == 200
-            return Told(wanted, "busy" if known else f"busy with what? {answer.text}", None, tuple(seen))
+            if named is None:
+                return Told(wanted, f"busy with what? {answer.text}", None, tuple(seen))
+            if not wanted.insists:
+                known = (await line.send("GET", f"/v1/runs/{named[1]}", seen)).status_code == 200
+                return Told(wanted, "busy" if known else f"busy with no run: {answer.text}", None, tuple(seen))
+            # It says which run has the model: that one's end is awaited.
+            await line.send("GET", f"/v1/runs/{named[1]}", seen, params={"wait": 60})
         if answer.status_code not in (409, 429, 503):
             return Told(wanted, f"{answer.status_code}: {answer.text[:500]}", None, tuple(seen))
         await asyncio.sleep(float(answer.headers.get("retry-after", AGAIN)))
