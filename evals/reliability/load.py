@@ -209,11 +209,18 @@ def own_seconds(entries: Sequence[Mapping[str, Any]]) -> list[float]:
     for each in entries:
         if each["kind"] in ("training", "scoring"):
             outside[each["run"]].append((each["begun"], each["ended"]))
-    return [
-        each["ended"] - each["begun"] - sum(end - begin for begin, end in _merged(outside[each["run"]]))
-        for each in entries
-        if each["kind"] == "drive"
-    ]
+    said = defaultdict[str, list[float]](list)
+    for each in entries:
+        if each["kind"] == "line":
+            said[each["run"]].append(each["at"])
+    own: list[float] = []
+    for each in entries:
+        begun, ended = each.get("begun", 0.0), each.get("ended", 0.0)
+        # A repetition of a run that has ended is no drive of it.
+        if each["kind"] == "drive" and any(begun <= at <= ended for at in said[each["run"]]):
+            inside = [span for span in outside[each["run"]] if begun <= span[0] <= ended]
+            own.append(ended - begun - sum(end - begin for begin, end in _merged(inside)))
+    return own
 
 
 def _merged(spans: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float]]:
