@@ -106,10 +106,15 @@ async def ask(client: Any, wanted: Request) -> Told:
         answer = await line.send("POST", "/v1/runs", seen, json=body)
         if answer.status_code == 202:
             return await follow(line, wanted, answer.json()["runId"], seen)
-        if answer.status_code == 409 and not wanted.insists:
+        if answer.status_code == 409:
             named = re.search(r"run (r\S+?)[ ;:.]", answer.json()["detail"] + " ")
-            known = named is not None and (await line.send("GET", f"/v1/runs/{named[1]}", seen)).status_code == 200
-            return Told(wanted, "busy" if known else f"busy with what? {answer.text}", None, tuple(seen))
+            if named is None:
+                return Told(wanted, f"busy with what? {answer.text}", None, tuple(seen))
+            if not wanted.insists:
+                known = (await line.send("GET", f"/v1/runs/{named[1]}", seen)).status_code == 200
+                return Told(wanted, "busy" if known else f"busy with no run: {answer.text}", None, tuple(seen))
+            # It says which run has the model: that one's end is awaited.
+            await line.send("GET", f"/v1/runs/{named[1]}", seen, params={"wait": 60})
         if answer.status_code not in (409, 429, 503):
             return Told(wanted, f"{answer.status_code}: {answer.text[:500]}", None, tuple(seen))
         await asyncio.sleep(float(answer.headers.get("retry-after", AGAIN)))
@@ -204,11 +209,18 @@ def own_seconds(entries: Sequence[Mapping[str, Any]]) -> list[float]:
     for each in entries:
         if each["kind"] in ("training", "scoring"):
             outside[each["run"]].append((each["begun"], each["ended"]))
-    return [
-        each["ended"] - each["begun"] - sum(end - begin for begin, end in _merged(outside[each["run"]]))
-        for each in entries
-        if each["kind"] == "drive"
-    ]
+    said = defaultdict[str, list[float]](list)
+    for each in entries:
+        if each["kind"] == "line":
+            said[each["run"]].append(each["at"])
+    own: list[float] = []
+    for each in entries:
+        begun, ended = each.get("begun", 0.0), each.get("ended", 0.0)
+        # A repetition of a run that has ended is no drive of it.
+        if each["kind"] == "drive" and any(begun <= at <= ended for at in said[each["run"]]):
+            inside = [span for span in outside[each["run"]] if begun <= span[0] <= ended]
+            own.append(ended - begun - sum(end - begin for begin, end in _merged(inside)))
+    return own
 
 
 def _merged(spans: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float]]:

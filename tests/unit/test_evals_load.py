@@ -20,7 +20,7 @@ def test_two_runs_of_one_model_at_once_are_an_overlap_and_of_two_models_none(beg
     assert overlaps(entries, RUNS) == found
 
 
-def test_own_seconds_leave_out_training_and_scoring_once_even_where_both_sides_are_scored_together() -> None:
+def test_own_seconds_leave_out_training_and_scoring_once_and_repetitions_of_an_ended_run() -> None:
     def span(kind: str, run: str, begun: float, ended: float) -> dict[str, Any]:
         return {"kind": kind, "run": run, "begun": begun, "ended": ended}
 
@@ -30,6 +30,8 @@ def test_own_seconds_leave_out_training_and_scoring_once_even_where_both_sides_a
         span("scoring", "r1", 5, 7),
         span("scoring", "r2", 0, 9),
         span("drive", "r1", 0, 10),
+        *lines("r1", 1, 9),
+        span("drive", "r1", 20, 21),
     ]
     assert own_seconds(entries) == [5]
 
