@@ -30,7 +30,7 @@ from tools.drift_explain import AspectType
 from tools.drift_signals import BROKEN_DATA, p_told
 
 Kind = Literal["numeric", "categorical", "boolean"]
-DriftType = Literal[AspectType, "vanished", "type_change", "not_comparable"]
+DriftType = Literal[AspectType, "detached", "vanished", "type_change", "not_comparable"]
 
 ALPHA: Final = 0.05
 MIN_ROWS: Final = 30

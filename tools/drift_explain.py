@@ -13,13 +13,19 @@ import numpy as np
 
 from tools.drift_distance import Array, Pair, divergence, effect_only
 
-AspectType = Literal["data_drift", "null_share", "nulls", "infinite", "unit", "new_category", "vanished_category"]
+AspectType = Literal[
+    "data_drift", "null_share", "nulls", "infinite", "unit", "stuck", "new_category", "vanished_category"
+]
 
 NULL_RISE: Final = 0.1
 """Least rise of the null share that is called broken data; less is drift like any other."""
 UNIT_FACTOR: Final = 8.0
 """Least factor taken for a change of unit. Smaller ones (miles, pounds) look like ordinary drift and are called so."""
 MIN_VALUES: Final = 30
+STUCK_SHARE: Final = 0.95
+"""Share of one value from which a number stands still; before, it may have had the rest of the rows at most."""
+STUCK_FROM: Final = 10
+"""Different values of a number that varies."""
 EXPECTED: Final = 5
 """Rows of a category to be expected in the window that has none, for it to count as new or vanished."""
 NAMED: Final = 3
@@ -47,10 +53,26 @@ def _explain_numbers(pair: Pair, effect: float, min_effect: float) -> tuple[Aspe
         return "infinite", f"infinite values rose from {before:.1%} to {after:.1%}"
     if pair.name != "values":
         return "data_drift", _moved(pair)
+    stuck = _stuck(pair)
+    if stuck is not None:
+        return "stuck", stuck
     factor = _unit_factor(pair, effect, min_effect)
     if factor is not None:
         return "unit", f"the same shape multiplied by about {factor:.3g}: a change of unit?"
     return "data_drift", _moved(pair)
+
+
+def _stuck(pair: Pair) -> str | None:
+    """Said of a number that varied and now stands still."""
+    before, now = pair.reference[np.isfinite(pair.reference)], pair.current[np.isfinite(pair.current)]
+    if min(len(before), len(now)) < MIN_VALUES or len(np.unique(before)) < STUCK_FROM:
+        return None
+    values, counts = np.unique(now, return_counts=True)
+    value, share = float(values[counts.argmax()]), float(counts.max() / len(now))
+    earlier = float((before == value).mean())
+    if share < STUCK_SHARE or earlier > 1 - STUCK_SHARE:
+        return None
+    return f"{share:.1%} of the values are {value:.4g} now, {earlier:.1%} before"
 
 
 def _moved(pair: Pair) -> str:

@@ -17,7 +17,9 @@ from tools.contracts.profile import DriftTrigger
 
 DATA_SET: Final = "data set"
 """Subject of the one drift signal that counts."""
-BROKEN_DATA: Final[frozenset[str]] = frozenset({"null_share", "infinite", "unit", "vanished", "type_change"})
+BROKEN_DATA: Final[frozenset[str]] = frozenset(
+    {"null_share", "infinite", "unit", "stuck", "detached", "vanished", "type_change"}
+)
 """`driftType`s that ask for the data to be mended before any training on them."""
 MOST_COLUMNS: Final = 60
 """Columns shown one by one: drifted ones first. The share counts all of them, and the whole reply is kept with the run."""

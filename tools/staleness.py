@@ -114,9 +114,15 @@ def assess(
 
 
 def with_verdict(report: StalenessReport, verdict: WhenVerdict, losses: Sequence[LossCell] = ()) -> StalenessReport:
-    """The report with what a retraining is worth: weighed by evidence or history, that is the recommendation."""
-    weighed = report.recommendation if verdict.basis == "schedule" else verdict.action
-    return report.model_copy(update={"when": verdict, "losses": tuple(losses), "recommendation": weighed})
+    """The report with what a retraining is worth: weighed by evidence or history, that is the recommendation.
+
+    But a loss that was measured and surely lies below `max_loss` is accepted by the profile: then a history alone makes no training.
+    """
+    accepted = any(s.rule == "performance" and s.outcome == "ok" for s in report.signals)
+    by_history = verdict.basis == "history" and verdict.action == "retrain"
+    own = verdict.basis == "schedule" or (by_history and accepted)
+    recommendation = report.recommendation if own else verdict.action
+    return report.model_copy(update={"when": verdict, "losses": tuple(losses), "recommendation": recommendation})
 
 
 def _days_since(

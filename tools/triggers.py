@@ -27,6 +27,7 @@ def judge_trigger(
 
     `roll_back_instead` (every trigger but manual; the graph asks a person) · `insists` · `fix_data` · `cool_down` ·
     `not_worth_it` (stale, and a retraining now would cost more than it saves: `tools.when`) · `stale` (proceeds) ·
+    `worth_it` (no rule found it stale, yet by its history of losses a retraining is worth its cost; proceeds) ·
     `could_not_measure` · `fresh`.
 
     Args:
@@ -55,6 +56,8 @@ def judge_trigger(
         return _verdict(False, insists, "not_worth_it", report.when.statement)
     if report.verdict == "stale":
         return _verdict(True, insists, "stale", f"The {trigger} trigger is confirmed. {report.statement}")
+    if report.verdict == "fresh" and report.when is not None and report.recommendation == "retrain":
+        return _verdict(True, insists, "worth_it", report.when.statement)
     return _verdict(False, insists, report.verdict, f"The {trigger} trigger is not confirmed. {report.statement}")
 
 

@@ -11,12 +11,12 @@ The loss of version s on block t is taken as
 * **Excess**: how much worse the champion does on its latest blocks than on its first ones, beyond its age. It may be a hard month,
   which a retraining does not help, or a changed world, which it does. The history tells: over all pairs of versions, how much
   of the older one's excess at the time when the younger was trained did the younger one save? That share (between 0 and 1,
-  `PRIOR_SHARE` without evidence) of the champion's excess is expected to be saved. What exceeds every excess seen so far is
-  counted at `NEW_SHARE` at least.
+  `PRIOR_SHARE` without evidence) of the champion's excess, less two standard deviations of chance, is expected to be saved. What
+  exceeds every excess seen so far, and three standard deviations, is counted at `NEW_SHARE` at least.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,15 @@ from scipy import optimize  # pyright: ignore[reportMissingTypeStubs]
 
 from tools.when_history import Floats, Known
 
+_OPTIMIZE: Any = optimize
 SCALES: Final = np.array([1.5, 4.0, 12.0, 40.0])
 """Blocks in which decay of each kind has done most of its work."""
-RIDGE: Final = 2.0
-FIRST: Final = 2
-"""Blocks whose mean is a version's first, and its latest, loss."""
+RIDGE: Final = 0.75
+HALF_LIFE: Final = 6.0
+"""Blocks after which a comparison of two versions counts half."""
+ENOUGH_ROWS: Final = 1_000
+MOST_FIRST: Final = 6
+"""A version's first, and its latest, loss is the mean of as many blocks as hold `ENOUGH_ROWS`, and of no more than so many."""
 PRIOR_SHARE: Final = 0.1
 PRIOR_PAIRS: Final = 5.0
 """So many pairs of versions with an ordinary excess weigh as much as the prior."""
@@ -71,10 +75,15 @@ def decay(known: Known) -> Decay:
     """What the history says."""
     weights, noise = _weights(known)
     beyond = known.loss - _parts(known.s, known.t) @ weights
-    share, largest, pairs = _share(known, beyond)
-    excess = _champions(beyond[_own(known, known.current)])
-    ordinary = min(abs(excess), largest)
-    saved = np.sign(excess) * (share * ordinary + max(share, NEW_SHARE) * (abs(excess) - ordinary))
+    ends = int(np.clip(np.ceil(ENOUGH_ROWS / max(float(known.n.mean()), 1.0)), 1, MOST_FIRST))
+    share, largest, pairs = _share(known, beyond, ends)
+    own = beyond[_own(known, known.current)]
+    excess = _champions(own, ends)
+    chance = _chance(known, beyond, len(own), ends)
+    ordinary = min(abs(excess), max(largest, 3 * chance))
+    beyond_all = abs(excess) - ordinary
+    ordinary = max(ordinary - 2 * chance, 0.0)
+    saved = np.sign(excess) * (share * ordinary + max(share, NEW_SHARE) * beyond_all)
     return Decay(weights, excess, share, float(saved), noise, pairs)
 
 
@@ -83,16 +92,18 @@ def _weights(known: Known) -> tuple[Floats, float]:
     parts = _parts(known.s, known.t)
     _, block = np.unique(np.round(known.t, 6), return_inverse=True)
     count = np.bincount(block)
-    design = parts - np.stack([np.bincount(block, column) / count for column in parts.T], axis=1)[block]
-    rest = known.loss - (np.bincount(block, known.loss) / count)[block]
     kept = count[block] > 1
     if not kept.any():
         return np.zeros(parts.shape[1]), 0.0
-    whole = np.vstack([design[kept], np.sqrt(RIDGE) * np.eye(parts.shape[1])])
-    weights, _ = optimize.nnls(whole, np.concatenate([rest[kept], np.zeros(parts.shape[1])]))
+    design = parts - np.stack([np.bincount(block, column) / count for column in parts.T], axis=1)[block]
+    rest = known.loss - (np.bincount(block, known.loss) / count)[block]
+    trust = 0.5 ** ((known.t[kept].max() - known.t[kept]) / (2 * HALF_LIFE))
+    whole = np.vstack([design[kept] * trust[:, None], np.sqrt(RIDGE) * np.eye(parts.shape[1])])
+    wanted = np.concatenate([rest[kept] * trust, np.zeros(parts.shape[1])])
+    weights = np.asarray(_OPTIMIZE.nnls(whole, wanted)[0], dtype=np.float64)
     freedom = max(int(kept.sum()) - len(np.unique(block[kept])), 1)
     noise = float(np.sqrt(((rest[kept] - design[kept] @ weights) ** 2).sum() / freedom))
-    return np.asarray(weights, dtype=np.float64), noise
+    return weights, noise
 
 
 def _own(known: Known, version: float) -> NDArray[np.int64]:
@@ -101,21 +112,33 @@ def _own(known: Known, version: float) -> NDArray[np.int64]:
     return mine[np.argsort(known.t[mine], kind="stable")]
 
 
-def _excess(sums: Floats, row: NDArray[np.int64], count: NDArray[np.int64]) -> Floats:
+def _excess(sums: Floats, row: NDArray[np.int64], count: NDArray[np.int64], ends: int) -> Floats:
     """Latest less first of the first `count` losses of a row; `sums` are running sums that begin with 0."""
-    last = np.minimum(FIRST, count - 1)
-    first = np.minimum(FIRST, count - last)
+    last = np.minimum(ends, count // 2)
+    first = np.minimum(ends, count - last)
     return (sums[row, count] - sums[row, count - last]) / last - sums[row, first] / first
 
 
-def _champions(beyond: Floats) -> float:
+def _chance(known: Known, beyond: Floats, count: int, ends: int) -> float:
+    """Standard deviation of an excess where there is none, by how much neighbouring blocks of a version differ."""
+    steps = [np.diff(beyond[_own(known, s)]) for s in np.unique(np.round(known.s, 6))]
+    differing = np.abs(np.concatenate(steps)) if steps else np.zeros(0)
+    if count < 2 or not len(differing):
+        return 0.0
+    last = min(ends, count // 2)
+    first = min(ends, count - last)
+    one = float(np.median(differing)) / 0.6745 / np.sqrt(2)
+    return float(one * np.sqrt(1 / first + 1 / last))
+
+
+def _champions(beyond: Floats, ends: int) -> float:
     if len(beyond) < 2:
         return 0.0
     sums = np.concatenate([[0.0], np.cumsum(beyond)])[None, :]
-    return float(_excess(sums, np.array([0]), np.array([len(beyond)]))[0])
+    return float(_excess(sums, np.array([0]), np.array([len(beyond)]), ends)[0])
 
 
-def _share(known: Known, beyond: Floats) -> tuple[float, float, int]:
+def _share(known: Known, beyond: Floats, ends: int) -> tuple[float, float, int]:
     """What of an excess a younger version saved, the largest excess seen, and the pairs of versions behind it."""
     versions = np.unique(np.round(known.s, 6))[-MOST_VERSIONS:]
     blocks = np.unique(np.round(known.t, 6))
@@ -135,7 +158,7 @@ def _share(known: Known, beyond: Floats) -> tuple[float, float, int]:
     old, young = np.nonzero((before >= 2) & (both > 0) & (versions[:, None] < versions[None, :]))
     if not len(old):
         return PRIOR_SHARE, 0.0, 0
-    x = _excess(sums, old, before[old, young])
+    x = _excess(sums, old, before[old, young], ends)
     y = ((filled @ ones.T - ones @ filled.T)[old, young]) / both[old, young]
     # Pairs share versions and blocks: of n versions' pairs, no more than about n are told apart.
     worth = min(1.0, len(versions) / len(x))

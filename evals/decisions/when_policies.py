@@ -1,8 +1,9 @@
 """What would each policy have cost on a stream? Replays over an error matrix.
 
-A policy decides before every block from what is known then: the whole matrix of the warm-up (every model of it on every later block of it),
-and since then the errors of the models that it had in use, on blocks whose labels are mature. Former models go on being measured, as versions in
-a registry can be. Nobody sees the future, the end of the stream included. The initial model is the one of the warm-up's last labelled block.
+A policy decides before every block from what is known then: the whole matrix of the warm-up (every model of it on every later
+block of it), and since then the errors of the models that it had in use, on blocks whose labels are mature. Former models go on
+being measured, as versions in a registry can be. Nobody sees the future, the end of the stream included. The initial model is the
+one of the warm-up's last labelled block.
 """
 
 from collections.abc import Callable, Sequence

@@ -11,6 +11,7 @@ import pyarrow.types as kinds
 
 from tools import drift, drift_aspects, drift_dates
 from tools.contracts.profile import Task
+from tools.detached import detached
 from tools.drift import ColumnDrift
 from tools.drift_distance import Pair, nulls
 
@@ -58,6 +59,15 @@ class Windows:
             return found
         told = f"{found.statement.removesuffix('.')}; since {when:%Y-%m-%d %H:%M}."
         return found.model_copy(update={"since": when, "statement": told})
+
+    def detached(self, columns: Sequence[ColumnDrift]) -> tuple[ColumnDrift, ...]:
+        """The corrected findings, numbers that came loose from their rows called so."""
+
+        def numbers(table: pa.Table) -> dict[str, np.ndarray]:
+            names = [c.column for c in columns if c.column in table.column_names]
+            return {name: _floats(table[name]) for name in names if kind_of(table.schema.field(name).type) == "numeric"}
+
+        return detached(columns, numbers(self.reference), numbers(self.current))
 
     def predictions(self, task: Task | None, min_effect: float) -> ColumnDrift:
         """The champion's outputs: classes and probabilities, or values."""

@@ -69,6 +69,7 @@ class LocalDriftDetective:
         )
         windows = Windows(reference, current, config.event_time, config.text)
         columns = drift.correct([windows.feature(name, least) for name in features], least, looks=looks)
+        columns = windows.detached(columns)
         columns = drift.weigh([windows.dated(column, least) for column in columns], config.importance)
         predictions, labels = self._sides(config, current, least, looks)
         report_path, note = self._report(reference, current, features, report_folder / REPORT_NAME, least, share)
