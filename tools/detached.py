@@ -7,7 +7,7 @@ moving. So only columns that did not drift are looked at. Columns without such r
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ BOUND: Final = 0.4
 MIN_ROWS: Final = 200
 MOST_ROWS: Final = 5_000
 CHANCE: Final = 3.0
+_STATS: Any = stats
 Numbers = Mapping[str, NDArray[np.float64]]
 
 
@@ -62,7 +63,7 @@ def _relations(values: Sequence[NDArray[np.float64]]) -> tuple[NDArray[np.float6
             counts[i, j] = counts[j, i] = len(both)
             if len(both) < MIN_ROWS:
                 continue
-            ranks = stats.rankdata(both, axis=0)  # pyright: ignore[reportUnknownMemberType]
+            ranks = np.asarray(_STATS.rankdata(both, axis=0), dtype=np.float64)
             if (ranks.std(axis=0) > 0).all():
                 found[i, j] = found[j, i] = float(np.corrcoef(ranks, rowvar=False)[0, 1])
     return found, counts
@@ -81,5 +82,5 @@ def _loose(
     bound = np.minimum(CHANCE / np.sqrt(rows[partners]), np.abs(then[partners]) / 4)
     if (np.abs(after[partners]) > bound).any():
         return None
-    most = partners[np.abs(then[partners]).argmax()]
+    most = int(partners[np.abs(then[partners]).argmax()])
     return f"its rank correlation with {names[most]} was {then[most]:.2f} and is {after[most]:.2f}"

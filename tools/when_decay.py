@@ -16,7 +16,7 @@ The loss of version s on block t is taken as
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from scipy import optimize  # pyright: ignore[reportMissingTypeStubs]
 
 from tools.when_history import Floats, Known
 
+_OPTIMIZE: Any = optimize
 SCALES: Final = np.array([1.5, 4.0, 12.0, 40.0])
 """Blocks in which decay of each kind has done most of its work."""
 RIDGE: Final = 0.75
@@ -98,10 +99,11 @@ def _weights(known: Known) -> tuple[Floats, float]:
     rest = known.loss - (np.bincount(block, known.loss) / count)[block]
     trust = 0.5 ** ((known.t[kept].max() - known.t[kept]) / (2 * HALF_LIFE))
     whole = np.vstack([design[kept] * trust[:, None], np.sqrt(RIDGE) * np.eye(parts.shape[1])])
-    weights, _ = optimize.nnls(whole, np.concatenate([rest[kept] * trust, np.zeros(parts.shape[1])]))
+    wanted = np.concatenate([rest[kept] * trust, np.zeros(parts.shape[1])])
+    weights = np.asarray(_OPTIMIZE.nnls(whole, wanted)[0], dtype=np.float64)
     freedom = max(int(kept.sum()) - len(np.unique(block[kept])), 1)
     noise = float(np.sqrt(((rest[kept] - design[kept] @ weights) ** 2).sum() / freedom))
-    return np.asarray(weights, dtype=np.float64), noise
+    return weights, noise
 
 
 def _own(known: Known, version: float) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ pays a little now and more in three blocks is put off, and one that never pays b
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 from tools.when_decay import Decay, decay
 from tools.when_history import Floats, Known
 from tools.when_plan import Plan, best_plan
+
+_STATS: Any = stats
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def spread(known: Known) -> float:
     without = [_saved(replace(known, **_kept(known, known.t != block))) for block in blocks]
     n = len(without)
     return float(
-        stats.t.ppf(0.975, n - 1) * np.sqrt((n - 1) / n * np.square(np.array(without) - np.mean(without)).sum())
+        _STATS.t.ppf(0.975, n - 1) * np.sqrt((n - 1) / n * np.square(np.array(without) - np.mean(without)).sum())
     )
 
 

@@ -57,7 +57,7 @@ def best_plan(loss: Floats, *, current: int, start: int, end: int, lag: int, cos
         trains[k] = renew < keep
         value = np.minimum(keep, renew)
     here = place[current]
-    used, moments = here, []
+    used, moments = here, list[int]()
     for k in range(end - start):
         if trains[k, used]:
             moments.append(start + k)

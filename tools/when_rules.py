@@ -92,7 +92,7 @@ def candidates(strategy: SimpleStrategy, matrix: Floats) -> list[float]:
         for until in range(2, len(losses) + 1):
             found = measure_of(strategy, Seen(losses[:until], until, lambda: np.zeros(1), 0.0))
             values += [] if found is None or found <= 0 else [found]
-    grid = np.unique(np.quantile(values, _QUANTILES))[::-1].tolist() if values else []
+    grid: list[float] = np.unique(np.quantile(values, _QUANTILES))[::-1].tolist() if values else []
     return [NEVER, *grid, 0.0]
 
 

@@ -23,6 +23,8 @@ from evals.report import Row, arguments, publish
 from tools.errors import BadInput
 
 SEEDS: Final = 3
+PARTS: Final = ("streams", "detectors", "known", "pipeline")
+"""Error matrices of the streams; the detectors beside the other policies; streams whose truth is known; broken pipelines."""
 RIVALS: Final = tuple(NAMES[name] for name in ("periodic", "cumulative_loss", "forecast"))
 MOST: Final = 0.065
 WORSE: Final = 0.05
@@ -38,9 +40,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--target", help="its target column")
     parser.add_argument("--drop", default="", help="its columns that no model may see, with commas between")
     parser.add_argument("--workers", type=int, default=when_matrices.WORKERS, help="processes that train")
+    parser.add_argument(
+        "--part", action="append", choices=PARTS, help="only this part (may be repeated); all where absent"
+    )
     asked = parser.parse_args(argv)
     try:
-        found = measure(_streams(asked), quick=asked.quick, own=asked.stream is not None, workers=asked.workers)
+        found = measure(
+            _streams(asked),
+            quick=asked.quick,
+            own=asked.stream is not None,
+            parts=asked.part or PARTS,
+            workers=asked.workers,
+        )
     except BadInput as error:
         print(error, file=sys.stderr)
         return 2
@@ -57,19 +68,28 @@ def _streams(asked: argparse.Namespace) -> tuple[Stream, ...]:
     return (from_file(asked.stream, asked.time, asked.target, drop=dropped),)
 
 
-def measure(streams: tuple[Stream, ...], *, quick: bool, own: bool, workers: int = 1) -> list[Row]:
-    """Every row: the targets first, then stream by stream."""
+def measure(
+    streams: tuple[Stream, ...], *, quick: bool, own: bool, parts: Sequence[str] = PARTS, workers: int = 1
+) -> list[Row]:
+    """Every row of the parts: the targets first, then stream by stream."""
     blocks, seeds = (16, 1) if quick else (when_matrices.BLOCKS, SEEDS)
     short = tuple(_shortened(stream) for stream in streams) if quick else streams
-    spent = {stream.name: _spent(stream, seeds, blocks, workers, quick) for stream in short}
+    spent: dict[str, list[Spent]] = {}
     known: dict[str, list[Spent]] = {}
-    if not own:
+    rivals = "detectors" in parts
+    if "streams" in parts:
+        for stream in short:
+            spent[stream.name] = _excesses(
+                when_matrices.matrices([stream], range(seeds), blocks, workers), quick, rivals
+            )
+    if "known" in parts and not own:
         for kind in when_synthetic.KINDS[:1] if quick else when_synthetic.KINDS:
             made = [when_synthetic.stream(kind, seed, blocks) for seed in range(seeds)]
             matrices = [m for stream in made for m in when_matrices.matrices([stream], [0], blocks, workers)]
-            known[made[0].name] = _excesses(matrices, quick)
-    rows = [*_headline(spent, own), *_worst(spent | known), *_idle(known)]
-    rows += when_pipeline.rows(streams, quick=quick)
+            known[made[0].name] = _excesses(matrices, quick, rivals)
+    rows = [*(_headline(spent, own) if spent else ()), *_worst(spent | known), *_idle(known)]
+    if "pipeline" in parts:
+        rows += when_pipeline.rows(streams, quick=quick)
     for name, configurations in (spent | known).items():
         rows += _table(name, configurations)
     return rows
@@ -79,14 +99,10 @@ def _shortened(stream: Stream) -> Stream:
     return Stream(stream.name, stream.frame.head(8_000), stream.time, stream.target, stream.task, stream.features)
 
 
-def _spent(stream: Stream, seeds: int, blocks: int, workers: int, quick: bool) -> list[Spent]:
-    return _excesses(when_matrices.matrices([stream], range(seeds), blocks, workers), quick)
-
-
-def _excesses(matrices: list[when_matrices.Matrix], quick: bool) -> list[Spent]:
+def _excesses(matrices: list[when_matrices.Matrix], quick: bool, detectors: bool) -> list[Spent]:
     if quick:
-        return when_excess.spend(matrices, costs=(0.003, 0.05), offsets=(0,), lags=(0, 1))
-    return when_excess.spend(matrices)
+        return when_excess.spend(matrices, costs=(0.003, 0.05), offsets=(0,), lags=(0, 1), detectors=detectors)
+    return when_excess.spend(matrices, detectors=detectors)
 
 
 def _headline(spent: dict[str, list[Spent]], own: bool) -> list[Row]:

@@ -31,7 +31,7 @@ from tools.contracts.when import LossCell, LossHistory, WhenSpec, WhenVerdict
 from tools.performance_loss import performance_evidence, performance_signal
 from tools.scored_rows import ScoredRows
 
-CASES: Final = 30
+CASES: Final = 10
 """Of each kind, a stream."""
 MOST_ROWS: Final = 12_000
 """Half of them train, a quarter is the baseline, a quarter the rows of now."""

@@ -176,7 +176,8 @@ def real(folder: Path, models: int, times: int, seed: int) -> tuple[list[Row], d
     bench, draw = Bench(folder), random.Random(seed)
     end = datetime.fromisoformat(IMPROVE_AT) if "T" in IMPROVE_AT else datetime.fromisoformat(f"{IMPROVE_AT}T00:00")
     names = [bench.with_champion(f"watched_{number}") for number in range(models)]
-    hour = datetime.now(UTC) + timedelta(minutes=1)
+    # Time for the first process to see the profiles: an hour that has passed before is not due.
+    hour = datetime.now(UTC) + timedelta(minutes=3)
     for name in names:
         path = folder / "profiles" / f"{name}.yaml"
         text = path.read_text(encoding="utf-8")
@@ -188,13 +189,13 @@ def real(folder: Path, models: int, times: int, seed: int) -> tuple[list[Row], d
     while datetime.now(UTC) < hour.replace(second=0):
         time.sleep(0.2)
     for _ in range(times):
-        time.sleep(draw.uniform(5, 20))
-        if process.poll() is None and not _done(bench, names):
-            process.send_signal(signal.SIGKILL)
-            hit += 1
-        process.wait() if process.poll() is not None or hit else None
+        _await_work(log, process)
+        time.sleep(draw.uniform(0, 10))
         if _done(bench, names):
             break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        hit += 1
         process = _watch(folder, log)
     until = time.monotonic() + 600
     while not _done(bench, names) and time.monotonic() < until:
@@ -208,6 +209,16 @@ def real(folder: Path, models: int, times: int, seed: int) -> tuple[list[Row], d
         Row("exit code after SIGTERM", code, target="0", met=code == 0),
     ]
     return rows, {"faults": wrong}
+
+
+def _await_work(log: Path, process: "subprocess.Popen[bytes]") -> None:
+    """Until the process that has just begun says that it works at a run."""
+    before, until = len(log.read_bytes()), time.monotonic() + 180
+    while time.monotonic() < until and process.poll() is None:
+        said = log.read_bytes()[before:]
+        if b"run r" in said or b" done" in said or b"training" in said:
+            return
+        time.sleep(0.05)
 
 
 def _watch(folder: Path, log: Path) -> "subprocess.Popen[bytes]":
