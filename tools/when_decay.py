@@ -100,7 +100,7 @@ def _weights(known: Known) -> tuple[Floats, float]:
     trust = 0.5 ** ((known.t[kept].max() - known.t[kept]) / (2 * HALF_LIFE))
     whole = np.vstack([design[kept] * trust[:, None], np.sqrt(RIDGE) * np.eye(parts.shape[1])])
     wanted = np.concatenate([rest[kept] * trust, np.zeros(parts.shape[1])])
-    weights = np.asarray(_OPTIMIZE.nnls(whole, wanted)[0], dtype=np.float64)
+    weights: Floats = np.asarray(_OPTIMIZE.nnls(whole, wanted)[0], dtype=np.float64)
     freedom = max(int(kept.sum()) - len(np.unique(block[kept])), 1)
     noise = float(np.sqrt(((rest[kept] - design[kept] @ weights) ** 2).sum() / freedom))
     return weights, noise
