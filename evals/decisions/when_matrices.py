@@ -85,7 +85,8 @@ def _path(stream: Stream, seed: int, blocks: int) -> Path:
     columns = [*stream.features, stream.target]
     content = hashlib.sha256(f"{_VERSION} {columns} {stream.task} {seed} {blocks} {MOST_ROWS}".encode())
     # Lists and other nested values never become features, so every column left can be hashed.
-    content.update(hash_pandas_object(stream.frame[columns], index=False).to_numpy().tobytes())
+    hashes: Any = hash_pandas_object
+    content.update(hashes(stream.frame[columns], index=False).to_numpy().tobytes())
     return cache_folder() / f"{content.hexdigest()[:32]}.npz"
 
 
