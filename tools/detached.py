@@ -65,7 +65,8 @@ def _relations(values: Sequence[NDArray[np.float64]]) -> tuple[NDArray[np.float6
                 continue
             ranks = np.asarray(_STATS.rankdata(both, axis=0), dtype=np.float64)
             if (ranks.std(axis=0) > 0).all():
-                found[i, j] = found[j, i] = float(np.corrcoef(ranks, rowvar=False)[0, 1])
+                both_ways: Any = np.corrcoef(ranks, rowvar=False)
+                found[i, j] = found[j, i] = float(both_ways[0, 1])
     return found, counts
 
 

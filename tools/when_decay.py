@@ -93,14 +93,15 @@ def _weights(known: Known) -> tuple[Floats, float]:
     _, block = np.unique(np.round(known.t, 6), return_inverse=True)
     count = np.bincount(block)
     kept = count[block] > 1
+    none: Floats = np.zeros(len(SCALES) + 1)
     if not kept.any():
-        return np.zeros(parts.shape[1]), 0.0
+        return none, 0.0
     design = parts - np.stack([np.bincount(block, column) / count for column in parts.T], axis=1)[block]
     rest = known.loss - (np.bincount(block, known.loss) / count)[block]
     trust = 0.5 ** ((known.t[kept].max() - known.t[kept]) / (2 * HALF_LIFE))
     whole = np.vstack([design[kept] * trust[:, None], np.sqrt(RIDGE) * np.eye(parts.shape[1])])
     wanted = np.concatenate([rest[kept] * trust, np.zeros(parts.shape[1])])
-    weights = np.asarray(_OPTIMIZE.nnls(whole, wanted)[0], dtype=np.float64)
+    weights: Floats = np.asarray(_OPTIMIZE.nnls(whole, wanted)[0], dtype=np.float64)
     freedom = max(int(kept.sum()) - len(np.unique(block[kept])), 1)
     noise = float(np.sqrt(((rest[kept] - design[kept] @ weights) ** 2).sum() / freedom))
     return weights, noise

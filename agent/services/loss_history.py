@@ -71,14 +71,16 @@ def history(
     """
     profile, cells, trainings = run.profile, list[LossCell](earlier), list[PastTraining]()
     for record in reversed(deps.store.list_runs(profile.id, MOST_RUNS)):
-        output = record.output or {}
+        output: dict[str, Any] = record.output or {}
         if record.run_id == run.run_id or record.created_at > deps.clock():
             continue
-        cells += _cells((output.get("staleness") or {}).get("losses") or ())
-        made = output.get("retrainingResult") or {}
+        looked: dict[str, Any] = output.get("staleness") or {}
+        made: dict[str, Any] = output.get("retrainingResult") or {}
+        rollout: dict[str, Any] = output.get("rollout") or {}
+        cells += _cells(looked.get("losses") or ())
         if made.get("status") == "trained":
             seconds = made.get("seconds")
-            moved = (output.get("rollout") or {}).get("phase") == "promoted"
+            moved = rollout.get("phase") == "promoted"
             trainings.append(
                 PastTraining(at=record.created_at, minutes=None if seconds is None else seconds / 60, deployed=moved)
             )

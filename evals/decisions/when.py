@@ -34,7 +34,7 @@ DECAYED_AT: Final = 0.01
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints, writes."""
-    parser = arguments(__doc__.split("\n", 1)[0])
+    parser = arguments((__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--stream", type=Path, help="Parquet or CSV file in place of the three streams")
     parser.add_argument("--time", default="event_time", help="its time column")
     parser.add_argument("--target", help="its target column")

@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.util import hash_pandas_object
 from scipy import stats
 
 from evals.decisions.staleness_streams import Stream
@@ -84,7 +85,8 @@ def _path(stream: Stream, seed: int, blocks: int) -> Path:
     columns = [*stream.features, stream.target]
     content = hashlib.sha256(f"{_VERSION} {columns} {stream.task} {seed} {blocks} {MOST_ROWS}".encode())
     # Lists and other nested values never become features, so every column left can be hashed.
-    content.update(pd.util.hash_pandas_object(stream.frame[columns], index=False).to_numpy().tobytes())
+    hashes: Any = hash_pandas_object
+    content.update(hashes(stream.frame[columns], index=False).to_numpy().tobytes())
     return cache_folder() / f"{content.hexdigest()[:32]}.npz"
 
 
@@ -131,7 +133,7 @@ def _fitted(task: str, x: Any, y: Any, seed: int) -> Any:
     if task == "classification" and len(np.unique(y)) < 2:
         constant = y[0]
         return lambda later: np.full(len(later), constant)
-    kind = HistGradientBoostingClassifier if task == "classification" else HistGradientBoostingRegressor
+    kind: Any = HistGradientBoostingClassifier if task == "classification" else HistGradientBoostingRegressor
     return (
         kind(max_iter=60, learning_rate=0.15, max_leaf_nodes=24, early_stopping=False, random_state=seed)
         .fit(x, y)
@@ -158,7 +160,7 @@ def _numbers(column: Any, known: int) -> NDArray[np.float64]:
     if pd.api.types.is_timedelta64_dtype(column):
         return column.dt.total_seconds().to_numpy(dtype=float, na_value=np.nan)
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
-        return pd.to_numeric(column).to_numpy(dtype=float, na_value=np.nan)
+        return column.to_numpy(dtype=float, na_value=np.nan)
     text = column.astype(str).where(column.notna())
     codes = {name: code for code, name in enumerate(text.iloc[:known].value_counts().index)}
     return text.map(codes).to_numpy(dtype=float, na_value=np.nan)
@@ -181,4 +183,5 @@ def _moved(then: Any, now: Any) -> bool:
     a, b = then[np.isfinite(then)], now[np.isfinite(now)]
     if min(len(a), len(b)) < 20:
         return False
-    return bool(stats.ks_2samp(a, b, method="asymp").pvalue < 0.05)
+    found: Any = stats.ks_2samp(a, b, method="asymp")
+    return bool(found.pvalue < 0.05)

@@ -35,7 +35,7 @@ def test_a_stream_of_anybodys_own_runs_whatever_its_types(tmp_path: Path) -> Non
             "when": pd.date_range("2024", periods=n, freq="h", tz="Europe/Berlin").astype(str),
             "number": np.where(g.random(n) < 0.2, np.nan, g.normal(size=n)),
             "kind": pd.Categorical(g.choice(["a", "b", "c"], n)),
-            "text": np.where(g.random(n) < 0.1, None, g.choice(["x", "y"], n)),
+            "text": pd.Series(g.choice(["x", "y"], n)).where(g.random(n) >= 0.1),
             "flag": pd.array(g.random(n) < 0.5, dtype="boolean"),
             "seen": pd.date_range("2023", periods=n, freq="D").where(g.random(n) < 0.9),
             "nothing": [None] * n,

@@ -158,12 +158,13 @@ def test_broken_data_and_a_bad_promotion_come_before_any_weighing() -> None:
     history = decaying(0.01)
     failed = ValidationReport(verdict="fail", checks=(), statement="Nulls.")
 
-    for given, wanted in (
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
         ({"staleness": report("fix_data", "stale")}, "fix_data"),
         ({"staleness": report("roll_back", "stale")}, "roll_back"),
         ({"validation": failed}, "fix_data"),
         ({"staleness": report()}, "retrain"),
-    ):
+    )
+    for given, wanted in cases:
         assert decide_when(spec=SPEC, history=history, now=NOW, **given).action == wanted
 
 
