@@ -208,9 +208,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not each.good:
             print(f"- {each.kind}, {each.case}: {each.reason[:600]!r}")
     name = "none" if model is None else model.name
-    log("injection", scored, name)
     rows = rows_of(scored)
     publish(rows, asked.json, quick=asked.quick, model=name)
+    log("injection", scored, name)
     return 0 if all(row.met is not False for row in rows) else 1
 
 

@@ -163,8 +163,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not each.good and "own text" not in each.kind:
             print(f"- {each.kind}, {each.case}: {each.reason}")
     rows = rows_of(scored)
-    log("rationale", scored, "none" if model is None else model.name)
     publish(rows, asked.json, quick=asked.quick, model="none" if model is None else model.name)
+    log("rationale", scored, "none" if model is None else model.name)
     return 0 if all(row.met is not False for row in rows) else 1
 
 
