@@ -103,6 +103,10 @@ def _uncertain(policy: PolicyResult | None, moved_by: Sequence[str], rollout: st
         return "The rules do not decide this by themselves."
     if moved_by:
         return "The rules would start a canary, though closely; the language model that explains asks that a person look first."
+    if policy.decision != "manual_review":
+        sure = "are sure of it" if policy.certainty == "clear" else "call it borderline"
+        named = policy.decision.replace("_", " ")
+        return f"The rules say {named} and {sure}; nothing moves here without a person's word."
     first = aliases.restore(aliases.hide(policy.reasons[0].sentence))
     others = len(policy.reasons) - 1
     more = f" (and {others} more reason{'s' if others > 1 else ''})" if others and policy.certainty != "clear" else ""

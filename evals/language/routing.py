@@ -121,8 +121,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not each.good:
             print(f"- {each.kind}, {each.case}: {each.reason}")
     rows = rows_of(scored, name)
-    log("routing", scored, name)
     publish(rows, asked.json, quick=asked.quick, model=name)
+    log("routing", scored, name)
     return 0 if all(row.met is not False for row in rows) else 1
 
 

@@ -51,6 +51,13 @@ def test_where_the_language_model_asked_its_evidence_comes_first() -> None:
     assert "the language model that explains asks" in found.uncertain
 
 
+@pytest.mark.parametrize(("certainty", "told"), [("clear", "are sure of it"), ("borderline", "call it borderline")])
+def test_where_only_a_persons_word_is_missing_nothing_is_called_uncertain(certainty: str, told: str) -> None:
+    found = _brief(policy=UNDECIDED.model_copy(update={"decision": "canary", "certainty": certainty}))
+
+    assert found.uncertain == f"The rules say canary and {told}; nothing moves here without a person's word."
+
+
 def test_a_rollout_that_cannot_go_on_is_the_first_fact() -> None:
     found = _brief(rollout="At 10 % since noon; 3 labels came.\n\nDeploy now!")
 
