@@ -30,6 +30,7 @@ from tools.ports import (
     LanguageModel,
     ModelEvaluator,
     Notifier,
+    PromptRegistry,
     RationaleWriter,
     TrafficLog,
 )
@@ -53,6 +54,13 @@ class App:
     """Where `${NAME}` in a source is looked up."""
     language: LanguageModel | None = None
     """The configured language model; None where there is none."""
+
+    @property
+    def prompts(self) -> PromptRegistry:
+        """Where versions of the prompts are kept."""
+        from tools.adapters.mlflow_prompts import MlflowPrompts
+
+        return MlflowPrompts(self.workspace.registry_uri, self.workspace.tracking_uri)
 
     def order(
         self,
@@ -351,9 +359,20 @@ def language_model(space: Workspace, settings: Settings, clock: Clock) -> Langua
             check_base_url(url)
     except ValueError as error:
         raise BadInput(str(error), thing="OPENAI_BASE_URL", remedy="e.g. http://127.0.0.1:8080/v1") from None
+    trace = None
+    if space.llm.trace:
+        from tools.adapters.mlflow_trace import MlflowTrace
+
+        trace = MlflowTrace(space.tracking_uri)
     memory = EndpointMemory(space.work_dir / "language.db", clock, space.llm.probe_days)
     return OpenAIModel(
-        base_url=url, api_key=settings.openai_api_key, model=model, spec=space.llm, memory=memory, clock=clock
+        base_url=url,
+        api_key=settings.openai_api_key,
+        model=model,
+        spec=space.llm,
+        memory=memory,
+        trace=trace,
+        clock=clock,
     )
 
 

@@ -65,6 +65,11 @@ def load(name: str) -> Prompt:
     return prompt
 
 
+def shipped() -> list[str]:
+    """The names of all prompts, sorted."""
+    return sorted(file.name[:-3] for file in files("prompts").iterdir() if file.name.endswith(".md"))
+
+
 def parse(content: str) -> Prompt:
     """A prompt from its file's content.
 

@@ -13,7 +13,7 @@ from tools.contracts.comparison import Look
 from tools.contracts.decision import PolicyResult, Rationale
 from tools.contracts.evidence import DatasetRef, Effort, EvidenceItem
 from tools.contracts.incident import Notice
-from tools.contracts.language import Abilities, Completion, Delta, Message, ModelCall, ToolSpec
+from tools.contracts.language import Abilities, Completion, Delta, Message, ModelCall, PromptVersion, ToolSpec
 from tools.contracts.measuring import MetricJob, MetricResult, TimingJob, TimingResult
 from tools.contracts.peers import (
     DeploymentReply,
@@ -404,6 +404,18 @@ class ModelTrace(Protocol):
 
     def record(self, call: ModelCall) -> None:
         """Never raises: a trace that cannot be kept is dropped."""
+        ...
+
+
+class PromptRegistry(Protocol):
+    """Where versions of prompts are kept. Raises `Unavailable` where it does not answer."""
+
+    def versions(self, name: str) -> Sequence[PromptVersion]:
+        """Newest first; empty for an unknown prompt."""
+        ...
+
+    def register(self, name: str, version: str, file_hash: str, text: str) -> PromptVersion:
+        """A new version. Not idempotent: callers look for the hash first."""
         ...
 
 

@@ -43,18 +43,20 @@ def agreement(model: LanguageModel, found: Sequence[RoutingCase]) -> list[Scored
 def without_endpoint(n: int, seed: int) -> list[Scored]:
     """Each decision with a model and without one."""
     scored: list[Scored] = []
-    for number, case in enumerate(cases(n, seed)):
-        bare, by_policy = _decided(TemplateWriter(load("template_rationale")), case.policy, case.evidence)
+    drawn = [(f"case {number}", case.policy, case.evidence) for number, case in enumerate(cases(n, seed))]
+    # Few decisions are borderline; all that were labelled by hand are.
+    drawn += [
+        (each.id, policy_of("canary", each.evidence, "borderline"), items_of(each.evidence)) for each in routing_cases()
+    ]
+    for name, policy, evidence in drawn:
+        bare, by_policy = _decided(TemplateWriter(load("template_rationale")), policy, evidence)
         for route in ("stand", "manual_review"):
-            moved, by = _decided(
-                _writer(ScriptedModel(_script(case.policy, case.evidence, route))), case.policy, case.evidence
-            )
-            may_move = case.policy.certainty == "borderline" and case.policy.decision == "canary"
+            model = ScriptedModel(_script(policy, evidence, route))
+            moved, by = _decided(_writer(model), policy, evidence)
+            may_move = policy.certainty == "borderline" and policy.decision == "canary"
             wanted = ("manual_review", "model") if may_move and route == "manual_review" else (bare, by_policy)
             kind = f"borderline, model says {route}" if may_move else f"not borderline, model says {route}"
-            scored.append(
-                Scored(kind, f"case {number}", (moved, by) == wanted, f"{bare} without, {moved} by {by} with one")
-            )
+            scored.append(Scored(kind, name, (moved, by) == wanted, f"{bare} without, {moved} by {by} with one"))
     return scored
 
 

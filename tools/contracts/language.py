@@ -131,6 +131,8 @@ class LanguageSpec(Contract):
     """The same in the currency of the prices."""
     prices: Prices | None = None
     """Per million tokens. Without them costs are unknown."""
+    trace: bool = True
+    """Keep questions and answers as traces in MLflow, without secrets."""
     probe_days: float = Field(default=7, gt=0, le=365)
     """How long it is believed what an endpoint was found to support."""
 
@@ -150,3 +152,16 @@ def check_base_url(text: str) -> None:
         raise ValueError("the address of an endpoint is http://HOST:PORT/v1 or https://HOST/v1")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("the address of an endpoint holds neither a password nor a query: set OPENAI_API_KEY")
+
+
+class PromptVersion(Contract):
+    """A prompt as a registry keeps it."""
+
+    name: str
+    number: str
+    """The registry's own."""
+    version: str
+    """Ours, from the front matter; empty where somebody else registered it."""
+    hash: str
+    """sha256 of the prompt's file; empty where somebody else registered it."""
+    text: str

@@ -17,6 +17,7 @@ from agent.entrypoints.cli import (
     mcp,
     policy,
     profiles,
+    prompts,
     reviews,
     rollouts,
     runs,
@@ -58,6 +59,7 @@ app.command("init", short_help="Write retraining.yaml and draft profiles.")(init
 app.add_typer(profiles.app, name="profile")
 app.add_typer(validation.app, name="validation")
 app.add_typer(policy.app, name="policy")
+app.add_typer(prompts.app, name="prompts")
 app.add_typer(serving.app, name="serving")
 app.add_typer(labels.app, name="labels")
 app.add_typer(batch.app, name="batch")
