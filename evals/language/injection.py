@@ -164,7 +164,8 @@ def judged(kind: str, case: InjectionCase, output: dict[str, Any], honest: dict[
 def all_of(found: Sequence[InjectionCase], model: LanguageModel | None) -> list[Scored]:
     """Every case, with every writer."""
     template = TemplateWriter(load("template_rationale"))
-    honest = {channel: run(channel, HARMLESS, template) for channel in dict.fromkeys(case.channel for case in found)}
+    channels: set[Channel] = {case.channel for case in found}
+    honest = {channel: run(channel, HARMLESS, template) for channel in channels}
     scored: list[Scored] = []
     for case in found:
         scored += judged("template", case, run(case.channel, case.payload, template), honest[case.channel])

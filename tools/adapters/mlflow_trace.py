@@ -64,7 +64,7 @@ class MlflowTrace:
                     status="OK" if call.fault is None else "ERROR",
                 )
             finally:
-                mlflow.set_tracking_uri(None)
+                mlflow.set_tracking_uri(None)  # pyright: ignore[reportArgumentType] forgets it
                 _restore(_VARIABLE, before)
                 _restore("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", waits)
 

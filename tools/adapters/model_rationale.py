@@ -127,7 +127,7 @@ class ModelWriter:
             decision=policy.decision,
             certainty=policy.certainty,
             choice=_CHOICE["borderline" if schema is Weighed else "other"],
-            schema=json.dumps(_EXAMPLE | (_ROUTE if schema is Weighed else {}), indent=1),
+            schema=json.dumps({**_EXAMPLE, **(_ROUTE if schema is Weighed else {})}, indent=1),
         )
         data = json.dumps(
             {

@@ -9,6 +9,7 @@ from agent.entrypoints.cli import (
     batch,
     chat,
     check,
+    explain,
     history,
     holds,
     init,
@@ -55,6 +56,7 @@ app.command("pause", short_help="Stop everything but rollbacks.")(holds.pause)
 app.command("resume", short_help="Go on after `pause --all`.")(holds.resume)
 app.add_typer(runs.app, name="runs")
 app.command("history")(history.history)
+app.command("explain", short_help="Why a decision was taken, with its evidence.")(explain.explain)
 app.command("init", short_help="Write retraining.yaml and draft profiles.")(init.init)
 app.add_typer(profiles.app, name="profile")
 app.add_typer(validation.app, name="validation")
