@@ -19,6 +19,10 @@ _ANNOUNCED = re.compile(
     r"(?!\*\*\*)[^\s\"',;]{6,}",
     re.IGNORECASE,
 )
+# By their beginning alone: a column called pk_customer is one too, so this is for what is kept and not for what is read.
+_LIKE_KEYS = re.compile(
+    r"\b(?:sk|pk|rk|hf|ghp|gho|ghs|glpat|xox[abps])[-_][A-Za-z0-9_-]{8,}|\bAKIA[0-9A-Z]{12,}|\beyJ[\w-]{8,}\.[\w-]+\.[\w-]+"
+)
 _MAIL = re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b")
 _KEYWORD = re.compile(r"\b((?:password|passwd|pwd)\s?=\s?)(?:'[^']*'|[^\s&]+)", re.IGNORECASE)
 
@@ -42,5 +46,5 @@ def without_secrets(text: str) -> str:
 
 
 def private(text: str) -> str:
-    """The same for what is kept in traces: without addresses of people, too."""
-    return _MAIL.sub("***@***", without_secrets(text))
+    """Text as it may be kept in logs and traces: without passwords, keys and tokens, and without addresses of people."""
+    return _MAIL.sub("***@***", _LIKE_KEYS.sub("***", without_secrets(text)))

@@ -90,7 +90,7 @@ def terminal(space: Path, url: str, *words: str) -> Iterator[Terminal]:
         os.close(ours)
 
 
-@pytest.mark.slow
+@pytest.mark.reliability
 def test_person_stops_an_answer_confirms_an_action_and_comes_back_later(space: Path) -> None:
     with endpoint(capable(answer)) as served:
         with terminal(space, served.url) as screen:

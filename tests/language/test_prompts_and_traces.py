@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent.services import prompts
-from prompts.loader import load
+from prompts.loader import load, shipped
 from tests.mlflow_files import database
 from tools.adapters.memory_prompts import MemoryPrompts
 from tools.adapters.mlflow_prompts import MlflowPrompts
@@ -28,11 +28,13 @@ def registry(request: pytest.FixtureRequest, tmp_path: Path) -> PromptRegistry:
 def test_a_prompt_is_registered_once_found_again_and_compared(registry: PromptRegistry) -> None:
     registry.register("rationale", "1", "an older file's hash", "Be brief.\n")
 
-    assert {each.registered for each in prompts.listed(registry)} == {None}
+    assert {each.name: each.registered for each in prompts.listed(registry)} == dict.fromkeys(shipped())
     made, new = prompts.register(registry, ["rationale"])[0]
     assert (made.number, made.version, new) == ("2", load("rationale").version, True)
     assert prompts.register(registry, ["rationale"])[0] == (made, False)
-    assert [each.registered for each in prompts.listed(registry) if each.registered] == ["2"]
+    assert {each.name: each.registered for each in prompts.listed(registry)} == dict.fromkeys(shipped()) | {
+        "rationale": "2"
+    }
     assert [each.number for each in registry.versions("rationale")] == ["2", "1"]
 
     assert prompts.diff(registry, "rationale", None)[1] == []
