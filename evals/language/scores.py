@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-_MOST: Final = 500
+_MOST: Final = 100
 """Cases of one eval that are logged; the failed ones come first."""
 
 

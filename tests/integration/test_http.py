@@ -167,6 +167,7 @@ def test_question_is_listed_shown_and_answered_once(world: World) -> None:
         every = client.get("/v1/reviews", params={"all": True}).json()["reviews"]
 
     assert (run["status"], run["parkedFor"]) == ("parked", "review")
+    assert set(shown.pop("brief")["answers"]) >= {"approve", "reject", "nothing"}
     assert shown == listed
     assert "nonce" not in shown
     assert (stale.status_code, stale.json()["thing"]) == (409, "digest")
