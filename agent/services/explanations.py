@@ -49,5 +49,5 @@ def decided(deps: Deps, what: str, version: str | None = None) -> tuple[RunRecor
 
 def _candidate(run: RunRecord) -> str | None:
     """The version that a run judged, as its output names it."""
-    result = (run.output or {}).get("retrainingResult")
-    return None if not isinstance(result, dict) else str(result.get("newModelVersion"))
+    result: dict[str, Any] | None = (run.output or {}).get("retrainingResult")
+    return None if result is None else str(result.get("newModelVersion"))

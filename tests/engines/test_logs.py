@@ -85,9 +85,9 @@ class Shop:
         with psycopg.connect(
             host="127.0.0.1", port=self._port, user=USER, password=PASSWORD, dbname="postgres", autocommit=True
         ) as con:
-            con.execute(f"SET search_path TO {self.name}; SET timezone TO 'UTC'")
+            con.execute(f"SET search_path TO {self.name}; SET timezone TO 'UTC'".encode())
             for statement in statements:
-                cursor = con.execute(statement)
+                cursor = con.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
     def load(self, table: str, frame: pd.DataFrame) -> None:
