@@ -1,6 +1,6 @@
 """Which decision is meant, when somebody asks why?"""
 
-from typing import Final
+from typing import Any, Final
 
 from agent.deps import Deps
 from tools.contracts.record import DecisionRecord
