@@ -52,6 +52,8 @@ class Stage:
         told: list[Event] = []
         with self.chat.open(self.caller, Said(message=message, conversation=conversation, typed=True)) as turn:
             turn.play(told.append, threading.Event())
+        for run in self.made.store.list_runs():
+            self.desk.wait_for(run.run_id, 60)
         return told
 
     @property
@@ -68,7 +70,7 @@ class Stage:
 def stage(folder: Path, model: LanguageModel, *, tool: str = "", about: str = "churn") -> Iterator[Stage]:
     """Evals run from a checkout: the tests' world is there. It holds an open review 1 of run r1, and what `tool` needs to be of use."""
     from tests.graph.doors import app_of
-    from tests.graph.world import PERSON, make_world, with_deps
+    from tests.graph.world import PERSON, add_version, by, make_world, with_deps
 
     made = make_world(folder, mode="recommend")
     made.run()
@@ -84,6 +86,12 @@ def stage(folder: Path, model: LanguageModel, *, tool: str = "", about: str = "c
     if tool in ("retrain", "judge_version"):
         # Of one registered model there is one run at a time: the one that waits is answered first.
         _end(made)
+    if tool == "judge_version":
+        for _ in range(12):
+            add_version(made, by("b"))
+    if tool == "resume_run":
+        # Answered, and its process gone before it went on.
+        reviews.answer(made.deps, 1, "reject", "not now", by=PERSON)
     if tool == "roll_back":
         _end(made)
         made.profile["mode"] = "act"
