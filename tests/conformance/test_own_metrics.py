@@ -93,7 +93,7 @@ class Case:
 
 
 CASES = [
-    Case("raises", "raise ValueError('no such tariff')", "(exit code 1): ValueError: no such tariff"),
+    Case("raises", "raise ValueError('no such tariff')", "(exit code 1): `ValueError: no such tariff`"),
     Case("one value", "return 3.5", "profit gave one value for all rows (3.5); it must give one number a row"),
     Case("nothing", "return None", "profit gave one value for all rows (None)"),
     Case("too few", "return [1.0, 2.0]", "profit gave 2 values for 3 rows"),

@@ -175,7 +175,7 @@ def test_rows_with_nulls_are_answered_by_a_model_that_bears_them_and_by_no_other
     strict = saved(tmp_path / "strict", "assert not model_input.isna().any().any(), 'holes'; return model_input['a']")
     results = [real(tmp_path).score(job(tmp_path, model)) for model in (bears, strict)]
     assert [(result.status, result.by_model) for result in results] == [("scored", False), ("failed", True)]
-    assert results[1].statement.endswith("AssertionError: holes")
+    assert results[1].statement.endswith("`AssertionError: holes`")
 
 
 def test_model_that_is_not_the_recorded_one_is_not_scored(given: Given):
@@ -213,13 +213,13 @@ CASES = [
         "raises",
         "raise ValueError('no such station: 7')",
         "failed",
-        "{model} could not score (exit code 1): ValueError: no such station: 7",
+        "{model} could not score (exit code 1): `ValueError: no such station: 7`",
     ),
     Case(
         "kills its process",
         "print('reading', flush=True); os.kill(os.getpid(), 9)",
         "failed",
-        "{model} could not score (signal 9): reading",
+        "{model} could not score (signal 9): `reading`",
     ),
     Case(
         "leaves without a word",
