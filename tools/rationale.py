@@ -264,7 +264,7 @@ def _change(item: EvidenceItem) -> str | None:
         "non_inferior": f"{what} holds: it changed by {told}; {asked}",
         "inconclusive": f"Whether {what} gained or lost these rows cannot tell: it changed by {told}; {asked}",
     }.get(_outcome(item))
-    more = re.search(r"about [\d,]+ (?:rows|groups) would tell[^;.]*", item.statement)
+    more = re.search(r"about [\d,]+ (?:rows|groups) would tell(?:[^;.]|\.(?=\d))*", item.statement)
     if found is None or more is None:
         return found
     return f"{found}; {more.group(0)}"

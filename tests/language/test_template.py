@@ -48,7 +48,7 @@ RECALL = EvidenceItem(
     threshold=-0.02,
     n=9062,
     unit="recall, absolute",
-    statement="recall: 0.74 against 0.736: these rows cannot tell; about 20,000 rows would tell.",
+    statement="recall: 0.74 against 0.736: these rows cannot tell; about 20,000 rows would tell, which at 48.2 a day are there by 2027-03-19.",
 )
 SLICE = EvidenceItem(
     id="E4",
@@ -163,7 +163,10 @@ def test_what_was_left_open_is_told_as_uncertain() -> None:
     text = _text(_policy("canary", "borderline"), (ACCURACY, RECALL, LAG), "m")
 
     assert "This is uncertain. Whether recall gained or lost these rows cannot tell: it changed by -0.004" in text
-    assert "a loss of 0.02 is accepted; about 20,000 rows would tell [E3]." in text
+    assert (
+        "a loss of 0.02 is accepted; about 20,000 rows would tell, which at 48.2 a day are there by 2027-03-19 [E3]."
+        in text
+    )
     assert "No row since 2013-05-01 [E6]." in text
 
 

@@ -83,7 +83,7 @@ def test_confirmation_stands_without_a_bar_between_its_rules(capsys: pytest.Capt
         ("show reviews", "retrain review list"),
         ("show review 4", "retrain review show 4"),
         ("roll back churn because of errors", "retrain rollback churn --reason 'of errors'"),
-        ("why was v7 rejected?", "retrain runs list MODEL    (then: retrain runs show RUN)"),
+        ("why was v7 rejected?", "retrain explain MODEL --version 7"),
         ("what changed since Tuesday?", "retrain history MODEL"),
         ("is churn stale?", "retrain check churn"),
         ("how does r20261127-120000-0a1b2c3d stand?", "retrain runs show r20261127-120000-0a1b2c3d"),

@@ -65,7 +65,8 @@ def offered(message: str, about: str | None) -> str | None:
     if re.search(r"\b(stale|drift|drifted|check|fresh|degraded)\b", low):
         return f"retrain check {model}"
     if re.search(r"\b(why|explain|rejected)\b", low):
-        return f"retrain runs list {model}    (then: retrain runs show RUN)"
+        version = _VERSION.search(text)
+        return f"retrain explain {model}{f' --version {version[1]}' if version else ''}"
     if re.search(r"\b(changed|history|champion|production|happened)\b", low):
         return f"retrain history {model}"
     if re.search(r"\b(runs?)\b", low):
