@@ -145,6 +145,12 @@ class WatchLoop:
         self.ticked_at = self._deps.clock()
         return count
 
+    def next_at(self) -> datetime | None:
+        """When a model is due next; None where none ever is."""
+        store = self._deps.store
+        hours = [state.next_at for each in store.watched() if (state := store.watch_state(each)) is not None]
+        return min((hour for hour in hours if hour is not None), default=None)
+
     def waits(self) -> bool:
         """Whether runs are under way here, or had to wait for their turn."""
         return self._starter.going() > 0 or self._crowded

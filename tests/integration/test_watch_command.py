@@ -105,7 +105,7 @@ def said(space: Path, *words: str, code: int = 0) -> Any:
 
 
 def test_triggers_are_paused_explained_and_resumed_from_the_command_line(space: Path) -> None:
-    said(space, "watch", "--once")
+    assert re.search(r"2 models were due; the next is due at \d{4}-", typed("watch", "--once", folder=space).err)
     assert said(space, "triggers", "pause", "m0000", "--reason", " ", code=2)["thing"] == "reason"
     assert said(space, "triggers", "pause", "m0000", "--reason", "we move")["scope"] == "triggers:m0000"
     first, second = said(space, "triggers", "list")["triggers"]

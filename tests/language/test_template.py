@@ -48,7 +48,8 @@ RECALL = EvidenceItem(
     threshold=-0.02,
     n=9062,
     unit="recall, absolute",
-    statement="recall: 0.74 against 0.736: these rows cannot tell; about 20,000 rows would tell, which at 48.2 a day are there by 2027-03-19.",
+    statement="recall: 0.74 against 0.736: these rows cannot tell; about 20,000 rows would tell, "
+    "which at 48.2 a day are there by 2027-03-19.",
 )
 SLICE = EvidenceItem(
     id="E4",

@@ -218,9 +218,12 @@ def _rounds(
 
     if once:
         follow()
-        loop.tick()
+        count = loop.tick()
         while loop.waits() and not stop.wait(every):
-            loop.tick()
+            count += loop.tick()
+        at = loop.next_at()
+        then = "none is due later" if at is None else f"the next is due at {at:%Y-%m-%d %H:%M} UTC"
+        SCREEN.progress(f"{count} {'model was' if count == 1 else 'models were'} due; {then}")
         return
     beside = threading.Thread(target=following, name="rollouts")
     beside.start()
