@@ -703,7 +703,10 @@ TRAINED = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("example", TRAINED, ids=lambda example: example.id)
+@pytest.mark.parametrize(
+    "example",
+    [pytest.param(TRAINED[0], id="electricity"), pytest.param(TRAINED[1], id="flights", marks=pytest.mark.reliability)],
+)
 def test_example_logs_a_model_with_a_signature_and_registers_nothing(
     example: Example, tmp_path: Path, tracking_uri: str, runs: TrainingRuns
 ):

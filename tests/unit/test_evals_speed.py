@@ -32,7 +32,7 @@ def test_fifty_columns_are_fifty() -> None:
     assert (len(FIFTY.names("all")), len(TWENTY.names("all"))) == (50, 20)
 
 
-@pytest.mark.slow
+@pytest.mark.reliability
 def test_ours_runs_from_file_to_verdict_in_a_process_of_its_own(tmp_path: Path) -> None:
     for name, seed in (("reference", 1), ("current", 2)):
         write(tmp_path / f"{name}.parquet", 3_000, TWENTY, seed=seed)
@@ -96,7 +96,7 @@ def test_wider_intervals_of_ours_are_not_counted_as_faster() -> None:
     assert times(0.5) == pytest.approx(times(1.0))
 
 
-@pytest.mark.slow
+@pytest.mark.reliability
 def test_duel_and_scipy_give_intervals_of_like_width_on_the_same_rows(tmp_path: Path) -> None:
     folder = str(tmp_path)
     run("duel_write", folder=folder, rows=6_000)
