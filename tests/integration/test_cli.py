@@ -152,7 +152,10 @@ def test_data_that_cannot_be_read(shop: Shop, source: str) -> None:
 
 @pytest.mark.parametrize(
     ("behave", "said"),
-    [("fail", "boom: the feature store is empty"), pytest.param("no_model", "no model", marks=pytest.mark.reliability)],
+    [
+        ("fail", "boom: the feature store is empty"),
+        pytest.param("no_model", "no model", marks=pytest.mark.reliability),
+    ],
 )
 def test_pipeline_that_fails_is_a_reject_with_its_last_lines(shop: Shop, behave: str, said: str) -> None:
     name = shop.with_champion(f"pipeline.{behave}", behave=behave)
