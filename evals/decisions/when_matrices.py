@@ -134,11 +134,13 @@ def _fitted(task: str, x: Any, y: Any, seed: int) -> Any:
         constant = y[0]
         return lambda later: np.full(len(later), constant)
     kind: Any = HistGradientBoostingClassifier if task == "classification" else HistGradientBoostingRegressor
-    return (
-        kind(max_iter=60, learning_rate=0.15, max_leaf_nodes=24, early_stopping=False, random_state=seed)
-        .fit(x, y)
-        .predict
-    )
+    # scikit-learn cannot bin a column that has no value yet.
+    told = np.isfinite(x).any(axis=0)
+    if not told.any():
+        told[0], x = True, np.zeros_like(x)
+    model = kind(max_iter=60, learning_rate=0.15, max_leaf_nodes=24, early_stopping=False, random_state=seed)
+    model.fit(x[:, told], y)
+    return lambda later: model.predict(later[:, told])
 
 
 def coded(stream: Stream, blocks: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
