@@ -290,10 +290,13 @@ def _by_loss(metric: SumMetric) -> Callable[[ScoredRows], Fitted]:
         model: Any = HistGradientBoostingRegressor(
             max_iter=40, learning_rate=0.1, min_samples_leaf=50, max_leaf_nodes=15, random_state=0
         )
-        model.fit(_inputs(few), columns[1])
+        inputs = _inputs(few)
+        # scikit-learn cannot bin a column that holds no value. The prediction, which is last, always does.
+        told = np.isfinite(inputs).any(axis=0)
+        model.fit(inputs[:, told], columns[1])
 
         def value(rows: ScoredRows) -> float:
-            losses: FloatArray = np.maximum(model.predict(_inputs(rows)), 0.0)
+            losses: FloatArray = np.maximum(model.predict(_inputs(rows)[:, told]), 0.0)
             return float(metric.value(np.array([float(losses.shape[0]), float(losses.sum())])))
 
         return value

@@ -1,5 +1,6 @@
 """Performance without labels, in worlds of known truth: right where the model knows its doubts, and said where it does not."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -146,6 +147,16 @@ def test_error_that_features_tell_is_estimated_directly(metric: str):
     made, truth = estimated(regression(np.ones(BLOCKS)), metric, blocks=1)
     assert made.value == pytest.approx(truth, rel=0.15)
     assert made.reliable is True
+
+
+def test_feature_without_any_value_stops_no_estimate():
+    rows = regression(np.ones(BLOCKS))
+    assert rows.features is not None
+    empty = np.full((rows.n, 1), np.nan)
+    made, truth = estimated(
+        replace(rows, features=np.column_stack([empty, rows.features])), "mean_absolute_error", blocks=1
+    )
+    assert made.value == pytest.approx(truth, rel=0.15)
 
 
 def test_error_that_no_feature_tells_is_not_called_reliable():
