@@ -118,3 +118,13 @@ def outcome_of(error: RetrainingError) -> Outcome:
         if kind in TABLE:
             return TABLE[kind]
     raise AssertionError(f"{type(error).__name__} is missing from the table")  # pragma: no cover
+
+
+def chain_of(error: BaseException) -> list[BaseException]:
+    """The error, what it came of, and so on to the first."""
+    found: list[BaseException] = []
+    nearest: BaseException | None = error
+    while nearest is not None and nearest not in found:
+        found.append(nearest)
+        nearest = nearest.__cause__ or nearest.__context__
+    return found

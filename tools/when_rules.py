@@ -131,11 +131,16 @@ def replayed(strategy: SimpleStrategy, parameter: float, matrix: Floats, *, lag:
         seen = Seen(matrix[current, current + 1 : coming - lag], coming - (current + 1 + lag), saved, cost)
         return wants(strategy, parameter, seen)
 
-    total, spent = 0.0, 0
+    return cost_a_block(matrix, want, lag=lag, cost=cost)
+
+
+def cost_a_block(matrix: Floats, wants: Callable[[int, int], bool], *, lag: int, cost: float) -> float:
+    """What a policy costs a block, over all places to begin in the first half of a history. `wants`: see `when_plan.cost_of`."""
+    total, spent, blocks = 0.0, 0, len(matrix)
     for start in range(lag + 2, max(blocks // 2, lag + 3)):
         if start >= blocks:
             break
-        found, _ = cost_of(matrix, want, current=start - 1 - lag, start=start, end=blocks, lag=lag, cost=cost)
+        found, _ = cost_of(matrix, wants, current=start - 1 - lag, start=start, end=blocks, lag=lag, cost=cost)
         total, spent = total + found, spent + blocks - start
     return total / max(spent, 1)
 

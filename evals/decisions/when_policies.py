@@ -196,23 +196,14 @@ def fires(replay: Replay, cost: float, first: Floats) -> tuple[float, Wants]:
         return lambda version, block: bool(setting[version] <= block - 1 - lag)
 
     inside, lag = replay.warm_up, replay.lag
-    totals: list[tuple[float, int]] = [(_replayed(inside, lambda v, b: False, lag, cost), -1)]
-    totals += [(_replayed(inside, rule(setting, lag), lag, cost), k) for k, setting in enumerate(first)]
+    totals: list[tuple[float, int]] = [(when_rules.cost_a_block(inside, lambda v, b: False, lag=lag, cost=cost), -1)]
+    totals += [
+        (when_rules.cost_a_block(inside, rule(setting, lag), lag=lag, cost=cost), k) for k, setting in enumerate(first)
+    ]
     best = min(totals)[1]
     if best < 0:
         return NEVER, never(replay, cost)
     return float(best), rule(first[best], lag)
-
-
-def _replayed(matrix: Floats, wants: Wants, lag: int, cost: float) -> float:
-    """As `when_rules.replayed`: all places to begin in the first half."""
-    total, spent, blocks = 0.0, 0, len(matrix)
-    for start in range(lag + 2, max(blocks // 2, lag + 3)):
-        if start >= blocks:
-            break
-        found, _ = cost_of(matrix, wants, current=start - 1 - lag, start=start, end=blocks, lag=lag, cost=cost)
-        total, spent = total + found, spent + blocks - start
-    return total / max(spent, 1)
 
 
 POLICIES: Final[dict[str, Callable[[Replay, float], Wants]]] = {

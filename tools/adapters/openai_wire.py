@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from tools.contracts.language import Message, ToolSpec
-from tools.errors import ModelFault, ModelUnavailable
+from tools.errors import ModelFault, ModelUnavailable, chain_of
 
 MAX_BYTES: Final = 8_000_000
 """Of one answer; more is not read."""
@@ -159,7 +159,7 @@ def fault_of(error: Exception, seconds: float) -> ModelUnavailable:
     """Any exception of SDK and transport, in our own words."""
     import openai
 
-    chain = _chain(error)
+    chain = chain_of(error)
     if any(isinstance(each, _TooLarge) for each in chain):
         return ModelUnavailable("the answer is huge or compressed: it was not read", kind="garbage")
     if isinstance(error, openai.APIStatusError):
@@ -193,15 +193,6 @@ def _status(error: Any) -> ModelUnavailable:
         wait = min(float(told), _LONGEST_WAIT) if told.isdigit() else 0.0
         return Passing(f"the endpoint answered HTTP {status}", kind="error", wait=wait)
     return ModelUnavailable(f"the endpoint answered HTTP {status}", kind="error")
-
-
-def _chain(error: BaseException) -> list[BaseException]:
-    found: list[BaseException] = []
-    nearest: BaseException | None = error
-    while nearest is not None and nearest not in found:
-        found.append(nearest)
-        nearest = nearest.__cause__ or nearest.__context__
-    return found
 
 
 def wire_message(message: Message) -> dict[str, Any]:

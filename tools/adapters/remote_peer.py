@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from tools.adapters.breaker import Breaker
 from tools.contracts.peer_settings import PeerSpec, Role
-from tools.errors import TimedOut, Unavailable
+from tools.errors import TimedOut, Unavailable, chain_of
 
 if TYPE_CHECKING:
     import httpx
@@ -226,19 +226,10 @@ def _text(task: Any) -> str:
     return " ".join(part.text for part in task.status.message.parts if part.HasField("text"))[:500]
 
 
-def _chain(error: BaseException) -> list[BaseException]:
-    found: list[BaseException] = []
-    nearest: BaseException | None = error
-    while nearest is not None and nearest not in found:
-        found.append(nearest)
-        nearest = nearest.__cause__ or nearest.__context__
-    return found
-
-
 def _status(error: BaseException) -> int | None:
     import httpx
 
-    found = [each for each in _chain(error) if isinstance(each, httpx.HTTPStatusError)]
+    found = [each for each in chain_of(error) if isinstance(each, httpx.HTTPStatusError)]
     return found[0].response.status_code if found else None
 
 
@@ -249,7 +240,7 @@ def _passes(error: BaseException) -> bool:
         return status >= 500 or status in (408, 429)
     from tools.adapters.bounded_http import TooLarge
 
-    return not any(isinstance(each, Refused | TooLarge | TimedOut | TimeoutError) for each in _chain(error))
+    return not any(isinstance(each, Refused | TooLarge | TimedOut | TimeoutError) for each in chain_of(error))
 
 
 def _told(role: str, error: BaseException, seconds: float) -> Unavailable:
@@ -259,7 +250,7 @@ def _told(role: str, error: BaseException, seconds: float) -> Unavailable:
 
     from tools.adapters.bounded_http import TooLarge
 
-    chain = _chain(error)
+    chain = chain_of(error)
     refused = [each for each in chain if isinstance(each, Refused)]
     remedy = "see that it runs and answers at the address in retraining.yaml"
     if refused:
