@@ -50,13 +50,15 @@ FAILS = "import sys\nprint('reading rows')\nsys.exit('boom: no such column')\n"
 
 
 @pytest.fixture(scope="session")
-def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A tracking server's worth of SQLite; artifacts land beside it, not in the checkout."""
-    folder = tmp_path_factory.mktemp("tracking")
-    before = Path.cwd()
-    os.chdir(folder)
-    yield database(folder / "mlflow.db")
-    os.chdir(before)
+def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A tracking server's worth of SQLite."""
+    return database(tmp_path_factory.mktemp("tracking") / "mlflow.db")
+
+
+@pytest.fixture(autouse=True)
+def artifacts_beside(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Artifacts land beside it, not in the checkout."""
+    monkeypatch.chdir(Path(tracking_uri.removeprefix("sqlite:///")).parent)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ from evals.language.decisions import cases
 from evals.reliability import kill
 from evals.speed import startup
 
+ROOT = Path(__file__).parents[2]
+
 
 def rows_in(file: Path) -> dict[str, dict[str, float]]:
     found = json.loads(file.read_text())
@@ -30,6 +32,7 @@ def test_quick_startup_gives_a_ratio_and_the_seconds(tmp_path: Path):
 def test_quick_doors_give_one_decision_and_no_bad_approval_or_lie_gets_through(tmp_path: Path):
     done = subprocess.run(
         [sys.executable, "-m", "evals.decisions.doors", "--quick", "--json", str(tmp_path / "rows.json")],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
@@ -53,6 +56,7 @@ def test_quick_load_loses_nothing_and_lets_no_runs_overlap(tmp_path: Path):
             "--json",
             tmp_path / "rows.json",
         ],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
