@@ -4,6 +4,7 @@
     ├── BadInput                 the caller can mend it
     │   ├── NotFound             the thing named does not exist
     │   ├── Conflict             somebody else holds it, or it is already done
+    │   │   └── Busy             a run that goes on just now holds it; passes by itself
     │   └── NotAllowed           this person or mode may not do that
     ├── Unavailable              a dependency did not answer, or answered badly; may pass
     │   ├── TimedOut             it did not answer in the time it was given
@@ -43,6 +44,10 @@ class NotFound(BadInput):
 
 class Conflict(BadInput):
     """The model is busy, the review is answered, the run is finished."""
+
+
+class Busy(Conflict):
+    """Another run has the model just now; the same request goes through once that has ended."""
 
 
 class NotAllowed(BadInput):
@@ -101,6 +106,7 @@ TABLE: Final[dict[type[RetrainingError], Outcome]] = {
     BadInput: Outcome(exit_code=2, http_status=422, retry=False),
     NotFound: Outcome(exit_code=3, http_status=404, retry=False),
     Conflict: Outcome(exit_code=4, http_status=409, retry=False),
+    Busy: Outcome(exit_code=4, http_status=409, retry=True),
     NotAllowed: Outcome(exit_code=5, http_status=403, retry=False),
     Unavailable: Outcome(exit_code=6, http_status=503, retry=True),
     TimedOut: Outcome(exit_code=7, http_status=504, retry=True),

@@ -115,7 +115,9 @@ async def ask(client: Any, wanted: Request) -> Told:
                 return Told(wanted, "busy" if known else f"busy with no run: {answer.text}", None, tuple(seen))
             # It says which run has the model: that one's end is awaited.
             await line.send("GET", f"/v1/runs/{named[1]}", seen, params={"wait": 60})
-        if answer.status_code not in (409, 429, 503):
+            await asyncio.sleep(AGAIN)
+            continue
+        if answer.status_code not in (429, 503):
             return Told(wanted, f"{answer.status_code}: {answer.text[:500]}", None, tuple(seen))
         await asyncio.sleep(float(answer.headers.get("retry-after", AGAIN)))
     return Told(wanted, "never begun", None, tuple(seen))

@@ -774,8 +774,16 @@ def _answers(store: Store, n: int, who: int) -> str:
 
 
 def _acquires(store: Store, n: int, who: int) -> str:
-    store.acquire(f"model {n}", f"run-{who}", f"here:{who}:0.00", 60)
-    return "won"
+    try:
+        store.acquire(f"model {n}", f"run-{who}", f"here:{who}:0.00", 60)
+        return "won"
+    except Conflict as refused:
+        told = refused.message
+    # Who asks must learn for whom to wait, even where all of them were the first.
+    holder = store.current_lease(f"model {n}")
+    assert holder is not None
+    assert f" held by run {holder.run_id} since " in told
+    return "Conflict"
 
 
 def _intends(store: Store, n: int, who: int) -> str:

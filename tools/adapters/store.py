@@ -8,7 +8,7 @@ decides is locked with SELECT … FOR UPDATE.
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from tools.adapters.store_keys import SqlKeys
 from tools.adapters.store_triggers import SqlTriggers
 from tools.contracts.comparison import Look
 from tools.contracts.run import ChampionEvent, EffectRecord, Hold, Lease, Review, RunRecord
-from tools.errors import BadInput, Conflict, Unavailable
+from tools.errors import BadInput, Unavailable
 from tools.ports import Clock
 
 _MAKING = 8472
@@ -214,21 +214,23 @@ class SqlStore(SqlKeys, SqlTriggers):
     # --- leases --------------------------------------------------------------------------------------------------
 
     def acquire(self, model_name: str, run_id: str, holder: str, ttl_seconds: float, *, preempt: bool = False) -> Lease:
-        leases = self._t.LEASES
         with self._transaction() as c:
+            self._make_lockable(c, model_name)
             held, last_token = self._held(c, model_name)
             now = self._clock()
             lease = rules.next_lease(model_name, run_id, holder, last_token, now, ttl_seconds)
             if not preempt:
                 rules.refuse_if_held(held, lease, now, self._is_alive)
-            if last_token > 0:
-                self._write_lease(c, rules.Held(lease, now))
-                return lease
-            try:
-                c.execute(leases.insert().values(_lease_row(rules.Held(lease, now))))
-            except self._errors.IntegrityError as error:
-                raise Conflict(f"{model_name!r} was taken this very moment", thing="model", value=model_name) from error
+            self._write_lease(c, rules.Held(lease, now))
         return lease
+
+    def _make_lockable(self, c: Any, model_name: str) -> None:
+        """A row for a model that was never held: of several who want it first, each then reads who has it."""
+        leases = self._t.LEASES
+        known = self._sa.select(leases.c.model_name).where(leases.c.model_name == model_name)
+        if c.execute(known).first() is None:
+            with suppress(self._errors.IntegrityError), c.begin_nested():
+                c.execute(leases.insert().values(model_name=model_name, token=0))
 
     def _held(self, c: Any, model_name: str, *, to_change: bool = True) -> tuple[rules.Held | None, int]:
         """Who holds the model, and the last token given out; the row stays locked to the end, unless it is only read."""

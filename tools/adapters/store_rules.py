@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from tools.contracts.access import ApiKey
 from tools.contracts.run import ChampionEvent, EffectRecord, Hold, Lease, Review, RunRecord
-from tools.errors import BrokenInvariant, Conflict, NotFound
+from tools.errors import BrokenInvariant, Busy, Conflict, NotFound
 
 IsAlive = Callable[[str], bool | None]
 """Whether the process of a holder runs; None where that cannot be seen."""
@@ -112,10 +112,12 @@ def _busy(held: Held) -> Conflict:
     if held.lease.expires_at is None:
         state = "parked: it waits for a person or a rollout"
         remedy = f"`retrain runs show {run_id}`; answer its review, resume it, or roll back, which pre-empts it"
+        kind = Conflict
     else:
+        kind = Busy
         state = f"running in process {held.lease.holder}"
         remedy = f"wait until run {run_id} is done; `retrain runs show {run_id}`"
-    return Conflict(
+    return kind(
         f"{name!r} is held by run {run_id} since {held.since:%Y-%m-%d %H:%M:%S} UTC ({state})",
         thing="model",
         value=name,
