@@ -117,7 +117,7 @@ def test_busy_model_is_a_conflict_that_names_the_run(world: World) -> None:
         second = started(client, wait=0)
         gate.open.set()
 
-    assert second.status_code == 409
+    assert (second.status_code, second.headers["retry-after"]) == (409, "30")
     assert first in second.json()["detail"]
 
 
