@@ -46,7 +46,7 @@ class Decay:
     """What was learned.
 
     Attributes:
-        weights: Of decay by age, one a scale; then of `1 / (s + 2)`.
+        weights: Of decay by age, one a scale; then of `1 / (s + 1)`, one over the blocks that a version has seen.
         excess: The champion's latest losses beyond its first ones and its age; 0 with fewer than two blocks.
         share: Of an excess, what a retraining saves.
         saved: Of the champion's excess, what a retraining is expected to save.
@@ -68,7 +68,7 @@ class Decay:
 
 def _parts(s: Floats, t: Floats) -> Floats:
     age = np.maximum(t - s, 0.0)
-    return np.concatenate([1 - np.exp(-age[..., None] / SCALES), 1 / (np.maximum(s, 0.0) + 2)[..., None]], axis=-1)
+    return np.concatenate([1 - np.exp(-age[..., None] / SCALES), 1 / (np.maximum(s, 0.0) + 1)[..., None]], axis=-1)
 
 
 def decay(known: Known) -> Decay:

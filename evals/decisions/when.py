@@ -83,7 +83,7 @@ def measure(
                 when_matrices.matrices([stream], range(seeds), blocks, workers), quick, rivals
             )
     if "known" in parts and not own:
-        for kind in when_synthetic.KINDS[:1] if quick else when_synthetic.KINDS:
+        for kind in (when_synthetic.NO_DECAY,) if quick else when_synthetic.KINDS:
             made = [when_synthetic.stream(kind, seed, blocks) for seed in range(seeds)]
             matrices = [m for stream in made for m in when_matrices.matrices([stream], [0], blocks, workers)]
             known[made[0].name] = _excesses(matrices, quick, rivals)
@@ -175,7 +175,7 @@ def _worst(spent: dict[str, list[Spent]]) -> list[Row]:
 def _idle(known: dict[str, list[Spent]]) -> list[Row]:
     rows: list[Row] = []
     for name, configurations in known.items():
-        if "no decay" in name:
+        if name.endswith(when_synthetic.NO_DECAY):
             dear = [one for one in configurations if one.cost >= DECAYED_AT]
             ours, best = (float(np.mean([one.trainings[who] for one in dear])) for who in (OURS, "oracle"))
             worst = max(one.trainings[OURS] for one in dear)

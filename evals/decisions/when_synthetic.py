@@ -4,10 +4,11 @@ Rows have six numbers; the label follows from them by weights that turn over tim
 
 | kind | the weights |
 |---|---|
-| `no decay` | never change |
+| `still learning` | never change, but a model of more rows is better: the oracle trains, too |
 | `gradual` | turn a little with every block, by 90 degrees over the stream |
 | `abrupt` | turn by 60 degrees at once, at three random blocks |
 | `seasonal` | swing to and fro by 40 degrees with a period of 10 blocks |
+| `no decay` | never change, and the numbers are -1, 0 or 1: what there is to learn the warm-up has taught |
 """
 
 from typing import Any, Final
@@ -17,7 +18,8 @@ import pandas as pd
 
 from evals.decisions.staleness_streams import Stream
 
-KINDS: Final = ("no decay", "gradual", "abrupt", "seasonal")
+NO_DECAY: Final = "no decay"
+KINDS: Final = ("still learning", "gradual", "abrupt", "seasonal", NO_DECAY)
 ROWS: Final = 400
 """A block."""
 WRONG: Final = 0.1
@@ -28,7 +30,7 @@ def stream(kind: str, seed: int, blocks: int) -> Stream:
     g = np.random.default_rng([KINDS.index(kind), seed])
     turned = angles(kind, blocks, g)
     n = blocks * ROWS
-    x = g.normal(size=(n, 6))
+    x = g.integers(-1, 2, (n, 6)).astype(float) if kind == NO_DECAY else g.normal(size=(n, 6))
     angle = np.repeat(turned, ROWS)
     score = np.cos(angle) * x[:, 0] + np.sin(angle) * x[:, 1] + 0.5 * x[:, 2]
     y = (score > 0).astype(int)
