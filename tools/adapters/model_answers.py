@@ -98,6 +98,19 @@ def _closed(node: Any) -> Any:
     return found
 
 
+def without_patterns(schema: Any) -> Any:
+    """The same for endpoints that take schemas, and no patterns in them."""
+    if isinstance(schema, list):
+        return [without_patterns(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        name: without_patterns(value)
+        for name, value in schema.items()
+        if name not in ("pattern", "minItems", "maxItems") or isinstance(value, dict)
+    }
+
+
 class Streamed:
     """Puts the pieces of a streamed answer together."""
 

@@ -20,6 +20,7 @@ from tools.contracts.explanation import Explained, Weighed
 from tools.contracts.language import Message
 from tools.errors import ModelUnavailable
 from tools.faithfulness import check
+from tools.guided import guided
 from tools.ports import LanguageModel
 from tools.rationale import finished, paragraphs
 
@@ -69,8 +70,8 @@ class ModelWriter:
         aliases = Aliases(model_id, evidence, [reason.sentence for reason in policy.reasons])
         hidden, items = aliases.hidden(policy, evidence)
         seen = _most_telling(hidden, items)
-        schema = Weighed if policy.certainty == "borderline" else Explained
-        messages, faults = self._messages(hidden, seen, len(items), schema), list[str]()
+        schema = guided(hidden, seen)
+        messages, faults, asks_for = self._messages(hidden, seen, len(items), schema), list[str](), tuple[str, ...]()
         accepted: Rationale | None = None
         for attempt in range(1, _ATTEMPTS + 1):
             said = ""
@@ -78,6 +79,7 @@ class ModelWriter:
                 found = self._model.complete(messages, schema, purpose="rationale", budget=budget, reuse=True)
                 said, draft = found.text, found.parsed
                 wrong = [*check(draft, hidden, seen), *_route_faults(draft, seen), *self._leaks(said)]
+                asks_for = _vote(draft, policy, seen)
                 if not wrong:
                     accepted = self._accepted(draft, policy, seen, aliases, faults)
                     accepted = accepted.model_copy(update={"reused": found.reused})
@@ -90,7 +92,7 @@ class ModelWriter:
             if attempt == _ATTEMPTS:
                 break
             messages = [*messages, *([Message(role="assistant", content=said)] if said else []), _correction(wrong)]
-        written = accepted or self._fallback.write(policy, evidence, model_id, tuple(faults))
+        written = accepted or self._instead(policy, evidence, model_id, faults, asks_for)
         return written.model_copy(update={"usage": budget.used, "seconds": round(self._monotonic() - started, 3)})
 
     def _accepted(
@@ -101,10 +103,8 @@ class ModelWriter:
         aliases: Aliases,
         faults: Sequence[str],
     ) -> Rationale:
-        parts = finished(draft, items, aliases)
-        routed = isinstance(draft, Weighed) and draft.route == "manual_review" and policy.decision != "manual_review"
-        moved_by = draft.moved_by if isinstance(draft, Weighed) and routed else ()
-        if routed:
+        parts, moved_by = finished(draft, items, aliases), _vote(draft, policy, items)
+        if moved_by:
             asks = f"The model that wrote this asks that a person decide, because of [{', '.join(moved_by)}]."
             parts = parts.model_copy(update={"concerns": (*parts.concerns, asks)})
         return Rationale(
@@ -116,9 +116,26 @@ class ModelWriter:
             prompt_version=self._prompt.version,
             prompt_hash=self._prompt.hash,
             faults=tuple(faults),
-            routed_to_review=routed,
+            routed_to_review=bool(moved_by),
             moved_by=moved_by,
         )
+
+    def _instead(
+        self,
+        policy: PolicyResult,
+        evidence: Sequence[EvidenceItem],
+        model_id: str,
+        faults: Sequence[str],
+        asks_for: Sequence[str],
+    ) -> Rationale:
+        """The template's words. A doubt is heard though it was badly put: it can do no more than ask a person."""
+        written = self._fallback.write(policy, evidence, model_id, tuple(faults))
+        if not asks_for or written.parts is None:
+            return written
+        asks = f"A language model asks that a person decide, because of [{', '.join(asks_for)}]; its own words could not be used."
+        parts = written.parts.model_copy(update={"concerns": (*written.parts.concerns, asks)})
+        told = {"parts": parts, "text": paragraphs(parts), "routed_to_review": True, "moved_by": tuple(asks_for)}
+        return written.model_copy(update={**told, "model": self._model.name})
 
     def _messages(
         self, policy: PolicyResult, items: Sequence[EvidenceItem], known: int, schema: type[Explained]
@@ -126,8 +143,8 @@ class ModelWriter:
         rules = self._prompt.render(
             decision=policy.decision,
             certainty=policy.certainty,
-            choice=_CHOICE["borderline" if schema is Weighed else "other"],
-            schema=json.dumps({**_EXAMPLE, **(_ROUTE if schema is Weighed else {})}, indent=1),
+            choice=_CHOICE["borderline" if issubclass(schema, Weighed) else "other"],
+            schema=json.dumps({**_EXAMPLE, **(_ROUTE if issubclass(schema, Weighed) else {})}, indent=1),
         )
         data = json.dumps(
             {
@@ -193,6 +210,13 @@ def _route_faults(draft: Explained, items: Sequence[EvidenceItem]) -> list[str]:
     wrong = [name for name in draft.moved_by if name not in known]
     faults = [f"moved_by names {name[:20]!r}, which does not exist" for name in wrong]
     return faults if draft.moved_by else ["asks for a person, and moved_by names no evidence for it"]
+
+
+def _vote(draft: Explained, policy: PolicyResult, items: Sequence[EvidenceItem]) -> tuple[str, ...]:
+    """Evidence for which a person is asked; none where the draft lets the decision stand, or is about another one."""
+    heard = isinstance(draft, Weighed) and draft.route == "manual_review" and not _route_faults(draft, items)
+    moves = policy.decision not in ("manual_review", "reject") and draft.decision == policy.decision
+    return tuple(dict.fromkeys(draft.moved_by)) if isinstance(draft, Weighed) and heard and moves else ()
 
 
 def _correction(faults: Sequence[str]) -> Message:

@@ -17,7 +17,15 @@ from pydantic import BaseModel
 from tools.adapters.breaker import Breaker
 from tools.adapters.endpoint_memory import EndpointMemory
 from tools.adapters.endpoint_probe import LimitName, probe, response_format
-from tools.adapters.model_answers import Streamed, message_of, parsed_as, spoken, strict_schema, tokens_of
+from tools.adapters.model_answers import (
+    Streamed,
+    message_of,
+    parsed_as,
+    spoken,
+    strict_schema,
+    tokens_of,
+    without_patterns,
+)
 from tools.adapters.openai_wire import Passing, Wire, slow, wire_message, wire_tool
 from tools.contracts.language import (
     MODES,
@@ -81,6 +89,7 @@ class OpenAIModel:
         self._trace, self._clock, self._monotonic, self._pause = trace, clock, monotonic, pause
         self._breaker = Breaker(monotonic)
         self._limit_name: LimitName = "max_tokens"
+        self._takes_patterns = True
 
     @property
     def name(self) -> str:
@@ -187,12 +196,13 @@ class OpenAIModel:
         limit = budget.room(asked, self._spec.max_answer_tokens)
         wanted = None if schema is None else strict_schema(schema)
         started = self._monotonic()
-        for each in MODES[MODES.index(mode) :]:
-            option = response_format(each, "answer", wanted)
+        for each, narrow in self._ways(mode, wanted):
+            option = response_format(each, "answer", wanted if narrow else without_patterns(wanted))
             try:
                 answer = self._with_retries({**body, **option}, limit, started)
             except ModelUnavailable as fault:
                 if fault.kind == "unsupported" and option:
+                    self._takes_patterns = self._takes_patterns and not narrow
                     continue
                 raise
             if each != mode:
@@ -211,6 +221,12 @@ class OpenAIModel:
                 seconds=self._monotonic() - started,
             )
         raise AssertionError("text mode has no option to decline")  # pragma: no cover
+
+    def _ways(self, mode: Mode, wanted: Any) -> list[tuple[Mode, bool]]:
+        """How to ask, the most exact first; and whether with the schema's patterns, which not every server that takes schemas takes."""
+        modes = MODES[MODES.index(mode) :]
+        has = modes[0] == "json_schema" and self._takes_patterns and without_patterns(wanted) != wanted
+        return [*([(modes[0], True)] if has else []), *((each, False) for each in modes)]
 
     def _with_retries(self, body: Mapping[str, Any], limit: int, started: float) -> Any:
         def once(left: float) -> Any:
