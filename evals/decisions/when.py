@@ -17,7 +17,7 @@ import numpy as np
 
 from evals.decisions import when_excess, when_matrices, when_pipeline, when_synthetic
 from evals.decisions.staleness_streams import Stream, from_file, shipped
-from evals.decisions.when_excess import Spent, excess, interval
+from evals.decisions.when_excess import Spent, beyond, excess, interval
 from evals.decisions.when_policies import NAMES, OURS
 from evals.report import Row, arguments, publish
 from tools.errors import BadInput
@@ -156,8 +156,7 @@ def _worst(spent: dict[str, list[Spent]]) -> list[Row]:
     rows: list[Row] = []
     for name, configurations in spent.items():
         other = min(("never", "every block"), key=lambda policy: excess(configurations, policy))
-        value = (1 + excess(configurations, OURS)) / (1 + excess(configurations, other)) - 1
-        low, high = interval(configurations, OURS, less=other)
+        value, low, high = beyond(configurations, OURS, other)
         rows.append(
             Row(
                 f"{name}: ours beyond {other}, the better of never and always",

@@ -78,14 +78,22 @@ def excess(spent: Sequence[Spent], name: str) -> float:
 
 def interval(spent: Sequence[Spent], name: str, less: str | None = None, seed: int = 0) -> tuple[float, float]:
     """95 % of the excess, or of the difference to another policy's excess on the same draws."""
+    mine = _drawn(spent, name, seed)
+    low, high = np.quantile(mine - (1.0 if less is None else _drawn(spent, less, seed)), (0.025, 0.975))
+    return float(low), float(high)
+
+
+def beyond(spent: Sequence[Spent], name: str, other: str, seed: int = 0) -> tuple[float, float, float]:
+    """By which share a policy costs more than another, both in units of the oracle; and 95 % of that on the same draws."""
+    low, high = np.quantile(_drawn(spent, name, seed) / _drawn(spent, other, seed) - 1, (0.025, 0.975))
+    return (1 + excess(spent, name)) / (1 + excess(spent, other)) - 1, float(low), float(high)
+
+
+def _drawn(spent: Sequence[Spent], name: str, seed: int) -> Floats:
+    """Of each draw of blocks: a policy's cost over the oracle's, mean over configurations."""
     weights = _weights(len(spent[0].oracle), _first(spent), seed)
     oracle = np.array([one.oracle for one in spent]) @ weights
-    mine = np.array([one.policies[name] for one in spent]) @ weights
-    if less is not None:
-        mine = mine - np.array([one.policies[less] for one in spent]) @ weights
-    values = (mine / oracle).mean(axis=0) - (0.0 if less is not None else 1.0)
-    low, high = np.quantile(values, (0.025, 0.975))
-    return float(low), float(high)
+    return (np.array([one.policies[name] for one in spent]) @ weights / oracle).mean(axis=0)
 
 
 def _first(spent: Sequence[Spent]) -> int:

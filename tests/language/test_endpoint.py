@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from evals.endpoint import (
     DONE,
@@ -143,6 +143,41 @@ def test_the_best_format_that_is_enforced_is_used(formats: tuple[str, ...], mode
         assert sent["strict"] is True
         assert sent["schema"]["additionalProperties"] is False
         assert sent["schema"]["required"] == ["fruit", "why"]
+
+
+class Plain(BaseModel):
+    word: str = Field(pattern=r"^[a-z]+$")
+
+
+def _has_pattern(body: dict[str, Any]) -> bool:
+    return "pattern" in json.dumps(body.get("response_format", {}))
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_server_that_takes_schemas_but_no_patterns_is_asked_without_them_and_keeps_its_schemas(status: int) -> None:
+    honest = _says('{"word": "kiwi"}')
+    with endpoint(lambda n, body: Reply(status, "{}") if _has_pattern(body) else honest(n, body)) as served:
+        model = _model(served, spec={"retries": 0})
+        found = [model.complete(ASKED, Plain, purpose="test") for _ in range(2)]
+
+    assert [each.mode for each in found] == ["json_schema"] * 2
+    assert [_has_pattern(body) for body in _asked(served)] == [True, False, False]
+
+
+def test_an_outage_takes_no_patterns_away() -> None:
+    down, honest = [True], _says('{"word": "kiwi"}')
+
+    def script(number: int, body: dict[str, Any]) -> Reply:
+        return Reply(500, "{}") if down[0] and not is_probe(body) else honest(number, body)
+
+    with endpoint(script) as served:
+        model = _model(served, spec={"retries": 0})
+        with pytest.raises(ModelUnavailable, match="HTTP 500"):
+            model.complete(ASKED, Plain, purpose="test")
+        down[0] = False
+        model.complete(ASKED, Plain, purpose="test")
+
+    assert _has_pattern(_asked(served)[-1])
 
 
 @pytest.mark.parametrize("tools", [True, False])

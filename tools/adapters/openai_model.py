@@ -51,6 +51,7 @@ _PROBE_TOKENS: Final = 1000
 """A reasoning model thinks before it answers; others use a few."""
 _ANSWERED: Final = frozenset({"unsupported", "refused", "empty", "cut_off", "not_json", "wrong_schema"})
 """Faults of an answer, not of the endpoint: it is there, so it is not left alone."""
+_DECLINES_PATTERN: Final = ("unsupported", "error")
 _T = TypeVar("_T")
 
 
@@ -196,15 +197,19 @@ class OpenAIModel:
         limit = budget.room(asked, self._spec.max_answer_tokens)
         wanted = None if schema is None else strict_schema(schema)
         started = self._monotonic()
+        refused_narrow = False
         for each, narrow in self._ways(mode, wanted):
             option = response_format(each, "answer", wanted if narrow else without_patterns(wanted))
             try:
                 answer = self._with_retries({**body, **option}, limit, started)
             except ModelUnavailable as fault:
-                if fault.kind == "unsupported" and option:
-                    self._takes_patterns = self._takes_patterns and not narrow
+                # Some servers meet a pattern that they cannot read with a 500.
+                if option and fault.kind in (_DECLINES_PATTERN if narrow else ("unsupported",)):
+                    refused_narrow = narrow
                     continue
                 raise
+            if refused_narrow and each == mode:
+                self._takes_patterns = False
             if each != mode:
                 self._step_down(each)
             tokens_in, tokens_out = tokens_of(answer)
