@@ -92,7 +92,10 @@ class ModelWriter:
             if attempt == _ATTEMPTS:
                 break
             messages = [*messages, *([Message(role="assistant", content=said)] if said else []), _correction(wrong)]
-        written = accepted or self._instead(policy, evidence, model_id, faults, asks_for)
+        # A doubt is heard though it was badly put: it can do no more than ask a person.
+        written = accepted or self._fallback.write(policy, evidence, model_id, tuple(faults), asks_for)
+        if asks_for:
+            written = written.model_copy(update={"model": self._model.name})
         return written.model_copy(update={"usage": budget.used, "seconds": round(self._monotonic() - started, 3)})
 
     def _accepted(
@@ -119,23 +122,6 @@ class ModelWriter:
             routed_to_review=bool(moved_by),
             moved_by=moved_by,
         )
-
-    def _instead(
-        self,
-        policy: PolicyResult,
-        evidence: Sequence[EvidenceItem],
-        model_id: str,
-        faults: Sequence[str],
-        asks_for: Sequence[str],
-    ) -> Rationale:
-        """The template's words. A doubt is heard though it was badly put: it can do no more than ask a person."""
-        written = self._fallback.write(policy, evidence, model_id, tuple(faults))
-        if not asks_for or written.parts is None:
-            return written
-        asks = f"A language model asks that a person decide, because of [{', '.join(asks_for)}]; its own words could not be used."
-        parts = written.parts.model_copy(update={"concerns": (*written.parts.concerns, asks)})
-        told = {"parts": parts, "text": paragraphs(parts), "routed_to_review": True, "moved_by": tuple(asks_for)}
-        return written.model_copy(update={**told, "model": self._model.name})
 
     def _messages(
         self, policy: PolicyResult, items: Sequence[EvidenceItem], known: int, schema: type[Explained]
