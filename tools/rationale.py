@@ -90,15 +90,13 @@ _MOST_FACTS: Final = 6
 _MOST_DOUBTS: Final = 4
 
 
-def template_rationale(
-    policy: PolicyResult, evidence: Sequence[EvidenceItem], model_id: str, moved_by: Sequence[str] = ()
-) -> RationaleParts:
-    """The explanation for people; `moved_by`: ids of the evidence for which a language model asks a person, if it does."""
+def template_rationale(policy: PolicyResult, evidence: Sequence[EvidenceItem], model_id: str) -> RationaleParts:
+    """The explanation for people."""
     aliases = Aliases(model_id, evidence, [reason.sentence for reason in policy.reasons])
     hidden, items = aliases.hidden(policy, evidence)
     stage = _stage(hidden, items)
     told: set[str] = set()
-    parts = finished(
+    return finished(
         Explained(
             decision=policy.decision,
             summary=_opening(hidden, items, stage, told),
@@ -109,10 +107,6 @@ def template_rationale(
         items,
         aliases,
     )
-    if not moved_by:
-        return parts
-    asks = f"A language model asks that a person decide, because of [{', '.join(moved_by)}]; its own words could not be used."
-    return parts.model_copy(update={"concerns": (*parts.concerns, asks)})
 
 
 def finished(draft: Explained, items: Sequence[EvidenceItem], aliases: Aliases) -> RationaleParts:

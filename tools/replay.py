@@ -111,9 +111,7 @@ def _what_differs(record: DecisionRecord, same_result: bool, vote: tuple[str, st
         found.append("the decision")
     # What another version of the template wrote, this one words otherwise.
     if record.rationale.written_by == "template" and record.rationale.prompt_version == TEMPLATE_VERSION:
-        text = paragraphs(
-            template_rationale(record.policy, record.evidence, record.model_id, record.rationale.moved_by)
-        )
+        text = paragraphs(template_rationale(record.policy, record.evidence, record.model_id))
         if text != record.rationale.text:
             found.append(f"the template's text (version {record.rationale.prompt_version})")
     return ", ".join(found)

@@ -291,35 +291,14 @@ def test_whatever_else_comes_back_the_template_explains_the_policys_decision(cas
     assert found.usage is not None
 
 
-def test_a_doubt_that_is_badly_put_still_asks_a_person_and_the_template_says_so() -> None:
-    """A small model judges better than it writes; and all that it can do is to ask."""
+def test_a_faulty_text_does_not_route_to_a_person_either() -> None:
+    """Whose text is refused twice votes no better than a coin (`evals/README.md`)."""
     bad = _answer(argument=["It gained 0.2 [E1]."], **ASK)
     writer, _ = _scripted(bad, bad)
 
     found = writer.write(_policy("borderline"), EVIDENCE, "fraud")
 
-    assert (found.written_by, found.routed_to_review, found.moved_by) == ("template", True, ("E2",))
-    assert "A language model asks that a person decide, because of [E2]; its own words could not be used." in found.text
-    assert "writes '0.2'" in found.faults[0]
-    assert "0.2 [E1]" not in found.text
-
-
-@pytest.mark.parametrize(
-    ("certainty", "changes"),
-    [
-        ("clear", ASK),
-        ("borderline", {**ASK, "moved_by": []}),
-        ("borderline", {**ASK, "moved_by": ["E9"]}),
-        ("borderline", {**ASK, "decision": "reject"}),
-        ("borderline", STAND),
-    ],
-    ids=["clear", "no evidence", "evidence that is not there", "about another decision", "no doubt"],
-)
-def test_no_doubt_is_heard_from_a_faulty_text_that(certainty: Certainty, changes: dict[str, Any]) -> None:
-    bad = _answer(**({"argument": ["It gained 0.2 [E1]."]} | changes))
-    writer, _ = _scripted(bad, bad)
-
-    _assert_template(writer.write(_policy(certainty), EVIDENCE, "fraud"), _policy(certainty), "0.2")
+    _assert_template(found, _policy("borderline"), "writes '0.2'")
 
 
 def test_a_model_that_fails_at_the_second_try_leaves_the_template() -> None:

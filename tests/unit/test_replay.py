@@ -21,15 +21,13 @@ def recorded(inputs: PolicyInput, *, routed: bool = False) -> DecisionRecord:
     policy = decide(inputs)
     evidence = tuple(collect(validation=inputs.validation, comparison=inputs.comparison))
     decision, by = apply_model_vote(policy, routed)
-    moved_by = ("E1",) if routed else ()
     rationale = Rationale(
-        text=paragraphs(template_rationale(policy, evidence, "prices", moved_by)),
+        text=paragraphs(template_rationale(policy, evidence, "prices")),
         written_by="template",
         prompt_name="t",
         prompt_version=TEMPLATE_VERSION,
         prompt_hash="h",
         routed_to_review=routed,
-        moved_by=moved_by,
     )
     return DecisionRecord(
         run_id="r1",

@@ -71,7 +71,7 @@ class ModelWriter:
         hidden, items = aliases.hidden(policy, evidence)
         seen = _most_telling(hidden, items)
         schema = guided(hidden, seen)
-        messages, faults, asks_for = self._messages(hidden, seen, len(items), schema), list[str](), tuple[str, ...]()
+        messages, faults = self._messages(hidden, seen, len(items), schema), list[str]()
         accepted: Rationale | None = None
         for attempt in range(1, _ATTEMPTS + 1):
             said = ""
@@ -79,7 +79,6 @@ class ModelWriter:
                 found = self._model.complete(messages, schema, purpose="rationale", budget=budget, reuse=True)
                 said, draft = found.text, found.parsed
                 wrong = [*check(draft, hidden, seen), *_route_faults(draft, seen), *self._leaks(said)]
-                asks_for = _vote(draft, policy, seen)
                 if not wrong:
                     accepted = self._accepted(draft, policy, seen, aliases, faults)
                     accepted = accepted.model_copy(update={"reused": found.reused})
@@ -92,10 +91,7 @@ class ModelWriter:
             if attempt == _ATTEMPTS:
                 break
             messages = [*messages, *([Message(role="assistant", content=said)] if said else []), _correction(wrong)]
-        # A doubt is heard though it was badly put: it can do no more than ask a person.
-        written = accepted or self._fallback.write(policy, evidence, model_id, tuple(faults), asks_for)
-        if asks_for:
-            written = written.model_copy(update={"model": self._model.name})
+        written = accepted or self._fallback.write(policy, evidence, model_id, tuple(faults))
         return written.model_copy(update={"usage": budget.used, "seconds": round(self._monotonic() - started, 3)})
 
     def _accepted(
@@ -106,8 +102,10 @@ class ModelWriter:
         aliases: Aliases,
         faults: Sequence[str],
     ) -> Rationale:
-        parts, moved_by = finished(draft, items, aliases), _vote(draft, policy, items)
-        if moved_by:
+        parts = finished(draft, items, aliases)
+        routed = isinstance(draft, Weighed) and draft.route == "manual_review" and policy.decision != "manual_review"
+        moved_by = draft.moved_by if isinstance(draft, Weighed) and routed else ()
+        if routed:
             asks = f"The model that wrote this asks that a person decide, because of [{', '.join(moved_by)}]."
             parts = parts.model_copy(update={"concerns": (*parts.concerns, asks)})
         return Rationale(
@@ -119,7 +117,7 @@ class ModelWriter:
             prompt_version=self._prompt.version,
             prompt_hash=self._prompt.hash,
             faults=tuple(faults),
-            routed_to_review=bool(moved_by),
+            routed_to_review=routed,
             moved_by=moved_by,
         )
 
@@ -196,13 +194,6 @@ def _route_faults(draft: Explained, items: Sequence[EvidenceItem]) -> list[str]:
     wrong = [name for name in draft.moved_by if name not in known]
     faults = [f"moved_by names {name[:20]!r}, which does not exist" for name in wrong]
     return faults if draft.moved_by else ["asks for a person, and moved_by names no evidence for it"]
-
-
-def _vote(draft: Explained, policy: PolicyResult, items: Sequence[EvidenceItem]) -> tuple[str, ...]:
-    """Evidence for which a person is asked; none where the draft lets the decision stand, or is about another one."""
-    heard = isinstance(draft, Weighed) and draft.route == "manual_review" and not _route_faults(draft, items)
-    moves = policy.decision not in ("manual_review", "reject") and draft.decision == policy.decision
-    return tuple(dict.fromkeys(draft.moved_by)) if isinstance(draft, Weighed) and heard and moves else ()
 
 
 def _correction(faults: Sequence[str]) -> Message:

@@ -28,15 +28,10 @@ class TemplateWriter:
         self._prompt = prompt
 
     def write(
-        self,
-        policy: PolicyResult,
-        evidence: Sequence[EvidenceItem],
-        model_id: str,
-        faults: tuple[str, ...] = (),
-        moved_by: tuple[str, ...] = (),
+        self, policy: PolicyResult, evidence: Sequence[EvidenceItem], model_id: str, faults: tuple[str, ...] = ()
     ) -> Rationale:
-        """The rationale; `faults` say why somebody else's text was not used, `moved_by` for what he asks a person all the same."""
-        parts = template_rationale(policy, evidence, model_id, moved_by)
+        """The rationale; `faults` say why somebody else's text was not used."""
+        parts = template_rationale(policy, evidence, model_id)
         return Rationale(
             text=paragraphs(parts),
             parts=parts,
@@ -45,6 +40,4 @@ class TemplateWriter:
             prompt_version=self._prompt.version,
             prompt_hash=self._prompt.hash,
             faults=faults,
-            routed_to_review=bool(moved_by),
-            moved_by=moved_by,
         )
