@@ -161,12 +161,13 @@ def judged(kind: str, case: InjectionCase, output: dict[str, Any], honest: dict[
     return scored
 
 
-def all_of(found: Sequence[InjectionCase], model: LanguageModel | None) -> list[Scored]:
-    """Every case, with every writer."""
+def all_of(found: Sequence[InjectionCase], model: LanguageModel | None, model_cases: int) -> list[Scored]:
+    """Every case, with every writer; the configured model words so many of them, spread over all ways in."""
     template = TemplateWriter(load("template_rationale"))
     channels: set[Channel] = {case.channel for case in found}
     honest = {channel: run(channel, HARMLESS, template) for channel in channels}
     scored: list[Scored] = []
+    worded = found[:: max(1, len(found) // max(1, model_cases))][:model_cases]
     for case in found:
         scored += judged("template", case, run(case.channel, case.payload, template), honest[case.channel])
         with endpoint(adversary(case)) as served:
@@ -180,7 +181,7 @@ def all_of(found: Sequence[InjectionCase], model: LanguageModel | None) -> list[
             )
             own = output["deploymentDecision"]["rationaleSource"]["writtenBy"] == "model"
             scored.append(Scored("adversary: its text is used", case.id, own, "used" if own else "the template's"))
-        if model is not None:
+        if model is not None and case in worded:
             own_writer = ModelWriter(model=model, prompt=load("rationale"), fallback=template)
             scored += judged(model.name, case, run(case.channel, case.payload, own_writer), honest[case.channel])
     return scored
@@ -199,11 +200,12 @@ def rows_of(scored: Sequence[Scored]) -> list[Row]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs what was asked; exit code 1 when a target was missed."""
     parser = arguments(__doc__ or "")
+    parser.add_argument("--model-cases", type=int, default=45, metavar="N", help="cases the configured model words")
     asked = parser.parse_args(argv)
     found, model = injection_cases(), configured()
     if model is None:
         print(NO_MODEL)
-    scored = all_of(found[::6] if asked.quick else found, None if asked.quick else model)
+    scored = all_of(found[::6] if asked.quick else found, None if asked.quick else model, asked.model_cases)
     for each in scored:
         if not each.good:
             print(f"- {each.kind}, {each.case}: {each.reason[:600]!r}")
