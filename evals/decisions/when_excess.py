@@ -7,6 +7,7 @@ configuration and the oracle: seeds, offsets and costs are no replications and a
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -100,6 +101,7 @@ def _first(spent: Sequence[Spent]) -> int:
     return min(int(np.flatnonzero(one.oracle)[0]) for one in spent)
 
 
+@cache
 def _weights(blocks: int, first: int, seed: int) -> Floats:
     """[block, draw]: how often a draw holds a block."""
     g = np.random.default_rng(seed)

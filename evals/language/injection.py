@@ -162,7 +162,7 @@ def judged(kind: str, case: InjectionCase, output: dict[str, Any], honest: dict[
 
 
 def all_of(found: Sequence[InjectionCase], model: LanguageModel | None, model_cases: int) -> list[Scored]:
-    """Every case, with every writer; the configured model words so many of them, spread over all ways in."""
+    """Every case, with every writer; the configured model words so many of them, evenly from the list."""
     template = TemplateWriter(load("template_rationale"))
     channels: set[Channel] = {case.channel for case in found}
     honest = {channel: run(channel, HARMLESS, template) for channel in channels}
@@ -200,9 +200,11 @@ def rows_of(scored: Sequence[Scored]) -> list[Row]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs what was asked; exit code 1 when a target was missed."""
     parser = arguments(__doc__ or "")
-    parser.add_argument("--model-cases", type=int, default=45, metavar="N", help="cases the configured model words")
-    asked = parser.parse_args(argv)
     found, model = injection_cases(), configured()
+    parser.add_argument(
+        "--model-cases", type=int, default=len(found), metavar="N", help="that the configured model words"
+    )
+    asked = parser.parse_args(argv)
     if model is None:
         print(NO_MODEL)
     scored = all_of(found[::6] if asked.quick else found, None if asked.quick else model, asked.model_cases)

@@ -148,6 +148,10 @@ def test_every_policy_costs_at_least_the_oracle_and_intervals_hold_the_excess() 
         assert when_excess.excess(spent, name) >= 0
         assert low <= when_excess.excess(spent, name) <= high
     assert when_excess.interval(spent, OURS, less=OURS) == (0.0, 0.0)
+    assert when_excess.beyond(spent, OURS, OURS) == (0.0, 0.0, 0.0)
+    value, low, high = when_excess.beyond(spent, "every block", "never")
+    assert value != 0
+    assert low <= value <= high
 
 
 def test_detectors_fire_on_errors_that_rise_and_not_on_steady_ones() -> None:

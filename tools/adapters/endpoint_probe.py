@@ -38,7 +38,7 @@ _TOOL: Final[Mapping[str, Any]] = {
         },
     },
 }
-_DECLINED: Final = frozenset({"unsupported", "error"})
+DECLINED: Final = frozenset({"unsupported", "error"})
 """Faults with which servers answer an option that they do not know; some do it with a 500."""
 
 
@@ -69,7 +69,7 @@ def probe(ask: Ask, limit_name: Callable[[], LimitName], now: datetime) -> Abili
             # What was heard, though it was cut off or empty, comes from an endpoint that is there.
             if fault.kind in ("cut_off", "empty", "refused"):
                 answered = True
-            elif fault.kind not in _DECLINED:
+            elif fault.kind not in DECLINED:
                 raise
             return None
         answered = True

@@ -99,7 +99,7 @@ def _closed(node: Any) -> Any:
 
 
 def without_patterns(schema: Any) -> Any:
-    """The same for endpoints that take schemas, and no patterns in them."""
+    """The same without patterns and numbers of items, for endpoints that take schemas and not those."""
     if isinstance(schema, list):
         return [without_patterns(each) for each in schema]
     if not isinstance(schema, dict):

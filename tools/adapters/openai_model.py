@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from tools.adapters.breaker import Breaker
 from tools.adapters.endpoint_memory import EndpointMemory
-from tools.adapters.endpoint_probe import LimitName, probe, response_format
+from tools.adapters.endpoint_probe import DECLINED, LimitName, probe, response_format
 from tools.adapters.model_answers import (
     Streamed,
     message_of,
@@ -51,7 +51,6 @@ _PROBE_TOKENS: Final = 1000
 """A reasoning model thinks before it answers; others use a few."""
 _ANSWERED: Final = frozenset({"unsupported", "refused", "empty", "cut_off", "not_json", "wrong_schema"})
 """Faults of an answer, not of the endpoint: it is there, so it is not left alone."""
-_DECLINES_PATTERN: Final = ("unsupported", "error")
 _T = TypeVar("_T")
 
 
@@ -197,18 +196,21 @@ class OpenAIModel:
         limit = budget.room(asked, self._spec.max_answer_tokens)
         wanted = None if schema is None else strict_schema(schema)
         started = self._monotonic()
-        refused_narrow = False
-        for each, narrow in self._ways(mode, wanted):
-            option = response_format(each, "answer", wanted if narrow else without_patterns(wanted))
+        plain = without_patterns(wanted)
+        ways: list[tuple[Mode, Any]] = [(each, plain) for each in MODES[MODES.index(mode) :]]
+        narrow = mode == "json_schema" and self._takes_patterns and plain != wanted
+        if narrow:
+            ways.insert(0, (mode, wanted))
+        for each, shape in ways:
+            option = response_format(each, "answer", shape)
             try:
                 answer = self._with_retries({**body, **option}, limit, started)
             except ModelUnavailable as fault:
                 # Some servers meet a pattern that they cannot read with a 500.
-                if option and fault.kind in (_DECLINES_PATTERN if narrow else ("unsupported",)):
-                    refused_narrow = narrow
+                if option and fault.kind in (("unsupported",) if shape is plain else DECLINED):
                     continue
                 raise
-            if refused_narrow and each == mode:
+            if narrow and each == mode and shape is plain:
                 self._takes_patterns = False
             if each != mode:
                 self._step_down(each)
@@ -226,12 +228,6 @@ class OpenAIModel:
                 seconds=self._monotonic() - started,
             )
         raise AssertionError("text mode has no option to decline")  # pragma: no cover
-
-    def _ways(self, mode: Mode, wanted: Any) -> list[tuple[Mode, bool]]:
-        """How to ask, the most exact first; and whether with the schema's patterns, which not every server that takes schemas takes."""
-        modes = MODES[MODES.index(mode) :]
-        has = modes[0] == "json_schema" and self._takes_patterns and without_patterns(wanted) != wanted
-        return [*([(modes[0], True)] if has else []), *((each, False) for each in modes)]
 
     def _with_retries(self, body: Mapping[str, Any], limit: int, started: float) -> Any:
         def once(left: float) -> Any:

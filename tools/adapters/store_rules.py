@@ -114,9 +114,9 @@ def _busy(held: Held) -> Conflict:
         remedy = f"`retrain runs show {run_id}`; answer its review, resume it, or roll back, which pre-empts it"
         kind = Conflict
     else:
-        kind = Busy
         state = f"running in process {held.lease.holder}"
         remedy = f"wait until run {run_id} is done; `retrain runs show {run_id}`"
+        kind = Busy
     return kind(
         f"{name!r} is held by run {run_id} since {held.since:%Y-%m-%d %H:%M:%S} UTC ({state})",
         thing="model",
