@@ -202,7 +202,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = arguments(__doc__ or "")
     found, model = injection_cases(), configured()
     parser.add_argument(
-        "--model-cases", type=int, default=len(found), metavar="N", help="that the configured model words"
+        "--model-cases", type=int, default=len(found), metavar="N", help="cases the configured model words"
     )
     asked = parser.parse_args(argv)
     if model is None:
