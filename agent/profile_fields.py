@@ -13,10 +13,11 @@ from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 from pydantic import BaseModel
 
 from agent.problems import Path_, Problem, dotted, nearest
-from tools.contracts.profile import ProfileGuardrail, Task
+from tools.contracts.profile import Profile, ProfileGuardrail, Task
 from tools.contracts.request import Direction
 from tools.errors import BadInput
 from tools.metric_names import find_named
+from tools.rollout_plan import require_plannable
 from tools.windows import parse_duration, parse_strategy, parse_window
 
 _ZERO = re.compile(r"P?T?0+\s?[A-Za-z]+")
@@ -133,6 +134,16 @@ def meaningless(data: Mapping[str, Any]) -> Iterator[tuple[Path_, Problem]]:
     metrics = data.get("metrics")
     if isinstance(metrics, Mapping):
         yield from _bad_metrics(cast("Mapping[str, Any]", metrics), data.get("task"))
+
+
+def contradictory(profile: Profile) -> Iterator[tuple[Path_, Problem]]:
+    """What reads well field by field and makes no rollout."""
+    try:
+        require_plannable(profile.rollout)
+    except BadInput as error:
+        at = ("rollout",) if profile.rollout.steps is None else ("rollout", "steps")
+        what = error.message.removeprefix("rollout.steps: ").removeprefix("rollout plan: ")
+        yield at, Problem(dotted(at), what, error.remedy or "see docs/profile.md", value=error.value)
 
 
 def _some_window(text: str) -> None:

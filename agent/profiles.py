@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from agent.marked_yaml import Document, read
 from agent.problems import Path_, Problem, dotted, explain, field_errors, nearest, refuse, snake
-from agent.profile_fields import Conversion, meaningless
+from agent.profile_fields import Conversion, contradictory, meaningless
 from agent.workspace import Workspace
 from tools.contracts.profile import Profile
 from tools.errors import BadInput, NotFound
@@ -179,7 +179,8 @@ def _read(workspace: Workspace, path: Path) -> tuple[Profile | None, "_Merged", 
         problems.append(Problem("id", what, remedy, merged.where(("id",), own), merged.data["id"]))
     known_bad = {at for at, _ in found}
     try:
-        return Profile.model_validate(converted), merged, problems
+        profile = Profile.model_validate(converted)
+        return profile, merged, problems + [_placed(merged, own, *each) for each in contradictory(profile)]
     except ValidationError as error:
         for at, item in field_errors(error, converted, rename_missing=snake):
             if not _covered(at, known_bad):

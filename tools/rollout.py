@@ -45,6 +45,11 @@ def pending_action(plan: RolloutPlan, status: RolloutStatus) -> Step | None:
     return plan.steps[status.step_index]
 
 
+def asks_a_person(step: Step | None) -> bool:
+    """A pause without an end: the caller holds the rollout when it comes there, and an approver releases it."""
+    return isinstance(step, Pause) and step.duration is None
+
+
 def next_status(
     *,
     plan: RolloutPlan,
@@ -94,7 +99,8 @@ def next_status(
         return ended
     if held:
         unseen = "" if fault is None else f" The look could not be taken: {fault}"
-        return _waiting(plan, status, now, f"Paused by a person; harm would still end it.{unseen}")
+        why = f"{_share(status)} until an approver lets it go on" if asks_a_person(step) else "Paused by a person"
+        return _waiting(plan, status, now, f"{why}; harm would still end it.{unseen}")
     if fault is not None:
         return _waiting(plan, status, now, f"The look could not be taken: {fault}")
     if isinstance(step, SetWeight | SetMirror):
@@ -233,6 +239,9 @@ def _end(status: RolloutStatus, duration: timedelta | None, now: datetime) -> da
 
 
 def _paused(plan: RolloutPlan, status: RolloutStatus, step: Pause, now: datetime) -> RolloutStatus:
+    if asks_a_person(step):
+        # While it is to wait it is held, and does not come here.
+        return _advanced(plan, status, "An approver let it go on.")
     end = _end(status, step.duration, now)
     if now >= end:
         return _advanced(plan, status, "The pause is over.")

@@ -43,6 +43,7 @@ class Means(NamedTuple):
 
 
 SPLITS: Final = Means(split=True)
+ALL: Final = Means(split=True, mirror=True, bake=True, log=True, labels_in_time=True)
 
 
 def can_bake(target: Target, rollout: RolloutSpec, *, can_load: bool) -> bool:
@@ -79,8 +80,8 @@ def make_plan(
         insisted: A person wants it although a canary could not tell: only harm that is shown stops it.
 
     Raises:
-        BadInput: A decision that moves nothing, a canary without a version to go back to, or pauses longer than the
-            profile's `max_duration`.
+        BadInput: A decision that moves nothing, a canary without a version to go back to, pauses longer than the
+            profile's `max_duration`, or steps of the profile's own that make no plan or that the target cannot do.
     """
     if decision not in ("deploy", "canary"):
         raise BadInput(f"{decision} moves nothing: there is no rollout to plan", thing="decision", value=decision)
@@ -108,6 +109,8 @@ def make_plan(
 def _steps(
     decision: DecisionKind, rollout: RolloutSpec, means: Means, *, judged: bool, insisted: bool
 ) -> tuple[Step, ...]:
+    if decision == "canary" and rollout.steps is not None:
+        return _own_steps(rollout.steps, rollout, means, judged=judged)
     steps: list[Step] = []
     pause = [Pause(duration=rollout.step_pause)] if rollout.step_pause > timedelta(0) else []
     if decision == "canary" and means.mirror and judged and rollout.mirror:
@@ -121,6 +124,52 @@ def _steps(
     if means.bake and rollout.bake > timedelta(0):
         steps.append(Bake(duration=rollout.bake))
     return tuple(steps)
+
+
+def _own_steps(steps: tuple[Step, ...], rollout: RolloutSpec, means: Means, *, judged: bool) -> tuple[Step, ...]:
+    """As the profile has them: nothing is left out that the target cannot do, and nothing promoted that `promote_on` would not."""
+    if any(isinstance(step, SetMirror) for step in steps) and not means.mirror:
+        _cannot("mirror requests", "set_mirror")
+    if any(isinstance(step, SetWeight) and step.weight < 100 for step in steps) and not means.split:
+        _cannot("split traffic", "set_weight below 100")
+    if any(isinstance(step, Bake) for step in steps) and not means.bake:
+        _cannot("keep the champion ready to take over for so long", "bake")
+    before = steps[: next((n for n, step in enumerate(steps) if isinstance(step, SetWeight) and step.weight == 100), 0)]
+    last = next((step for step in reversed(before) if isinstance(step, Analysis)), None)
+    if judged and rollout.promote_on == "safe" and last is not None and last.require != "safe":
+        raise BadInput(
+            "rollout.steps: the last analysis below 100 % asks for less than promote_on",
+            thing="rollout.steps",
+            value=last.require,
+            remedy="write `require: safe` there, or `promote_on: no_harm`",
+        )
+    return steps
+
+
+def _cannot(what: str, step: str) -> None:
+    raise BadInput(
+        f"rollout.steps: the target cannot {what}",
+        thing="rollout.steps",
+        value=step,
+        remedy="leave the step out, or serve by a target that can (docs/targets.md)",
+    )
+
+
+def require_plannable(rollout: RolloutSpec, means: Means | None = None) -> None:
+    """Refuse what no rollout can be planned by, before anything is trained for it.
+
+    Args:
+        rollout: From the profile.
+        means: What the target can do; where absent, only what no target could do is refused.
+
+    Raises:
+        BadInput: As `make_plan`.
+    """
+    least = ALL if rollout.steps is not None else SPLITS
+    able = means or least
+    whole = rollout.steps is None and not able.split and not able.mirror
+    decision: DecisionKind = "deploy" if whole else "canary"
+    make_plan(decision=decision, rollout=rollout, candidate_version="new", last_known_good="old", means=able)
 
 
 def metrics_of(rollout: RolloutSpec, means: Means) -> tuple[RolloutMetric, ...]:
@@ -145,8 +194,8 @@ def validate_plan(plan: RolloutPlan) -> None:
 
     Raises:
         BadInput: Weights that do not ascend or do not end at 100, a weight or mirror without an analysis behind it, a mirror
-            behind a weight, a bake below 100 %, an endless pause, pauses that exceed `max_duration`, a canary without a step
-            before 100 %, a metric named twice, metrics without a version to compare with, or a digest of other content.
+            behind a weight, a bake below 100 %, pauses that exceed `max_duration`, a canary without a step before 100 %,
+            a metric named twice, metrics without a version to compare with, or a digest of other content.
     """
     weights = [step.weight for step in plan.steps if isinstance(step, SetWeight)]
     if not weights or any(later <= earlier for earlier, later in pairwise(weights)):
@@ -183,17 +232,15 @@ def _validated_order(plan: RolloutPlan) -> timedelta:
             if weight != 100:
                 _refuse("a bake needs all traffic on the candidate", number)
             waits += step.duration
-        elif step.duration is None:
-            _refuse("a pause without an end would wait for nobody", number)
         else:
-            waits += step.duration
+            waits += step.duration or timedelta(0)
     if not looked:
         _refuse("the last weight has no analysis", weight)
     return waits
 
 
 def _refuse(message: str, value: object) -> None:
-    raise BadInput(f"rollout plan: {message}", thing="plan", value=value, remedy="make a new plan")
+    raise BadInput(f"rollout plan: {message}", thing="plan", value=value, remedy="see `rollout` in docs/profile.md")
 
 
 def _sealed(plan: RolloutPlan) -> RolloutPlan:

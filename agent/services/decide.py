@@ -7,6 +7,7 @@ from agent.services.champion import last_known_good
 from agent.state import Findings, Run
 from tools import policy
 from tools.contracts.decision import DecisionKind
+from tools.contracts.profile import Profile
 from tools.contracts.rollout import RolloutPlan
 from tools.evidence import collect
 from tools.rollout_plan import Means, can_bake, make_plan
@@ -58,9 +59,8 @@ def training_status(run: Run, findings: Findings) -> Any:
     return "given" if run.order.kind == "judge" else findings.training_status
 
 
-def means_of(deps: Deps, run: Run) -> Means:
+def means_of(deps: Deps, profile: Profile) -> Means:
     """What the target can do, and what there will be to judge by."""
-    profile = run.profile
     target = deps.target_of(profile)
     able = target.abilities
     return Means(
@@ -84,6 +84,6 @@ def plan_for(
         rollout=run.profile.rollout,
         candidate_version=None if findings.candidate is None else findings.candidate.version,
         last_known_good=None if way_back is None else way_back.version,
-        means=means_of(deps, run),
+        means=means_of(deps, run.profile),
         insisted=insisted,
     )

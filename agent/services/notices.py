@@ -37,6 +37,15 @@ def rollout(deps: Deps, run: Run, status: RolloutStatus) -> None:
     send(deps, run, Notice(key=key, event=status.phase, title=title, body=body))
 
 
+def waits_for_a_person(deps: Deps, run: Run, status: RolloutStatus) -> None:
+    """Tell, once for each such pause, that the plan waits for an approver."""
+    model = run.profile.id
+    what_to_do = f'`retrain rollout status {model}`, then `retrain rollout resume {model} --reason "…"` or `abort`'
+    body = f"{status.statement}\nRun {run.run_id}: {what_to_do}"
+    key = f"{run.run_id}/waits_for_a_person-{status.step_index}"
+    send(deps, run, Notice(key=key, event="waits_for_a_person", title=f"{model}: the rollout waits for you", body=body))
+
+
 def send(deps: Deps, run: Run, notice: Notice) -> None:
     """To every channel of the profile, once each."""
     notifier = deps.notifier_of(run.profile)

@@ -3,19 +3,22 @@
 from agent.deps import Deps
 from agent.services import active
 from agent.services.champion import find_champion, last_known_good, require_movable
+from agent.services.decide import means_of
 from agent.services.measure import criteria_of
 from agent.services.trust import require_known_store
 from tools import windows
 from tools.contracts.profile import Profile
 from tools.contracts.request import RunOrder
 from tools.errors import BadInput, Conflict, NotAllowed
+from tools.rollout_plan import require_plannable
 
 
 def require_sound(deps: Deps, profile: Profile, order: RunOrder) -> None:
     """Refuse an order that could only fail later, after minutes of training or after overtaking somebody.
 
     Raises:
-        BadInput: criteria, window, strategy or version that mean nothing. NotFound: no such version.
+        BadInput: criteria, window, strategy or version that mean nothing, or a rollout that cannot be planned for the target.
+        NotFound: no such version.
         NotAllowed: a rollback in mode `observe`. Conflict: there is nothing to go back to.
     """
     require_movable(profile)
@@ -24,6 +27,7 @@ def require_sound(deps: Deps, profile: Profile, order: RunOrder) -> None:
         _require_way_back(deps, profile, order)
         return
     _require_no_rollout(deps, profile)
+    require_plannable(profile.rollout, means_of(deps, profile))
     config = order.request.retraining_config
     criteria_of(profile, order.request.deployment_criteria)
     windows.parse_window(config.data_window or profile.data_window, order.as_of)

@@ -84,6 +84,8 @@ def look(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     if plan is None or status is None or candidate is None:
         raise BrokenInvariant("a rollout was looked at before it started", thing="rollout")
     reply, fault = None, None
+    if rules.asks_a_person(rules.pending_action(plan, status)):
+        _hold_for_a_person(deps, run, findings, status)
     held = holds.on_rollout(deps, run.profile, run.run_id) is not None
     try:
         reply = _act(deps, run, findings, plan, candidate, status, held=held)
@@ -105,10 +107,26 @@ def look(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         _promote(deps, run, findings, candidate)
         following = following.model_copy(update={"phase": "promoted", "statement": _promoted(candidate, following)})
     notices.rollout(deps, run, following)
+    if rules.asks_a_person(rules.pending_action(plan, following)) and held:
+        notices.waits_for_a_person(deps, run, following)
     if following.phase == "promoted":
         _release(deps, run, findings, plan)
     deps.progress(f"rollout: {following.phase}, {following.weight} % on version {candidate.version}")
     return {"rollout": following.to_state()}
+
+
+def _hold_for_a_person(deps: Deps, run: Run, findings: Findings, status: RolloutStatus) -> None:
+    """Once: what an approver has released is not held again by the next look."""
+    scope = holds.of_rollout(run.run_id)
+
+    def found() -> Result | None:
+        return None if holds.found(deps, scope) is None else {"scope": scope}
+
+    def act() -> Result:
+        holds.put(deps, scope, "the plan pauses here until an approver lets it go on", by="plan", run_id=run.run_id)
+        return {"scope": scope}
+
+    once(deps, run.run_id, f"pause-{findings.rollout_attempt}-{status.step_index}", {"scope": scope}, act, found)
 
 
 def _act(

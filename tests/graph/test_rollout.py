@@ -13,6 +13,7 @@ from tests.graph.test_rollback import roll_back
 from tests.graph.traffic import ROLLOUT, endpoint_world, go_on, play, wake
 from tests.graph.world import NAME, PERSON, World, add_version, by, with_deps
 from tools.adapters.command_target import CommandTargetAdapter
+from tools.adapters.memory_notifier import MemoryNotifier
 from tools.adapters.memory_target import MemoryTrafficLog
 from tools.contracts.profile import CommandTarget
 from tools.contracts.rollout import EndpointAnswer
@@ -405,6 +406,97 @@ def test_refusal_while_a_person_holds_the_rollout_waits_for_that_person(tmp_path
     holds.release(world.deps, scope, "seen", approvers=[PERSON], by=PERSON)
     assert wake(world, output)["rollout"]["phase"] == "rolled_back"
     assert world.target.weights == {"1": 100}
+
+
+OWN_STEPS = [
+    {"kind": "set_weight", "weight": 5},
+    {"kind": "pause"},
+    {"kind": "analysis", "require": "safe"},
+    {"kind": "set_weight", "weight": 100},
+    {"kind": "analysis"},
+]
+
+
+def own_steps_world(folder: Path) -> World:
+    world = endpoint_world(folder, rollout={**ROLLOUT, "steps": OWN_STEPS})
+    play(world)
+    return world
+
+
+def test_pause_without_an_end_waits_for_an_approver_tells_once_and_goes_on_when_let_go(tmp_path: Path) -> None:
+    notifier = MemoryNotifier(("1:mail",))
+    world = with_deps(own_steps_world(tmp_path), notifier_of=lambda _: notifier)
+    output = world.run()
+    for _ in range(4):
+        output = wake(world, output, at_least=timedelta(minutes=10))
+    assert (output["rollout"]["phase"], world.target.weights) == ("waiting", {"1": 95, "2": 5})
+    (hold,) = world.store.holds()
+    scope = holds.of_rollout(output["runId"])
+    assert (hold.scope, hold.by, hold.run_id) == (scope, "plan", output["runId"])
+    told = [notice for _, notice in notifier.sent if notice.event == "waits_for_a_person"]
+    assert len(told) == 1
+    assert "retrain rollout resume prices" in told[0].body
+
+    with pytest.raises(NotAllowed, match="may not release"):
+        holds.release(world.deps, scope, "fine", approvers=[PERSON], by="eve")
+    holds.release(world.deps, scope, "fine", approvers=[PERSON], by=PERSON)
+
+    assert go_on(world, output)["rollout"]["phase"] == "promoted"
+    assert world.store.holds() == []
+
+
+def test_pause_without_an_end_is_no_shelter_from_harm_and_asks_a_person_at_the_deadline(tmp_path: Path) -> None:
+    world = own_steps_world(tmp_path / "harm")
+    output = world.run()
+    play(world, candidate=0.5)
+    assert go_on(world, output)["rollout"]["phase"] == "rolled_back"
+
+    world = own_steps_world(tmp_path / "silence")
+    output = wake(world, world.run(), at_least=timedelta(hours=3))
+    assert output["rollout"]["phase"] == "inconclusive"
+    assert "reviewId" in output["deploymentDecision"]
+    expired = wake(world, output, at_least=timedelta(days=30))
+    assert (expired["rollout"]["phase"], world.target.weights) == ("rolled_back", {"1": 100})
+
+
+def test_process_killed_around_the_hold_of_a_pause_leaves_one_hold_and_one_release_is_enough(tmp_path: Path) -> None:
+    class Killed(BaseException): ...
+
+    for killed_at in ("set_hold", "confirm"):
+        world = own_steps_world(tmp_path / killed_at)
+        real = world.store
+
+        class Dying:
+            def __getattr__(self, name: str, real: Any = real, killed_at: str = killed_at) -> Any:
+                method = getattr(real, name)
+
+                def call(*args: Any, **kwargs: Any) -> Any:
+                    if name == "confirm" == killed_at and "/pause-" in str(args[0]):
+                        raise Killed
+                    result = method(*args, **kwargs)
+                    if name == "set_hold" == killed_at:
+                        raise Killed
+                    return result
+
+                return call
+
+        with pytest.raises(Killed):
+            with_deps(world, store=Dying()).run()
+        (run,) = world.store.list_runs()
+        output = world.runs.resume(run.run_id)
+        (hold,) = world.store.holds()
+        assert hold.scope == holds.of_rollout(run.run_id)
+        holds.release(world.deps, hold.scope, "fine", approvers=[PERSON], by=PERSON)
+        assert go_on(world, output)["rollout"]["phase"] == "promoted"
+
+
+def test_own_steps_that_the_target_cannot_do_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    world = own_steps_world(tmp_path)
+    world.target.can_split = False
+
+    with pytest.raises(BadInput, match="the target cannot split traffic"):
+        world.run()
+    assert world.store.list_runs() == []
 
 
 def test_lost_lease_is_no_refusal_of_the_target_and_moves_nothing(tmp_path: Path) -> None:

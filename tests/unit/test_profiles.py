@@ -200,6 +200,23 @@ def test_every_fault_is_reported_at_once_with_file_line_field_value_and_remedy(w
         ("validation:\n  min_rows: true\n", ":11: validation.min_rows = True: must be a number"),
         ("validation:\n  max_duplicates: .nan\n", "validation.max_duplicates = nan"),
         ("rollout: {canary_weights: [50, 10]}\n", "canary_weights must ascend"),
+        (
+            "rollout: {step_pause: 12h, max_duration: 10h}\n",
+            "take 1 day, 0:00:00, longer than its max_duration 10:00:00",
+        ),
+        (
+            "rollout:\n  steps:\n  - {kind: set_weight, weight: 50}\n  - {kind: set_weight, weight: 100}\n",
+            ":11: rollout.steps",
+        ),
+        ("rollout: {steps: [{kind: set_weight, weight: 101}]}\n", "rollout.steps[0].weight = 101: must be at most 100"),
+        ("rollout: {steps: [{kind: set_header}]}\n", "rollout.steps[0]: is of an unknown kind"),
+        ("rollout: {steps: [{kind: set_weight, wait: 1}]}\n", "rollout.steps[0].wait"),
+        ("rollout: {metrics: [{name: f1, margin: 0.1}]}\n", "rollout.metrics[0].name = 'f1': is not a known value"),
+        (
+            "rollout: {steps: [{kind: set_weight, weight: 5}, {kind: pause}, {kind: analysis, require: safe}, "
+            "{kind: set_weight, weight: 100}, {kind: analysis}]}\n",
+            "name one in review.approvers",
+        ),
         ("scoring: {time_limit: 0d}\n", "scoring.time_limit"),
         ("review: {approvers: ann}\n", "review.approvers = 'ann': must be a list"),
         ("data_window:\n", ":10: data_window"),

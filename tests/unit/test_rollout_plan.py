@@ -12,6 +12,7 @@ from tools.contracts.rollout import (
     Bake,
     EndpointAnswer,
     MonitoringRule,
+    Pause,
     RolloutMetric,
     RolloutPlan,
     SetMirror,
@@ -69,6 +70,40 @@ def test_first_model_is_compared_with_nobody_and_a_person_who_insists_needs_no_s
 
 
 LOOK, ALL_TRAFFIC = Analysis(), SetWeight(weight=100)
+OWN = (SetMirror(percent=50), LOOK, SetWeight(weight=5), Pause(), Analysis(require="safe"), ALL_TRAFFIC, LOOK)
+
+
+def test_own_steps_are_the_course_of_a_canary_and_of_nothing_else() -> None:
+    own = SPEC.model_copy(update={"steps": OWN})
+    assert plan(rollout=own).steps == OWN
+    assert kinds(plan("deploy", rollout=own)) == ["set_weight", "analysis", "bake"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "means", "message"),
+    [
+        (OWN, ALL._replace(mirror=False), "cannot mirror"),
+        (OWN, ALL._replace(split=False), "cannot split"),
+        ((*OWN, Bake(duration=timedelta(minutes=5))), ALL._replace(bake=False), "cannot keep the champion"),
+        ((SetWeight(weight=5), LOOK, ALL_TRAFFIC, LOOK), ALL, "asks for less than promote_on"),
+        ((SetWeight(weight=50), LOOK, SetWeight(weight=5), LOOK, ALL_TRAFFIC, LOOK), ALL, "promote_on|must ascend"),
+        ((ALL_TRAFFIC,), ALL, "a canary needs"),
+        ((), ALL, "must ascend"),
+    ],
+)
+def test_own_steps_that_are_no_plan_or_not_for_the_target_are_refused(
+    steps: tuple[Any, ...], means: Means, message: str
+) -> None:
+    with pytest.raises(BadInput, match=message):
+        plan(rollout=SPEC.model_copy(update={"steps": steps}), means=means)
+
+
+def test_own_steps_need_not_be_safe_where_the_profile_does_not_ask_or_nothing_is_judged() -> None:
+    brisk = SPEC.model_copy(update={"steps": (SetWeight(weight=5), LOOK, ALL_TRAFFIC, LOOK)})
+    assert plan(rollout=brisk.model_copy(update={"promote_on": "no_harm"})).steps == brisk.steps
+    assert plan(rollout=brisk, means=ALL._replace(log=False)).steps == brisk.steps
+
+
 ERRORS = RolloutMetric(name="errors", margin=0.01)
 
 

@@ -10,7 +10,7 @@ from tools.contracts.profile import RolloutSpec
 from tools.contracts.rollout import Analysis, Pause, RolloutPlan, RolloutStatus, SetWeight
 from tools.errors import BadInput
 from tools.rollback import proof, report
-from tools.rollout import next_status, pending_action
+from tools.rollout import asks_a_person, next_status, pending_action
 from tools.rollout_plan import make_plan, validate_plan, with_candidate
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -95,7 +95,6 @@ def test_pauses_longer_than_the_whole_are_refused():
         ((SetWeight(weight=100), Analysis()), "a canary needs a weight below 100"),
         ((SetWeight(weight=10), SetWeight(weight=100), Analysis()), "without an analysis of the one before"),
         ((SetWeight(weight=10), Analysis(), SetWeight(weight=100)), "last weight has no analysis"),
-        ((SetWeight(weight=10), Pause(), Analysis(), SetWeight(weight=100), Analysis()), "wait for nobody"),
     ],
 )
 def test_plan_that_cannot_keep_its_promise_is_refused(steps, message: str):
@@ -128,6 +127,24 @@ def test_pause_waits_until_its_time_and_no_longer():
     assert early == status
     late = next_status(plan=plan, status=status, look=None, now=NOON + timedelta(minutes=10), can_prove=True)
     assert (late.phase, late.step_index, late.wake_at) == ("progressing", 2, None)
+
+
+def test_pause_without_an_end_waits_while_it_is_held_and_is_over_when_let_go() -> None:
+    steps = (SetWeight(weight=10), Pause(), Analysis(), SetWeight(weight=100), Analysis())
+    plan = a_plan().model_copy(update={"steps": steps, "digest": ""})
+    validate_plan(plan)
+    status = RolloutStatus(phase="progressing", step_index=1, weight=10, started_at=NOON)
+    assert asks_a_person(pending_action(plan, status))
+
+    waits = next_status(plan=plan, status=status, look=a_look(10), now=NOON, can_prove=True, held=True)
+    assert (waits.phase, waits.step_index) == ("waiting", 1)
+    assert "10 % until an approver lets it go on" in waits.statement
+    let_go = next_status(plan=plan, status=waits, look=a_look(10), now=NOON, can_prove=True)
+    assert (let_go.phase, let_go.step_index) == ("progressing", 2)
+    forgotten = next_status(
+        plan=plan, status=waits, look=a_look(10), now=NOON + 2 * plan.max_duration, can_prove=True, held=True
+    )
+    assert forgotten.phase == "inconclusive", "a person is asked, and silence goes back"
 
 
 @pytest.mark.parametrize("kind", [SetWeight, Pause, Analysis])

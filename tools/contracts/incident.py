@@ -53,6 +53,7 @@ class Notice(Contract):
         "refused",
         "promoted",
         "inconclusive",
+        "waits_for_a_person",
         "review_opened",
         "review_escalated",
         "review_expired",

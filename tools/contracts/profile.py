@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from tools.contracts.base import Contract
 from tools.contracts.request import Direction, GuardrailSpec, Unit
-from tools.contracts.rollout import RolloutMetric
+from tools.contracts.rollout import Pause, RolloutMetric, Step
 from tools.contracts.triggers import FromOutside, MonthlyBudget, NewDataTrigger, QuietHours, Schedule, Violations
 from tools.contracts.when import WhenSpec
 from tools.masking import masked
@@ -499,6 +499,8 @@ class RolloutSpec(Contract):
     bake: NotNegative = timedelta(minutes=10)
     """All traffic on the candidate, the champion ready to take over, before it is promoted; only where the target can report.
     In batch it counts where it is as long as a partition, and is as many partitions long."""
+    steps: tuple[Step, ...] | None = None
+    """The course of a canary, step by step, in place of `mirror`, `canary_weights`, `step_pause` and, for a canary, `bake`."""
     metrics: tuple[RolloutMetric, ...] | None = None
     """What a canary is judged by; where absent, by errors, latency and missing values, and by quality where labels arrive."""
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
@@ -589,6 +591,15 @@ class Profile(Contract):
     def _key_where_predictions_are_looked_up(self) -> "Profile":
         if self.scoring.predictions is not None and not self.data.key:
             raise ValueError("scoring.predictions needs data.key: the columns that identify a row in both")
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_who_ends_a_pause(self) -> "Profile":
+        endless = any(isinstance(step, Pause) and step.duration is None for step in self.rollout.steps or ())
+        if endless and not self.review.approvers:
+            raise ValueError(
+                "rollout.steps has a pause without a duration, which an approver ends: name one in review.approvers"
+            )
         return self
 
     mode: Mode = "observe"

@@ -23,7 +23,7 @@ class SetWeight(Contract):
 class Pause(Contract):
     kind: Literal["pause"] = "pause"
     duration: timedelta | None = None
-    """Absent: until a person says so."""
+    """Absent: until an approver says so (`retrain rollout resume`), as long as the plan's `max_duration` allows."""
 
 
 class Analysis(Contract):

@@ -154,7 +154,7 @@ def _step_text(step: Any) -> str:
     texts = {
         "set_mirror": lambda: f"mirror {step.percent} %",
         "set_weight": lambda: f"weight {step.weight} %",
-        "pause": lambda: f"pause {step.duration}",
+        "pause": lambda: f"pause {step.duration or 'until `retrain rollout resume`'}",
         "analysis": lambda: f"analysis ({step.require.replace('_', ' ')})",
         "bake": lambda: f"bake {step.duration}",
     }
