@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 SHARES: Final = np.array([0.03, 0.08, 0.13, 0.22, 0.35, 0.6, 0.9])
-WEIGHTS: Final = np.array([0.02, 0.13, 0.20, 0.30, 0.29, 0.03, 0.03])
+WEIGHTS: Final = np.array([0.02, 0.11, 0.20, 0.25, 0.40, 0.01, 0.01])
 """Shares of wealth that are bet, and how the first stake is spread over them: most of it where rates of 1 to 10 % that grow by a
 fifth to the double are found soonest."""
 BATCHES: Final = (4, 8, 16, 32, 64, 128, 256)
 """Lengths of the batches, in rounds, by which dependence is estimated."""
 LEAST_BATCHES: Final = 10
-UNSEEN: Final = 96
+UNSEEN: Final = 128
 """Rounds at the start in which nothing is bet: dependence must have had its chance to show."""
 CHUNK: Final = 32
 """Rounds after which dependence is estimated again."""
