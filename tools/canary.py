@@ -112,8 +112,7 @@ def _quality(metric: RolloutMetric, rows: Observations, ours: Bools, task: Task)
     order = np.lexsort((rows.at, rows.label_at))
     known = np.isfinite(rows.label_at) & _predicted(rows) & ~rows.failed
     if task not in _NUMERIC:
-        wrong = np.array([not _same(p, y) for p, y in zip(rows.prediction, rows.label, strict=True)], dtype=np.float64)
-        return wrong, known, order
+        return (~_same_each(rows.prediction, rows.label)).astype(np.float64), known, order
     predicted, label = _numbers(rows.prediction), _numbers(rows.label)
     known &= np.isfinite(predicted) & np.isfinite(label)
     error = np.abs(predicted - label)
@@ -215,7 +214,7 @@ def _disagreement(
         quarters = np.quantile(first[np.isfinite(first)], [0.25, 0.75])
         differs = ~(np.abs(a - b) <= 0.1 * (quarters[1] - quarters[0]))
     else:
-        differs = np.array([not _same(x, y) for x, y in zip(mine, theirs, strict=True)])
+        differs = ~_same_each(mine, theirs)
     rounds = sequential.rounds_of(differs.astype(np.float64))
     harmful = sequential.evidence_of_harm(rounds, metric.margin) >= -np.log(share)
     outcome, _ = _outcome(metric, rounds, harmful, alpha)
@@ -340,6 +339,14 @@ def _number(value: Any) -> float:
         return np.nan if value is None else float(value)
     except (TypeError, ValueError):
         return np.nan
+
+
+def _same_each(some: NDArray[np.object_], others: NDArray[np.object_]) -> Bools:
+    """Most are the very same value, which numpy sees a hundred times faster than a loop."""
+    same = np.array(some == others, dtype=bool)
+    (rest,) = np.nonzero(~same)
+    same[rest] = [_same(some[i], others[i]) for i in rest]
+    return same
 
 
 def _same(one: Any, other: Any) -> bool:

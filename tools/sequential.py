@@ -16,6 +16,8 @@ guarantee, since a power below 1 of a supermartingale is one; for dependent rows
 `python -m evals.decisions.canary`.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -36,6 +38,10 @@ CHUNK: Final = 32
 """Rounds after which dependence is estimated again."""
 SURPRISE: Final = 2.5
 """Standard errors beyond which batch means count as more spread than independent rows would make them."""
+MANY: Final = 8192
+"""Rounds beyond which a confidence bound is sought at the ends of chunks."""
+FEW: Final = 256
+"""Different values of the differences up to which they are counted instead of gone through."""
 FINE: Final = 0.02
 """A confidence bound is sought to this part of its distance from the mean."""
 LATE: Final = 0.05
@@ -212,16 +218,20 @@ def upper_bound(values: Floats, alpha: float) -> float:
 
 
 def _lower(rounds: Rounds, alpha: float) -> float:
-    """The largest mean that is excluded from below. Wealth falls as `null` grows, so the range is widened, then halved."""
+    """The largest mean that is excluded from below. Wealth falls as `null` grows, so the range is widened, then halved.
+
+    Of many rounds only the ends of chunks are looked at: that keeps the guarantee, and needs the values of a chunk, not their order.
+    """
     if not len(rounds.d):
         return -1.0
+    evidence = _evidence_by_chunks(rounds) if len(rounds.d) > MANY else partial(evidence_above, rounds)
     enough, most = -np.log(alpha), 1.0 - 1e-9
     high = min(float(rounds.d.mean()), most)
     step = 1 / np.sqrt(len(rounds.d))
-    while high < most and evidence_above(rounds, high) >= enough:
+    while high < most and evidence(high) >= enough:
         high = min(high + step, most)
     low = high - step
-    while low > -1 and evidence_above(rounds, low) < enough:
+    while low > -1 and evidence(low) < enough:
         high, step = low, 2 * step
         low = high - step
     if low <= -1:
@@ -229,11 +239,33 @@ def _lower(rounds: Rounds, alpha: float) -> float:
     width = max(high - low, step)
     while high - low > FINE * width:
         middle = (low + high) / 2
-        if middle > -1 and evidence_above(rounds, middle) >= enough:
+        if middle > -1 and evidence(middle) >= enough:
             low = middle
         else:
             high = middle
     return low
+
+
+def _evidence_by_chunks(rounds: Rounds) -> Callable[[float], float]:
+    """`evidence_above` as of the ends of chunks, for one `null` after another.
+
+    Differences of answers that are right or wrong have few values: how often each comes in a chunk is counted once.
+    """
+    starts = np.arange(0, len(rounds.d), CHUNK)
+    tempered = rounds.tempered[starts]
+    values, place = np.unique(rounds.d, return_inverse=True)
+    few = len(values) <= FEW
+    chunk = np.arange(len(rounds.d)) // CHUNK
+    counts = np.bincount(chunk * len(values) + place, minlength=len(starts) * len(values)) if few else None
+
+    def gains(null: float) -> Floats:
+        bound = 1.0 + null
+        if counts is None:
+            return np.add.reduceat(_factors(rounds, null, bound), starts, axis=1)
+        each: Floats = np.log1p(np.outer(SHARES, (values - null) / bound))
+        return each @ counts.reshape(len(starts), len(values)).T.astype(np.float64)
+
+    return lambda null: float(max(_mixed(np.cumsum(gains(null) / tempered, axis=1)).max(), 0.0))
 
 
 class Matching(NamedTuple):

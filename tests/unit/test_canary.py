@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tools import canary
 from tools.canary import judge
 from tools.contracts.rollout import RolloutMetric, SignalName, SignalVerdict
 from tools.observations import Observations, no_observations
@@ -253,3 +254,10 @@ def test_several_critical_signals_share_alpha_and_the_others_cost_nothing() -> N
 def test_look_at_two_hundred_thousand_answers_gives_the_same_twice() -> None:
     rows = answers(n=100_000, failed=share(0.02, 0.02))
     assert one("errors", rows) == one("errors", rows)
+
+
+def test_classes_that_two_tables_write_differently_are_the_same() -> None:
+    said = np.array([1, 1, "1", "yes", True, None, 2, "1.0"], dtype=object)
+    true = np.array([1, 1.0, 1, "yes", 1, None, 1, 1], dtype=object)
+
+    assert canary._same_each(said, true).tolist() == [True] * 6 + [False, True]  # pyright: ignore[reportPrivateUsage]

@@ -153,3 +153,18 @@ def test_what_the_champion_answered_alone_before_is_matched_with_nobody() -> Non
     candidate = np.concatenate([np.zeros(5000, dtype=bool), np.arange(640) % 2 == 1])
     values = np.concatenate([np.ones(4999), np.zeros(641)])
     assert not matched(values, candidate).any()
+
+
+@pytest.mark.parametrize("values", ["few", "many"])
+def test_bounds_of_many_rounds_hold_and_are_little_wider_than_those_of_every_round(
+    values: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    g = np.random.default_rng(4)
+    d = g.binomial(1, 0.12, 20_005) - g.binomial(1, 0.1, 20_005) if values == "few" else g.uniform(-0.8, 0.84, 20_005)
+    rounds = rounds_of(d.astype(np.float64))
+    by_chunks = bounds(rounds, 0.05)
+    monkeypatch.setattr(sequential, "MANY", len(d))
+    exact = bounds(rounds, 0.05)
+
+    assert by_chunks[0] <= 0.02 <= by_chunks[1]
+    assert np.allclose(by_chunks, exact, atol=0.1 * (exact[1] - exact[0]))
