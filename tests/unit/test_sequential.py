@@ -161,7 +161,7 @@ def test_bounds_of_many_rounds_hold_and_are_little_wider_than_those_of_every_rou
 ) -> None:
     g = np.random.default_rng(4)
     d = g.binomial(1, 0.12, 20_005) - g.binomial(1, 0.1, 20_005) if values == "few" else g.uniform(-0.8, 0.84, 20_005)
-    rounds = rounds_of(d.astype(np.float64))
+    rounds = sequential.rounds_of(d.astype(np.float64))
     by_chunks = bounds(rounds, 0.05)
     monkeypatch.setattr(sequential, "MANY", len(d))
     exact = bounds(rounds, 0.05)
