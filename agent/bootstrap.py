@@ -71,6 +71,7 @@ class App:
         requested_by: str | None = None,
         candidate_version: str | None = None,
         rollback_to: str | None = None,
+        of_run: str | None = None,
         reason: str | None = None,
         context: str | None = None,
     ) -> RunOrder:
@@ -83,6 +84,7 @@ class App:
             as_of=request.retraining_config.as_of or self.deps.clock(),
             candidate_version=candidate_version,
             rollback_to=rollback_to,
+            of_run=of_run,
             reason=reason,
             warnings=warnings,
         )

@@ -56,9 +56,11 @@ def after_review(state: RunState) -> AfterReview:
     return "train_candidate" if offered == "train" else "roll_back"
 
 
-def after_start(state: RunState) -> Literal["watch_rollout", "conclude"]:
-    """A rollout whose way back could not be proved was refused."""
-    return "conclude" if (state.get("rollout") or {}).get("phase") == "refused" else "watch_rollout"
+def after_start(state: RunState) -> Literal["watch_rollout", "roll_back", "conclude"]:
+    """A rollout whose way back could not be proved was refused. One that had begun before, and was in doubt, goes back."""
+    if (state.get("rollout") or {}).get("phase") != "refused":
+        return "watch_rollout"
+    return "roll_back" if state.get("rollout_attempt", 1) > 1 else "conclude"
 
 
 def after_look(state: RunState) -> Literal["watch_rollout", "ask_reviewer", "roll_back", "conclude"]:

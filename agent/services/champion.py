@@ -1,6 +1,7 @@
 """Which version is in production, which is the way back, and how does production move?"""
 
 from agent.deps import Deps
+from agent.services import overtaken
 from agent.services.effects import Result, once
 from tools.contracts.profile import Profile
 from tools.contracts.run import ChampionEvent
@@ -79,7 +80,7 @@ def move_champion(
     Raises:
         Conflict: somebody else moved it meanwhile.
     """
-    name, rule = profile.registered_model, profile.champion
+    name = profile.registered_model
 
     def found() -> Result | None:
         now = find_champion(deps, profile)
@@ -95,15 +96,27 @@ def move_champion(
                 value=current,
                 remedy="somebody else moved it: start a new run against the present champion",
             )
-        if rule.by == "alias":
-            deps.registry.set_alias(name, rule.value, to)
-        else:
-            key, _, value = rule.value.partition("=")
-            if current is not None:
-                deps.registry.set_tags(name, current, {key: f"was {value}"})
-            deps.registry.set_tags(name, to, {key: value})
+        _point(deps, profile, current, to)
+        late = overtaken.by_rollback(deps, profile.id, run_id)
+        if late is not None:
+            rollback, back = late
+            if back != to:
+                _point(deps, profile, to, back)
+            raise overtaken.stop(rollback, f"made version {to} champion")
         return {"version": to}
 
     result = once(deps, run_id, effect, {"from": expected, "to": to}, act, found)
     deps.store.record_champion(event)
     return result
+
+
+def _point(deps: Deps, profile: Profile, current: str | None, to: str) -> None:
+    """The alias, or the tag, from one version to another."""
+    name, rule = profile.registered_model, profile.champion
+    if rule.by == "alias":
+        deps.registry.set_alias(name, rule.value, to)
+        return
+    key, _, value = rule.value.partition("=")
+    if current is not None:
+        deps.registry.set_tags(name, current, {key: f"was {value}"})
+    deps.registry.set_tags(name, to, {key: value})

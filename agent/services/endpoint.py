@@ -52,8 +52,11 @@ def request_for(
     )
 
 
-def faults_before_traffic(deps: Deps, run: Run, candidate: ModelVersion) -> str | None:
+def faults_before_traffic(deps: Deps, run: Run, candidate: ModelVersion, *, again: bool = False) -> str | None:
     """None where traffic may be moved; else why not, with the candidate unloaded again.
+
+    With `again`, a rollout of the same candidate has been in doubt and a person insists: it may have its share already, and keeps it
+    until the rollout goes on or back.
 
     Where the target cannot be loaded into, there is nothing to ask: the proofs in a subprocess are all there is. A target that
     refuses is as unfit as one that does not answer: nothing has moved yet, so nothing has to be taken back.
@@ -66,7 +69,8 @@ def faults_before_traffic(deps: Deps, run: Run, candidate: ModelVersion) -> str 
         if run.champion is not None:
             serving = target.status(request_for(run.champion, 100, None, f"{run.run_id}/rehearsal", "rolling"))
             weights = serving.observed_weights or {}
-            if weights.get(run.champion.version) != 100:
+            ours = again and weights and set(weights) <= {run.champion.version, candidate.version}
+            if not ours and weights.get(run.champion.version) != 100:
                 return f"the endpoint serves {weights or 'nothing it can name'}, not the champion, version {run.champion.version}"
             found.append(ask(deps, run, run.champion))
             if not found[-1].sound:
@@ -82,8 +86,9 @@ def faults_before_traffic(deps: Deps, run: Run, candidate: ModelVersion) -> str 
     finally:
         content = {"versions": [each.to_json_dict() for each in found]}
         deps.tracking.log_json(run.tracking_run_id, "infrastructure.json", content)
-    with suppress(RetrainingError):
-        target.release(candidate.version)
+    if not again:
+        with suppress(RetrainingError):
+            target.release(candidate.version)
     return f"the candidate is not fit for traffic: {fault}"
 
 

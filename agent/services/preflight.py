@@ -1,7 +1,7 @@
 """What can be refused before anything is recorded, taken or moved?"""
 
 from agent.deps import Deps
-from agent.services import active
+from agent.services import active, overtaken
 from agent.services.champion import find_champion, last_known_good, require_movable
 from agent.services.decide import means_of
 from agent.services.measure import criteria_of
@@ -67,6 +67,19 @@ def _require_candidate(deps: Deps, profile: Profile, version: str) -> None:
         )
 
 
+def _require_no_rollback(deps: Deps, profile: Profile) -> None:
+    """A second one would go back from what the first goes back to."""
+    for run in deps.store.unfinished(profile.id):
+        if run.kind == "rollback" and overtaken.way_back(deps, run.run_id) is not None:
+            raise Conflict(
+                f"rollback {run.run_id} of {profile.registered_model!r} is not over ({run.status})"
+                + (f": {run.error}" if run.error else ""),
+                thing="rollback",
+                value=run.run_id,
+                remedy=f"`retrain watch` or `retrain run --resume {run.run_id}` goes on with it; or name a version with --to",
+            )
+
+
 def _require_way_back(deps: Deps, profile: Profile, order: RunOrder) -> None:
     if profile.mode == "observe":
         raise NotAllowed(
@@ -77,6 +90,7 @@ def _require_way_back(deps: Deps, profile: Profile, order: RunOrder) -> None:
         )
     champion, under_way = find_champion(deps, profile), active.find(deps, profile)
     if order.rollback_to is None:
+        _require_no_rollback(deps, profile)
         if under_way is None and last_known_good(deps, profile, champion) is None:
             current = "there is no champion" if champion is None else f"version {champion.version} is champion"
             raise Conflict(

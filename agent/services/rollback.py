@@ -3,7 +3,7 @@
 from typing import Any, Literal, NamedTuple
 
 from agent.deps import Deps
-from agent.services import active, endpoint, lineage
+from agent.services import active, endpoint, lineage, overtaken
 from agent.services.champion import find_champion, last_known_good, move_champion
 from agent.services.effects import once
 from agent.services.endpoint import request_for
@@ -21,11 +21,11 @@ def roll_back(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     recorded, takes the traffic first and is proved after; any other is proved before, and refused where it cannot be.
     """
     reason = _reason(run, findings)
-    champion, to, failed = _chosen(deps, run, findings)
+    champion, to, failed, rehearsed = _chosen(deps, run, findings)
     if to is None:
         return _refused(champion, None, reason, "there is no last known good version to go back to")
-    stayed = failed is not None and champion is not None and champion.version == to.version
-    rehearsed = stayed or endpoint.has_proved(deps, run, to)
+    foreign = _moved_by_others(run, champion, to, failed)
+    rehearsed = rehearsed or endpoint.has_proved(deps, run, to)
     before: ProofOfVersion | None = None
     if not rehearsed:
         deps.progress(f"proving version {to.version} of {to.name}: loading it and scoring its golden rows")
@@ -35,7 +35,7 @@ def roll_back(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     if findings.overtaken is not None:
         _end_overtaken(deps, findings.overtaken, f"a rollback (run {run.run_id}) took the model")
     served, untold = _serve(deps, run, to)
-    if champion is None or champion.version != to.version:
+    if foreign is None and (champion is None or champion.version != to.version):
         move_champion(
             deps,
             run.run_id,
@@ -75,19 +75,30 @@ def roll_back(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     # What was rehearsed and took the traffic is back, even where its files can no longer be read to prove it once more; and so
     # is what nothing speaks against, where no proof could be had.
     back = result.done or (served != "contradicted" and (rehearsed or not rollback.speaks_against(after)))
+    told_all = [result.statement]
+    if untold is not None:
+        told_all.append(f"The target was not told: {untold}")
+    if foreign is not None:
+        told_all.append(f"Somebody else made version {foreign} champion in mid-rollout: the alias was left there.")
     status = RolloutStatus(
-        phase="rolled_back" if back else "refused",
-        proof=served,
-        weight=0,
-        statement=result.statement if untold is None else f"{result.statement} The target was not told: {untold}",
+        phase="rolled_back" if back else "refused", proof=served, weight=0, statement=" ".join(told_all)
     )
     return {"rollback": result.to_state(), "rollout": status.to_state()}
 
 
-def _chosen(
-    deps: Deps, run: Run, findings: Findings
-) -> tuple[ModelVersion | None, ModelVersion | None, ModelVersion | None]:
-    """(champion, way back, failed candidate), chosen once: a killed attempt that moved the alias must not be gone back from."""
+class _Chosen(NamedTuple):
+    """Where to go back from and to."""
+
+    champion: ModelVersion | None
+    to: ModelVersion | None
+    failed: ModelVersion | None
+    """The candidate, in mid-rollout."""
+    rehearsed: bool
+    """The way back was proved when the rollout began, and has stayed loaded since."""
+
+
+def _chosen(deps: Deps, run: Run, findings: Findings) -> _Chosen:
+    """Chosen once: a killed attempt that moved the alias must not be gone back from."""
 
     def act() -> dict[str, Any]:
         champion = find_champion(deps, run.profile)
@@ -97,14 +108,27 @@ def _chosen(
         if failed is None and findings.candidate is not None and run.order.kind != "rollback":
             failed = findings.candidate.version
         versions = {"from": champion, "to": to}
-        return {name: None if found is None else found.version for name, found in versions.items()} | {"left": failed}
+        numbers = {name: None if found is None else found.version for name, found in versions.items()}
+        rehearsed = plan is not None and to is not None and to.version == plan.last_known_good
+        return numbers | {"left": failed, "rehearsed": rehearsed}
 
-    chosen = once(deps, run.run_id, f"way-back-{findings.rollout_attempt}", {}, act, lambda: None)
+    chosen = once(deps, run.run_id, f"{overtaken.WAY_BACK}{findings.rollout_attempt}", {}, act, lambda: None)
 
     def version(number: Any) -> ModelVersion | None:
         return None if number is None else deps.registry.get_version(run.profile.registered_model, number)
 
-    return version(chosen["from"]), version(chosen["to"]), version(chosen.get("left"))
+    stays = chosen.get("left") is not None and chosen["from"] == chosen["to"]
+    rehearsed = bool(chosen.get("rehearsed", stays))
+    return _Chosen(version(chosen["from"]), version(chosen["to"]), version(chosen.get("left")), rehearsed)
+
+
+def _moved_by_others(
+    run: Run, champion: ModelVersion | None, to: ModelVersion, failed: ModelVersion | None
+) -> str | None:
+    """In mid-rollout the champion is the old version, or already the candidate. Any other is somebody's decision, and stays."""
+    if champion is None or failed is None or run.order.rollback_to is not None:
+        return None
+    return None if champion.version in (to.version, failed.version) else champion.version
 
 
 def _running_plan(deps: Deps, run: Run, findings: Findings) -> RolloutPlan | None:
@@ -183,15 +207,17 @@ def _serve(deps: Deps, run: Run, to: ModelVersion) -> _Served:
 def _way_back(deps: Deps, run: Run, champion: ModelVersion | None, plan: RolloutPlan | None) -> ModelVersion | None:
     if run.order.kind == "rollback" and run.order.rollback_to is not None:
         return deps.registry.get_version(run.profile.registered_model, run.order.rollback_to)
-    # In mid-rollout the champion was never replaced: it is the way back itself.
-    if plan is not None and champion is not None and champion.version != plan.candidate_version:
-        return champion
+    # In mid-rollout the champion of its beginning is the way back, loaded and rehearsed, whatever the alias says by now.
+    if plan is not None and plan.last_known_good is not None:
+        return deps.registry.get_version(run.profile.registered_model, plan.last_known_good)
     return last_known_good(deps, run.profile, champion)
 
 
 def _reason(run: Run, findings: Findings) -> str:
     if run.order.reason:
         return run.order.reason
+    if findings.rollout is not None and findings.rollout.phase in ("refused", "unhealthy"):
+        return findings.rollout.statement
     if findings.review is not None and findings.review.get("reason"):
         return str(findings.review["reason"])
     return "the rollout was unhealthy" if findings.rollout is None else findings.rollout.statement

@@ -4,7 +4,7 @@ from typing import Any
 
 from agent.deps import Deps
 from agent.services import baseline as baselines
-from agent.services import endpoint, holds, lineage, notices, reviews, signals, train
+from agent.services import endpoint, holds, lineage, notices, overtaken, reviews, signals, train
 from agent.services.champion import find_champion, move_champion
 from agent.services.decide import plan_for
 from agent.services.effects import Result, once
@@ -59,7 +59,7 @@ def start(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         return _refuse(attempt, "the plan is another one than was approved: the target can do other things by now")
     once(deps, run.run_id, f"plan-{attempt}", plan.to_state(), lambda: {"digest": plan.digest}, lambda: None)
     deps.tracking.log_json(run.tracking_run_id, "rollout-plan.json", plan.to_json_dict())
-    unsound = endpoint.faults_before_traffic(deps, run, candidate)
+    unsound = endpoint.faults_before_traffic(deps, run, candidate, again=attempt > 1)
     if unsound is not None:
         return _refuse(attempt, unsound)
     status = RolloutStatus(
@@ -87,6 +87,10 @@ def look(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     if rules.asks_a_person(rules.pending_action(plan, status)):
         _hold_for_a_person(deps, run, findings, status)
     held = holds.on_rollout(deps, run.profile, run.run_id) is not None
+    moved = None if held else _champion_moved(deps, run, plan)
+    if moved is not None:
+        ended = status.model_copy(update={"phase": "unhealthy", "wake_at": None, "statement": moved})
+        return {"rollout": ended.to_state()}
     try:
         reply = _act(deps, run, findings, plan, candidate, status, held=held)
     except endpoint.TargetFault as failure:
@@ -113,6 +117,20 @@ def look(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
         _release(deps, run, findings, plan)
     deps.progress(f"rollout: {following.phase}, {following.weight} % on version {candidate.version}")
     return {"rollout": following.to_state()}
+
+
+def _champion_moved(deps: Deps, run: Run, plan: RolloutPlan) -> str | None:
+    """Whether somebody else has made another version champion meanwhile: nothing is left to be compared with, nor to be replaced."""
+    try:
+        champion = find_champion(deps, run.profile)
+    except Unavailable:
+        return None
+    now = None if champion is None else champion.version
+    was = None if run.champion is None else run.champion.version
+    if now in (was, plan.candidate_version):
+        return None
+    told = "there is no champion any more" if now is None else f"version {now} is champion"
+    return f"Somebody else moved the champion in mid-rollout: {told}, and version {was} was when it began."
 
 
 def _hold_for_a_person(deps: Deps, run: Run, findings: Findings, status: RolloutStatus) -> None:
@@ -151,12 +169,26 @@ def _act(
 
         def act() -> Result:
             with endpoint.asking_the_target():
-                return {"observed": target.apply(request).observed_weights}
+                observed = target.apply(request).observed_weights
+            _take_back_if_overtaken(deps, run, weight)
+            return {"observed": observed}
 
         intent = {"version": candidate.version, "weight": weight} | ({"mirror": mirror} if mirror else {})
         once(deps, run.run_id, step, intent, act, lambda: None)
     with endpoint.asking_the_target():
         return target.status(request)
+
+
+def _take_back_if_overtaken(deps: Deps, run: Run, weight: int) -> None:
+    """A rollback that came and went while the target was at it would be undone by it."""
+    late = overtaken.by_rollback(deps, run.profile.id, run.run_id)
+    if late is None:
+        return
+    rollback, to = late
+    back = deps.registry.get_version(run.profile.registered_model, to)
+    with endpoint.asking_the_target():
+        deps.target_of(run.profile).undo(request_for(back, 100, None, f"{rollback.run_id}/undo", "rolling"))
+    raise overtaken.stop(rollback, f"set {weight} %")
 
 
 def _release(deps: Deps, run: Run, findings: Findings, plan: RolloutPlan) -> None:

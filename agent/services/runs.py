@@ -95,7 +95,8 @@ class Runs:
             if record.run_id == run_id:
                 deps.progress(f"run {run_id} of {profile.id}")
                 before = self._before(record)
-                with self._holding(record, new=True, preempt=order.kind == "rollback") as held:
+                with self._holding(record, new=True, preempt=self._may_overtake(record)) as held:
+                    self._require_still_meant(order, before)
                     if recorded is not None:
                         recorded(run_id)
                     return self._drive(held, record, self._first_state(held, record, before))
@@ -184,7 +185,7 @@ class Runs:
                 remedy=f"`retrain runs show {run_id}` shows how it ended; start a new run",
             )
         given, before = self._next_input(record), self._before(record)
-        with self._holding(record, preempt=record.kind == "rollback" and self._may_overtake(before)) as held:
+        with self._holding(record, preempt=self._may_overtake(record)) as held:
             (heard or _unheard)(run_id)
             if given is _ASK_AGAIN:
                 return self._ask_again(held, record)
@@ -192,9 +193,25 @@ class Runs:
             first = given is _FROM_THE_START
             return self._drive(held, record, self._first_state(held, record, before) if first else given)
 
-    def _may_overtake(self, run_id: str | None) -> bool:
-        """A rollback that was killed before it held its model still overtakes whoever does, but never another rollback."""
-        return run_id is not None and self._deps.store.get_run(run_id).kind != "rollback"
+    def _may_overtake(self, record: RunRecord) -> bool:
+        """A rollback takes the model from whoever has it, but from another rollback only where a person names the version."""
+        order = record.order or {}
+        if record.kind != "rollback":
+            return False
+        lease = self._deps.store.current_lease(record.model_name)
+        if lease is None or order.get("rollback_to") is not None:
+            return True
+        return self._deps.store.get_run(lease.run_id).kind != "rollback"
+
+    def _require_still_meant(self, order: RunOrder, before: str | None) -> None:
+        """An order to take back one rollout is not one to go back further, should that rollout just have ended."""
+        if order.of_run is not None and order.of_run != before:
+            raise Conflict(
+                f"the rollout of run {order.of_run} is no longer under way",
+                thing="rollout",
+                value=order.of_run,
+                remedy=f"`retrain runs show {order.of_run}` shows how it ended",
+            )
 
     def show(self, run_id: str) -> dict[str, Any]:
         """The run's latest public JSON, from the store."""

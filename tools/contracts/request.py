@@ -103,6 +103,8 @@ class RunOrder(Contract):
     """`judge` only: the registered version to be judged."""
     rollback_to: str | None = None
     """`rollback` only: the version wanted; last known good where absent."""
+    of_run: str | None = None
+    """`rollback` only: the run whose rollout is to be taken back; refused once that is over, so that nothing older is gone back to."""
     reason: str | None = None
     """`rollback` only: why."""
     warnings: tuple[str, ...] = ()

@@ -47,8 +47,9 @@ def abort(
     if not reason.strip():
         raise BadInput("an abort needs a reason", thing="reason", value=reason, remedy='--reason "…"')
     opened = open_app(workspace, model)
-    _under_way(opened, model)
-    output = opened.runs.start(opened.order("rollback", request_from_flags(model), reason=reason))
+    found = _under_way(opened, model)
+    order = opened.order("rollback", request_from_flags(model), reason=reason, of_run=found.run.run_id)
+    output = opened.runs.start(order)
     SCREEN.result(output, run_lines(output))
     if output["rollout"]["phase"] != "rolled_back":
         raise typer.Exit(4)
