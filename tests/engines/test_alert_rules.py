@@ -22,7 +22,7 @@ PLAN = RolloutPlan(
     steps=(SetWeight(weight=50), Analysis(), SetWeight(weight=100)),
     metrics=(
         RolloutMetric(name="errors", margin=0.02, min_samples=200),
-        RolloutMetric(name="latency_ms", margin=20.0, min_samples=200, failure_limit=1),
+        RolloutMetric(name="latency_ms", margin=0.05, min_samples=200, failure_limit=1),
         RolloutMetric(name="quality", margin=0.01),
     ),
     max_duration=timedelta(hours=1),

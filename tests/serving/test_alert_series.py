@@ -26,7 +26,7 @@ PLAN = RolloutPlan(
     last_known_good="6",
     strategy="canary",
     steps=(SetWeight(weight=50), Analysis(), SetWeight(weight=100)),
-    metrics=(RolloutMetric(name="errors", margin=0.02), RolloutMetric(name="latency_ms", margin=20.0)),
+    metrics=(RolloutMetric(name="errors", margin=0.02), RolloutMetric(name="latency_ms", margin=0.05)),
     max_duration=timedelta(hours=1),
     digest="d1",
 )
