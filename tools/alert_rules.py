@@ -19,6 +19,8 @@ Z: Final = 4.0
 """Standard errors beyond the margin. A rule is evaluated again and again, unlike a test that is done once."""
 WINDOW: Final = timedelta(minutes=5)
 """Least window; longer where a metric's interval is."""
+SLOW_SHARE: Final = 0.05
+"""Of the champion's answers are slow by definition: what `tools.canary.SLOW` leaves. Written anew, for that module loads numpy."""
 ACTION: Final = "rollback"
 
 
@@ -35,7 +37,7 @@ class SeriesNames(NamedTuple):
     failures: str = 'envoy_cluster_upstream_rq_xx{{{selector},envoy_response_code_class="5"}}'
     """With its selector: the class is a label of its own."""
     milliseconds: str = "envoy_cluster_upstream_rq_time"
-    """A histogram: `_sum`, `_count` and `_bucket`."""
+    """A histogram: `_count` and `_bucket`."""
     healthy: str = "envoy_cluster_membership_healthy"
 
 
@@ -144,13 +146,18 @@ def _errors(names: SeriesNames, sides: list[str], metric: RolloutMetric, window:
 
 
 def _latency(names: SeriesNames, sides: list[str], metric: RolloutMetric, window: str) -> str:
+    """The plan's unit, a share of slow answers, by the histogram: at a bound that at most `SLOW_SHARE` of the champion's answers
+    exceed, the candidate's share beyond it is no larger than its share beyond the champion's quantile. So what lies between two
+    bounds is not seen, and what is seen is there. The champion's quantile is that of the window, and failed answers count."""
     counts = [f"sum(increase({names.milliseconds}_count{{{side}}}[{window}]))" for side in sides]
-    sums = [f"sum(increase({names.milliseconds}_sum{{{side}}}[{window}]))" for side in sides]
-    means = [f"({total} / {count})" for total, count in zip(sums, counts, strict=True)]
-    # Counters tell no spread: that of an exponential time, as large as its mean, stands in for it.
-    errors = [f"{mean} ^ 2 / {count}" for mean, count in zip(means, counts, strict=True)]
-    gap = f"{means[0]} - {means[1]} - {Z:g} * sqrt({' + '.join(errors)}) > {metric.margin!r}"
-    return f"({gap}) and {_enough(counts, metric)}"
+    within = [f"sum by (le) (increase({names.milliseconds}_bucket{{{side}}}[{window}]))" for side in sides]
+    fast = [f"({bucket} / scalar({count}))" for bucket, count in zip(within, counts, strict=True)]
+    errors = (
+        f"(1 - {fast[0]}) * {fast[0]} / scalar({counts[0]}) + {SLOW_SHARE * (1 - SLOW_SHARE)!r} / scalar({counts[1]})"
+    )
+    gap = f"1 - {fast[0]} - {SLOW_SHARE!r} - {Z:g} * sqrt({errors}) > {metric.margin!r}"
+    # At any of the bounds, and without their label: one alert.
+    return f"max(({gap}) and (1 - {fast[1]} <= {SLOW_SHARE!r})) and {_enough(counts, metric)}"
 
 
 def _enough(counts: list[str], metric: RolloutMetric) -> str:

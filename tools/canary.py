@@ -52,7 +52,7 @@ def judge(
 
     Args:
         metrics: Of the plan.
-        observations: All answers of both versions since the rollout began, ordered by time.
+        observations: All answers of both versions since the rollout began, or as many as `thinned` leaves, ordered by time.
         champion: Its version.
         candidate: Its version.
         alpha: Chance that a harmless candidate is called harmful by any critical metric at any look.
@@ -61,7 +61,11 @@ def judge(
     rows = observations.of(np.isin(observations.version, [champion, candidate]))
     ours: Bools = rows.version == candidate
     share = alpha / max(1, sum(metric.critical for metric in metrics))
-    return tuple(_judged(metric, rows, ours, share, alpha, task) for metric in metrics)
+    verdicts = (_judged(metric, rows, ours, share, alpha, task) for metric in metrics)
+    notes = ((verdict, _notes(verdict.name, observations)) for verdict in verdicts)
+    return tuple(
+        each.model_copy(update={"statement": f"{each.statement} {told}"}) if told else each for each, told in notes
+    )
 
 
 def _judged(
@@ -275,6 +279,17 @@ def _bin(margin: float, rounds: Rounds, share: float, alpha: float, bins: int) -
 
 
 # --- small pieces --------------------------------------------------------------------------------------------------------
+
+
+def _notes(name: SignalName, observations: Observations) -> str:
+    """What of the log a reader of the verdict must know."""
+    told: list[str] = []
+    if observations.cut:
+        told.append("There are so many answers that of the later ones a part was read, chosen by request id.")
+    lost, again = observations.orphan_labels, observations.doubled_labels
+    if name == "quality" and (lost or again):
+        told.append(f"Labels that did not count: {lost:,} match no request, {again:,} came again.")
+    return " ".join(told)
 
 
 def _no_data(metric: RolloutMetric, champions: int, candidates: int) -> SignalVerdict:

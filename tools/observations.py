@@ -4,10 +4,16 @@ Served and mirrored answers stand in one table: `mirrored` tells them apart, `re
 got while it was mirrored.
 """
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+HALVINGS: Final = 24
+"""How often the share that is read can halve."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +40,7 @@ class Observations:
     doubled_labels: int = 0
     """Labels that came again; the first counts."""
     cut: bool = False
-    """Whether older answers were left out."""
+    """Whether answers were left out: see `thinned`."""
 
     def __len__(self) -> int:
         return len(self.version)
@@ -53,3 +59,29 @@ def no_observations() -> Observations:
     nothing = np.array([], dtype=object)
     none, false = np.array([], dtype=np.float64), np.array([], dtype=np.bool_)
     return Observations(nothing, nothing, none, false, false, none, nothing, none, nothing, none)
+
+
+def thinned(names: Sequence[str], limit: int) -> NDArray[np.bool_]:
+    """Which of one version's answers are read where there may be many.
+
+    The first `limit` are, of the next `limit` one in two, of the next 2 * `limit` one in four, and so on: never more than
+    `limit` * (1 + log2(n / `limit`) / 2 + 1/2) or so. Which ones follows from the name alone, so each look reads what the look
+    before did and then some, and of a request that two versions answered both read the answer or neither, where as many came.
+
+    Args:
+        names: Request ids, in the order in which the answers were given.
+        limit: How many are read whole; at least 1.
+    """
+    keep = np.ones(len(names), dtype=np.bool_)
+    for halvings in range(1, HALVINGS + 1):
+        start, end = limit << (halvings - 1), limit << halvings if halvings < HALVINGS else len(names)
+        bound = highest(halvings)
+        keep[start:end] = [
+            hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()[:8] <= bound for name in names[start:end]
+        ]
+    return keep
+
+
+def highest(halvings: int) -> str:
+    """The first eight digits of a name's md5 are at most these, where it is read. Every engine has md5, and orders texts."""
+    return f"{(1 << 32 - halvings) - 1:08x}"

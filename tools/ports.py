@@ -288,7 +288,8 @@ class TrafficLog(Protocol):
     """What each version answered, and the labels that came for it."""
 
     def observations(self, versions: Sequence[str], since: datetime, until: datetime, limit: int) -> Observations:
-        """Answers of these versions in [since, until), at most the newest `limit` of each, with labels known by `until`.
+        """Answers of these versions in [since, until), with labels known by `until`; beyond the first `limit` of a version only
+        a part of them, the same at every look (`tools.observations.thinned`).
 
         Raises `Unavailable` where the log cannot be read, `BadInput` where a column is missing. A log that does not exist
         yet is empty.

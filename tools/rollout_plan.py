@@ -193,15 +193,17 @@ def validate_plan(plan: RolloutPlan) -> None:
     """Refuses a plan that cannot do what a plan promises.
 
     Raises:
-        BadInput: Weights that do not ascend or do not end at 100, a weight or mirror without an analysis behind it, a mirror
-            behind a weight, a bake below 100 %, pauses that exceed `max_duration`, a canary without a step before 100 %,
-            a metric named twice, metrics without a version to compare with, or a digest of other content.
+        BadInput: Weights that do not ascend or do not end at 100, a weight or mirror of none, one without an analysis behind it,
+            a mirror behind a weight, a bake below 100 %, pauses that exceed `max_duration`, a canary without a step before
+            100 %, a metric named twice, metrics without a version to compare with, or a digest of other content.
     """
     weights = [step.weight for step in plan.steps if isinstance(step, SetWeight)]
     if not weights or any(later <= earlier for earlier, later in pairwise(weights)):
         _refuse("weights must ascend", weights)
     if weights[-1] != 100:
         _refuse("the last weight must be 100", weights)
+    if weights[0] == 0 or any(isinstance(step, SetMirror) and step.percent == 0 for step in plan.steps):
+        _refuse("a weight or mirror of 0 shows the candidate to nobody", 0)
     if plan.strategy == "canary" and len(weights) < 2 and not any(isinstance(step, SetMirror) for step in plan.steps):
         _refuse("a canary needs a weight below 100 or a mirror", weights)
     waits = _validated_order(plan)

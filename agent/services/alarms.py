@@ -1,17 +1,20 @@
 """Which alert from outside takes a rollout back? Only one that an exported rule of the plan under way raised."""
 
-import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from agent.deps import Deps
 from agent.services import active
 from agent.services.runs import Runs
+from agent.services.turns import Turns
 from tools.alert_rules import ACTION
 from tools.contracts.alertmanager import Alert, AlertmanagerMessage
 from tools.contracts.request import RetrainingConfig, RetrainingRequest, RunOrder
 from tools.errors import NotFound, RetrainingError
+
+MOST_AT_ONCE: Final = 1_000
+"""Rollbacks: one a model, so never reached. None waits for another's end, and no thread is made before it is needed."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,8 @@ class Alarms:
 
     def __init__(self, deps: Deps, runs: Runs) -> None:
         self._deps, self._runs = deps, runs
-        self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(4, thread_name_prefix="rollback")
+        self._turns = Turns()
+        self._pool = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="rollback")
 
     def take(self, message: AlertmanagerMessage, caller: str) -> Answered:
         """Start a rollback for each model whose rollout under way is complained about. Returns before it is done.
@@ -45,7 +48,8 @@ class Alarms:
         ignored: list[str] = []
         for alert in message.alerts:
             name = alert.labels.get("retraining_model", "")
-            with self._lock:
+            # Of two alerts about one model the second must find what the first began; other models wait for neither.
+            with self._turns.alone(name, wait=True):
                 why = self._why_not(alert)
                 if why is not None:
                     ignored.append(f"{alert.labels.get('alertname', alert.fingerprint)}: {why}")

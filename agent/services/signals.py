@@ -7,8 +7,8 @@ from agent.state import Run
 from tools.contracts.rollout import RolloutPlan, RolloutStatus, SignalVerdict
 from tools.errors import RetrainingError
 
-MOST_ROWS = 200_000
-"""Newest answers of each version that a look reads."""
+MOST_ROWS = 100_000
+"""First answers of each version that a look reads whole; of each doubling beyond, half as many more."""
 
 
 def read(deps: Deps, run: Run, plan: RolloutPlan, status: RolloutStatus) -> tuple[SignalVerdict, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tools.adapters.traffic_log import IbisTrafficLog
 from tools.contracts.profile import LabelSpec, TrafficLogSpec
 from tools.errors import BadInput, Unavailable
 from tools.label_join import Labels, with_labels
-from tools.observations import Observations
+from tools.observations import Observations, thinned
 from tools.ports import TrafficLog
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -137,9 +138,25 @@ def test_no_version_asked_gives_no_row(make: Callable[..., TrafficLog]):
     assert len(make(answers()).observations([], after(0), after(100), 10)) == 0
 
 
-def test_only_the_newest_of_each_version_come(make: Callable[..., TrafficLog]):
-    log = make(answers(10, version=["6"] * 7 + ["7"] * 3))
-    assert seen(log, limit=3).request_id.tolist() == ["q4", "q5", "q6", "q7", "q8", "q9"]
+def test_of_many_answers_all_logs_read_the_same_part_and_a_later_look_reads_that_and_more(
+    make: Callable[..., TrafficLog],
+):
+    log = make(answers(900, request_id=[f"q{i // 2}" for i in range(900)]))  # each request is answered by both
+    rows = [seen(log, until=until, limit=50) for until in (80, 300, 600, 900)]
+    read = [list(zip(each.request_id, each.version, strict=True)) for each in rows]
+    assert all(later[: len(earlier)] == earlier for earlier, later in pairwise(read))
+    assert {name for name, version in read[-1] if version == "6"} == {
+        name for name, version in read[-1] if version == "7"
+    }
+    kept = thinned([f"q{i}" for i in range(450)], 50)
+    assert [name for name, version in read[-1] if version == "7"] == [f"q{i}" for i in range(450) if kept[i]]
+    assert [each.cut for each in rows] == [False, True, True, True]
+
+
+def test_each_version_is_thinned_by_its_own_number_of_answers(make: Callable[..., TrafficLog]):
+    rows = seen(make(answers(100, version=["6"] * 97 + ["7"] * 3)), limit=3)
+    assert rows.request_id.tolist()[-3:] == ["q97", "q98", "q99"]
+    assert sum(rows.version == "6") < 20
 
 
 def test_a_label_joins_both_answers_of_its_request_whatever_its_delay(make: Callable[..., TrafficLog]):
@@ -216,6 +233,11 @@ def test_more_answers_than_the_limit_are_reported_as_cut(tmp_path: Path):
     log = parquet(tmp_path, answers(6), None)
     assert seen(log, limit=2).cut
     assert not seen(log, limit=3).cut
+
+
+def test_an_answer_without_a_request_id_is_not_lost_where_there_are_many(tmp_path: Path):
+    rows = seen(parquet(tmp_path, answers(100, version=["6"] * 100, request_id=[None] * 100), None), limit=10)
+    assert 10 < len(rows) < 50
 
 
 @pytest.mark.parametrize("column", ["request_id", "version", "at", "prediction", "latency_ms", "mirrored"])

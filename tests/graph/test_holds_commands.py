@@ -4,7 +4,7 @@ The commands run in this process, through the door's own entry point: exit codes
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ import pytest
 
 from agent.services import reviews
 from agent.workspace import find_workspace
-from tests.graph.traffic import endpoint_world, go_on, play, wake
+from tests.graph.traffic import ROLLOUT, endpoint_world, go_on, play, wake
 from tests.graph.world import NAME, World
 from tests.typed import Result, typed
+from tools.adapters.memory_target import MemoryTrafficLog
 from tools.adapters.store import SqlStore
 from tools.errors import Conflict
 
@@ -200,3 +201,25 @@ def test_second_pause_leaves_the_first_ones_name_and_reason(desk: Desk, output: 
     again = desk.type("rollout", "pause", "prices", "--reason", "second", "--json")
 
     assert (again.code, again.json["why"]) == (0, "first")
+
+
+def test_status_of_a_rollout_says_how_many_labels_did_not_count(tmp_path: Path) -> None:
+    (tmp_path / "retraining.yaml").write_text("tracking_uri: sqlite:///mlflow.db\n")
+    (tmp_path / "profiles").mkdir()
+    space = find_workspace(tmp_path)
+    space.work_dir.mkdir()
+    metrics = [*ROLLOUT["metrics"], {"name": "quality", "margin": 0.05, "critical": False}]
+    world = endpoint_world(
+        tmp_path, store_of=lambda clock: SqlStore(space.store, clock), rollout=ROLLOUT | {"metrics": metrics}
+    )
+    desk = Desk(world, tmp_path)
+    desk.approvers(reviews.os_user())
+    output = world.run()
+    play(world)
+    assert isinstance(world.target.log, MemoryTrafficLog)
+    world.target.log.rows = replace(world.target.log.rows, orphan_labels=3, doubled_labels=2)
+    wake(world, output)
+
+    shown = " ".join(desk.type("rollout", "status").out.split())
+
+    assert "3 match no request, 2 came again" in shown

@@ -1,15 +1,18 @@
 """What a look says about each signal: harm and its twin, too little, broken rows, labels that come late, a champion that is gone."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tools import canary
+from tools.adapters.memory_target import MemoryTrafficLog
 from tools.canary import judge
 from tools.contracts.rollout import RolloutMetric, SignalName, SignalVerdict
-from tools.observations import Observations, no_observations
+from tools.observations import Observations, no_observations, thinned
 
 N = 6000
 ARRAYS = tuple(f.name for f in fields(Observations) if f.name not in ("orphan_labels", "doubled_labels", "cut"))
@@ -261,3 +264,44 @@ def test_classes_that_two_tables_write_differently_are_the_same() -> None:
     true = np.array([1, 1.0, 1, "yes", 1, None, 1, 1], dtype=object)
 
     assert canary._same_each(said, true).tolist() == [True] * 6 + [False, True]  # pyright: ignore[reportPrivateUsage]
+
+
+# --- more answers than a look reads
+
+
+def look(rows: Observations, until: int, limit: int) -> SignalVerdict:
+    start, end = (datetime.fromtimestamp(at, UTC) for at in (0, until))
+    return one("errors", MemoryTrafficLog(rows).observations(["1", "2"], start, end, limit))
+
+
+def test_what_was_shown_stays_shown_when_there_are_more_answers_than_a_look_reads():
+    n = 40_000
+    early = np.where(np.arange(n) < 3000, 0.2, 0.02)
+    rows = answers(n, failed=lambda mine, g: g.random(n) < np.where(mine, early, 0.02))
+    outcomes = [look(rows, until, 1500).outcome for until in (3000, 10_000, 20_000, 40_000)]
+    assert outcomes == ["harmful"] * 4
+
+
+def test_harm_that_begins_after_many_answers_is_found_in_the_part_that_is_read_and_the_verdict_says_so():
+    n = 40_000
+    late = np.where(np.arange(n) > 30_000, 0.8, 0.02)
+    rows = answers(n, failed=lambda mine, g: g.random(n) < np.where(mine, late, 0.02))
+    assert look(rows, 30_000, 1500).outcome != "harmful"
+    found = look(rows, n, 1500)
+    assert (found.outcome, "a part was read" in found.statement) == ("harmful", True)
+    assert found.champion_n + found.candidate_n < 10_000
+    assert "a part was read" not in look(rows, 2000, 1500).statement
+
+
+def test_part_that_is_read_halves_with_each_doubling():
+    kept = thinned([f"q{i}" for i in range(64_000)], 1000)
+    parts = [kept[start:end].mean() for start, end in pairwise([0, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000])]
+    assert parts == pytest.approx([1, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32, 1 / 64], rel=0.2)
+    assert thinned([], 5).tolist() == []
+
+
+def test_labels_that_did_not_count_stand_in_the_verdict_on_quality_alone():
+    rows = replace(answers(**wrong(0.1, 0.1)), orphan_labels=3, doubled_labels=2)
+    assert one("quality", rows).statement.endswith("Labels that did not count: 3 match no request, 2 came again.")
+    assert "Labels" not in one("errors", rows).statement
+    assert "Labels" not in one("quality", replace(rows, orphan_labels=0, doubled_labels=0)).statement

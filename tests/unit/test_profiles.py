@@ -209,9 +209,18 @@ def test_every_fault_is_reported_at_once_with_file_line_field_value_and_remedy(w
             ":11: rollout.steps",
         ),
         ("rollout: {steps: [{kind: set_weight, weight: 101}]}\n", "rollout.steps[0].weight = 101: must be at most 100"),
+        (
+            "rollout:\n  steps:\n  - {kind: set_weight, weight: 0}\n  - {kind: analysis, require: safe}\n"
+            "  - {kind: set_weight, weight: 100}\n  - {kind: analysis}\n",
+            "a weight or mirror of 0 shows the candidate to nobody",
+        ),
         ("rollout: {steps: [{kind: set_header}]}\n", "rollout.steps[0]: is of an unknown kind"),
         ("rollout: {steps: [{kind: set_weight, wait: 1}]}\n", "rollout.steps[0].wait"),
         ("rollout: {metrics: [{name: f1, margin: 0.1}]}\n", "rollout.metrics[0].name = 'f1': is not a known value"),
+        (
+            "rollout: {metrics: [{name: latency_ms, margin: 20}]}\n",
+            "rollout.metrics[0].margin = 20: must be less than 1",
+        ),
         (
             "rollout: {steps: [{kind: set_weight, weight: 5}, {kind: pause}, {kind: analysis, require: safe}, "
             "{kind: set_weight, weight: 100}, {kind: analysis}]}\n",

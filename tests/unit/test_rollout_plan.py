@@ -136,6 +136,21 @@ ERRORS = RolloutMetric(name="errors", margin=0.01)
             },
             "all traffic",
         ),
+        ({"steps": (SetWeight(weight=0), Analysis(), SetWeight(weight=100), Analysis())}, "to nobody"),
+        ({"steps": (SetMirror(percent=0), Analysis(), SetWeight(weight=100), Analysis())}, "to nobody"),
+        (
+            {
+                "steps": (
+                    SetMirror(percent=0),
+                    Analysis(),
+                    SetWeight(weight=20),
+                    Analysis(),
+                    SetWeight(weight=100),
+                    Analysis(),
+                )
+            },
+            "to nobody",
+        ),
         ({"metrics": (ERRORS, ERRORS)}, "stands twice"),
         ({"last_known_good": None}, "does not name"),
     ],

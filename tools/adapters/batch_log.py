@@ -43,7 +43,7 @@ class BatchLog:
     def observations(self, versions: Sequence[str], since: datetime, until: datetime, limit: int) -> Observations:
         """See the port."""
         parts = [table.observations(versions, since, until, limit) for table in self._tables]
-        answers = _newest(_together(parts), versions, limit)
+        answers = _together(parts)
         if self._profile.task == "classification":
             answers = replace(answers, prediction=_texts(answers.prediction))
         if not len(answers):
@@ -91,14 +91,6 @@ def _together(parts: Sequence[Observations]) -> Observations:
     whole = Observations(**joined)
     order: Any = np.argsort(whole.at, kind="stable")
     return replace(whole.of(order), cut=any(part.cut for part in parts))
-
-
-def _newest(answers: Observations, versions: Sequence[str], limit: int) -> Observations:
-    keep = np.ones(len(answers), dtype=np.bool_)
-    for version in versions:
-        (mine,) = np.nonzero(answers.version == version)
-        keep[mine[: max(0, len(mine) - limit)]] = False
-    return replace(answers.of(keep), cut=answers.cut or not bool(keep.all()))
 
 
 def _texts(values: Any) -> Any:

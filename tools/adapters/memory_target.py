@@ -2,6 +2,7 @@
 """A deployment target in memory: for tests and for rehearsing a rollout. Its health, lies and failures can be set."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from tools.adapters.alias_target import wanted_weight, whole_weight
 from tools.contracts.peers import DeploymentReply, DeploymentRequest
 from tools.contracts.rollout import EndpointAnswer
 from tools.errors import Conflict, RetrainingError
-from tools.observations import Observations, no_observations
+from tools.observations import Observations, no_observations, thinned
 from tools.ports import TrafficLog
 
 
@@ -29,10 +30,12 @@ class MemoryTrafficLog:
             raise self.failure
         at = self.rows.at
         wanted = np.isin(self.rows.version, list(versions)) & (at >= since.timestamp()) & (at < until.timestamp())
+        cut = False
         for version in versions:
             (mine,) = np.nonzero(wanted & (self.rows.version == version))
-            wanted[mine[: max(0, len(mine) - limit)]] = False
-        found = self.rows.of(wanted)
+            wanted[mine] = thinned([str(name) for name in self.rows.request_id[mine]], limit)
+            cut = cut or len(mine) > limit
+        found = replace(self.rows.of(wanted), cut=cut)
         late = ~(found.label_at <= until.timestamp())
         found.label[late], found.label_at[late] = None, np.nan
         return found

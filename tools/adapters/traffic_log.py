@@ -1,8 +1,8 @@
 # pyright: basic
 """What did each version answer, by a table of the user's own? And which labels came, joined by request id.
 
-Filters, ranks and joins run where the rows live; only the newest answers of each version, and the labels of these, come into
-memory. A table that does not exist yet is empty: nothing was served, or no label came.
+Filters, ranks and joins run where the rows live; only the answers that a look reads, and the labels of these, come into memory. A
+table that does not exist yet is empty: nothing was served, or no label came.
 """
 
 import tempfile
@@ -22,7 +22,7 @@ from tools.adapters.ibis_columns import naive, no_nan, reading, utc
 from tools.adapters.ibis_data import require_columns
 from tools.contracts.profile import LabelSpec, TrafficLogSpec
 from tools.label_join import Labels, no_labels, with_labels
-from tools.observations import Observations, no_observations
+from tools.observations import HALVINGS, Observations, highest, no_observations
 from tools.ports import TrafficLog
 
 
@@ -47,21 +47,17 @@ class IbisTrafficLog:
         with _table(self._engines, self._log.source) as table:
             if table is None:
                 return self._labelled(no_observations(), None, until)
-            newest = self._answers(table, versions, since, until)
-            newest = newest.filter(newest.nth <= limit)  # from 0: one more than wanted tells whether there are more
-            rows = _rows(newest)
-            cut = any(row["nth"] == limit for row in rows)
-            kept = sorted(
-                (row for row in rows if row["nth"] < limit), key=lambda row: (row["at"], str(row["request_id"]))
-            )
-            return self._labelled(replace(_answers(kept), cut=cut), table, until)
+            rows = _rows(_thinned(self._answers(table, versions, since, until), limit))
+            rows.sort(key=lambda row: (row["at"], str(row["request_id"])))
+            cut = any(row["answers"] > limit for row in rows)
+            return self._labelled(replace(_answers(rows), cut=cut), table, until)
 
     @property
     def _engines(self) -> Engines:
         return self._own.engines
 
     def _answers(self, table: Any, versions: Sequence[str], since: datetime, until: datetime) -> Any:
-        """The answers in the window, under our names and numbered from the newest of each version."""
+        """The answers in the window, under our names and numbered from the first of each version."""
         import ibis
 
         spec = self._log
@@ -88,8 +84,9 @@ class IbisTrafficLog:
         )
         within = (chosen.at >= naive(since)) & (chosen.at < naive(until))
         chosen = chosen.filter(within & (chosen.version.isin(list(versions)) if versions else ibis.literal(False)))
-        by = ibis.window(group_by=chosen.version, order_by=[chosen.at.desc(), chosen.request_id.desc()])
-        return chosen.mutate(nth=ibis.row_number().over(by))
+        by = ibis.window(group_by=chosen.version, order_by=[chosen.at, chosen.request_id])
+        answers = chosen.count().over(ibis.window(group_by=chosen.version))
+        return chosen.mutate(nth=ibis.row_number().over(by), answers=answers)
 
     def _labelled(self, answers: Observations, log: Any | None, until: datetime) -> Observations:
         """With their labels; orphans are told from the whole log, for a label may be of a request long before."""
@@ -216,6 +213,20 @@ def _table(engines: Engines, source: str) -> Iterator[Any | None]:
         except NotThere:
             table = None
         yield table
+
+
+def _thinned(numbered: Any, limit: int) -> Any:
+    """As `tools.observations.thinned`; an answer without a request id goes by its time."""
+    import ibis
+
+    @ibis.udf.scalar.builtin
+    def md5(text: str) -> str: ...
+
+    hashed: Any = md5(numbered.request_id.fill_null(numbered["at"].cast("string")))
+    digits = hashed.left(8)
+    shares = [(numbered.nth < limit << halvings, digits <= highest(halvings)) for halvings in range(1, HALVINGS)]
+    keep = ibis.cases((numbered.nth < limit, ibis.literal(True)), *shares, else_=digits <= highest(HALVINGS))
+    return numbered.filter(keep)
 
 
 def _text(column: Any) -> Any:

@@ -55,8 +55,8 @@ class RolloutMetric(Contract):
     """One signal of the candidate, held against the champion's over the same time."""
 
     name: SignalName
-    margin: Annotated[float, Field(ge=0)]
-    """Largest accepted worsening, absolute, in the signal's unit."""
+    margin: Annotated[float, Field(ge=0, lt=1)]
+    """Largest accepted worsening, absolute. A share like the signal itself: with 1 or more nothing could ever be harmful or safe."""
     critical: bool = True
     """Whether harm rolls back and want of data holds up; else it is only shown."""
     min_samples: Annotated[int, Field(ge=1)] = 200

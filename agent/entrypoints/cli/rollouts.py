@@ -145,6 +145,9 @@ def _lines(found: "ActiveRollout") -> list[str]:
             for s in rollout["signals"]
         ]
         lines += ["", *table(["signal", "champion n", "candidate n", "outcome", "difference"], rows, indent=2), ""]
+        # The table does not say which labels did not count.
+        said = [s["statement"] for s in rollout["signals"] if s["name"] == "quality"]
+        lines += [line for each in said for line in labelled("  labels     ", each)]
     if run.wake_at is not None:
         lines.append(f"  next look  {run.wake_at:%Y-%m-%d %H:%M:%S} UTC ({hint('watch')} takes it)")
     lines.append(f"  run        {run.run_id} ({run.status})" + (f": {run.error}" if run.error else ""))

@@ -4,13 +4,14 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tools.errors import Unavailable
-from tools.observations import Observations, no_observations
+from tools.observations import Observations, no_observations, thinned
 
 Labels = Callable[[Observations, datetime], Observations]
 """Puts the labels known by a time beside the answers."""
@@ -30,14 +31,14 @@ class SegmentLog:
         self._folder, self._labels = folder, labels
 
     def observations(self, versions: Sequence[str], since: datetime, until: datetime, limit: int) -> Observations:
-        """Answers in [since, until), the newest `limit` of each version, ordered by time."""
+        """See the port."""
         rows: list[dict[str, Any]] = []
         cut = False
         for version in versions:
             mine = [row for row in self._rows(version, since.timestamp()) if _within(row, since, until)]
             mine.sort(key=lambda row: row["at"])
             cut = cut or len(mine) > limit
-            rows += mine[-limit:] if limit else []
+            rows += compress(mine, thinned([str(row["id"]) for row in mine], limit))
         found = _arrays(sorted(rows, key=lambda row: row["at"]), cut)
         return found if self._labels is None else self._labels(found, until)
 
