@@ -101,6 +101,7 @@ class Alarms:
             request=request,
             requested_by=caller,
             as_of=self._deps.clock(),
+            of_run=alert.labels.get("retraining_run"),
             reason=f"{name} fires since {since}: {told}"[:500],
         )
         began: Future[str] = Future()
