@@ -1,15 +1,18 @@
 """Embedded serving without servers: what is written for Envoy, what is read from the log, what a full disk leaves."""
 
 import json
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tools.adapters import v2_protocol as protocol
 from tools.adapters.model_environments import misfit
+from tools.adapters.processes import start_of
 from tools.adapters.serving import envoy_config, processes
 from tools.adapters.serving.control import Control
 from tools.adapters.serving.environment import LOCK, pins, python_for
@@ -164,13 +167,22 @@ def test_down_of_what_was_never_up_has_nothing_to_do(tmp_path: Path):
 
 
 def test_a_pid_that_was_used_again_is_not_taken_for_ours():
-    import os
+    started = start_of(os.getpid())
+    assert processes.adopted({"pid": os.getpid(), "started": started}) is not None
+    assert processes.adopted({"pid": os.getpid(), "started": start_of(os.getppid())}) is None
+    assert processes.adopted({"pid": os.getpid(), "started": psutil.Process().create_time() - 3600}) is None
 
-    import psutil
 
-    started = psutil.Process().create_time()
-    assert processes.is_running(os.getpid(), started)
-    assert not processes.is_running(os.getpid(), started - 3600)
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are known by the wall clock here")
+def test_servers_that_an_earlier_release_recorded_are_adopted_and_known_whatever_the_clock_says_later(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    told = psutil.Process.create_time
+    child = processes.adopted({"pid": os.getpid(), "started": psutil.Process().create_time()})
+    assert child is not None
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: told(process) - 3600)
+    assert child.alive
+    assert processes.adopted(child.to_json()) is not None
 
 
 def test_servers_are_given_no_secret_and_one_thread(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -2,7 +2,7 @@
 """Keeps the servers of one model as `wanted.json` says, in a process of its own: `python -m … FOLDER`.
 
 It writes `running.json` and Envoy's clusters, nothing else. What an earlier supervisor left running is adopted by recorded pid
-and start time, so that its death costs no request; what is not wanted is ended. It opens no model.
+and start, so that its death costs no request; what is not wanted is ended. It opens no model.
 """
 
 import fcntl
@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tools.adapters.processes import start_of
 from tools.adapters.serving import envoy_config, processes
 from tools.adapters.serving.layout import Layout, is_free, read, replace
 from tools.adapters.serving.processes import Child
@@ -97,7 +98,7 @@ class Supervisor:
         self._stamp: tuple[int, int] | None = None
         self._written: tuple[Any, float] = (None, 0.0)
         self._ports: dict[str, int] | None = None
-        self._me = processes.Child(os.getpid(), _start_time())
+        self._me = processes.Child(os.getpid(), start_of(os.getpid()))
         self._swept = False
         self.stopping = False
 
@@ -195,12 +196,6 @@ def _without_memory(content: Any) -> Any:
         return None
     versions = {v: {k: x for k, x in r.items() if k != "memory_mb"} for v, r in content["versions"].items()}
     return content | {"versions": versions}
-
-
-def _start_time() -> float:
-    import psutil
-
-    return psutil.Process().create_time()
 
 
 def main(folder: str) -> int:
