@@ -3,6 +3,8 @@
 import json
 import os
 import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from tools.adapters.serving.control import Control
 from tools.adapters.serving.environment import LOCK, pins, python_for
 from tools.adapters.serving.layout import Layout, fit_version, free_port, is_free, layout_of, read, replace
 from tools.adapters.serving.segments import SegmentLog
+from tools.adapters.serving.supervisor import EnvoyProcess
+from tools.adapters.serving.version_server import VersionServer
 from tools.errors import BadInput, Conflict, Unavailable
 
 
@@ -191,6 +195,90 @@ def test_servers_are_given_no_secret_and_one_thread(monkeypatch: pytest.MonkeyPa
     given = processes.server_environment(tmp_path, sys.executable)
     assert "not-to-be-shown" not in given.values()
     assert given["OMP_NUM_THREADS"] == "1"
+
+
+# --- supervision -----------------------------------------------------------------------------------------------------
+
+
+def program(path: Path, does: str) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{does}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def until(true: Callable[[], Any], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
+    told = time.time
+    monkeypatch.setattr(time, "time", lambda: told() + hours * 3600)
+
+
+class OneServer:
+    """A version's server that does what a line of shell says."""
+
+    def __init__(self, folder: Path, does: str, before: dict[str, Any] | None = None) -> None:
+        layout = Layout(folder / "m")
+        layout.make()
+        self.server = VersionServer(layout, "7", before or {})
+        self.wanted = {
+            "python": program(folder / "bin" / "python", does),
+            "files": "f",
+            "model": "m",
+            "task": "classification",
+            "positive": "1",
+            "memory_limit_mb": 512,
+            "load_seconds": 60.0,
+        }
+
+    def step(self) -> str:
+        self.server.step(self.wanted, stable=False, taken=())
+        return self.server.state
+
+
+def test_clock_set_forward_while_a_version_loads_does_not_make_it_too_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    one = OneServer(tmp_path, "exec sleep 60")
+    try:
+        assert one.step() == "starting"
+        set_clock(monkeypatch, hours=1)
+        assert one.step() == "starting"
+    finally:
+        one.server.stop(0.0)
+
+
+def test_clock_set_back_does_not_hold_up_the_next_start_of_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    one = OneServer(tmp_path, "exit 1", {"load_seconds": 1.0})
+    until(lambda: one.step() == "waiting")
+    set_clock(monkeypatch, hours=-1)
+    until(lambda: one.step() == "starting")
+    one.server.stop(0.0)
+
+
+def test_clock_set_back_does_not_hold_up_the_next_start_of_envoy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    layout = Layout(tmp_path / "m")
+    layout.make()
+    envoy = EnvoyProcess(layout, {})
+    wanted = {
+        "envoy": program(tmp_path / "envoy", "exit 1"),
+        "port": free_port(),
+        "admin_port": free_port(),
+        "model": "m",
+    }
+
+    def ended(times: int) -> bool:
+        envoy.step(wanted)
+        return envoy.restarts == times
+
+    until(lambda: ended(1))
+    set_clock(monkeypatch, hours=-1)
+    until(lambda: ended(2))
 
 
 # --- environment -----------------------------------------------------------------------------------------------------

@@ -39,20 +39,22 @@ class EnvoyProcess:
     def step(self, wanted: dict[str, Any]) -> None:
         """One look."""
         if self.child is not None and self.child.alive:
-            if self._in_a_row and time.time() - self._started_at > BACK_OFF[-1]:
+            if self._in_a_row and time.monotonic() - self._started_at > BACK_OFF[-1]:
                 self._in_a_row = 0
             return
         if self.child is not None:
             self.said = f"Envoy ended by itself: {processes.tail(self._layout.envoy / 'envoy.log', 3)}"
             self.child, self.restarts = None, self.restarts + 1
-        if time.time() < self._next_start:
+        if time.monotonic() < self._next_start:
             return
         taken = [port for port in (wanted["port"], wanted["admin_port"]) if not is_free(port)]
         if taken:
             self.said = f"port {taken[0]} is taken by another process"
         else:
             self._start(wanted)
-        self._next_start = time.time() + (BACK_OFF[min(self._in_a_row, len(BACK_OFF) - 1)] if self._in_a_row else 0.2)
+        self._next_start = time.monotonic() + (
+            BACK_OFF[min(self._in_a_row, len(BACK_OFF) - 1)] if self._in_a_row else 0.2
+        )
         self._in_a_row += 1
 
     def _start(self, wanted: dict[str, Any]) -> None:
@@ -76,7 +78,7 @@ class EnvoyProcess:
                 bare_environment({"HOME": str(layout.envoy)}),
                 layout.envoy / "envoy.log",
             )
-            self._started_at = time.time()
+            self._started_at = time.monotonic()
         except (OSError, RetrainingError) as error:
             self.said = f"Envoy could not be started: {error}"
 
@@ -171,10 +173,10 @@ class Supervisor:
         content = {"supervisor": self._me.to_json(), "envoy": self._envoy.to_json(), "versions": versions}
         last, at = self._written
         moved = _without_memory(content) != _without_memory(last)
-        if moved or (content != last and time.time() - at > REPORT_SECONDS):
+        if moved or (content != last and time.monotonic() - at > REPORT_SECONDS):
             try:
                 replace(self._layout.running, content)
-                self._written = (content, time.time())
+                self._written = (content, time.monotonic())
             except RetrainingError as error:
                 print(error.message, file=sys.stderr, flush=True)  # noqa: T201
 

@@ -39,8 +39,9 @@ class VersionServer:
         self.load_seconds: float | None = before.get("load_seconds")
         self.said: str = before.get("said", "")
         self.memory_mb = 0.0
-        self._begun = time.time()
-        self._next_start = 0.0
+        # Durations by the clock that nobody sets; `crashed_at` is for readers of the file.
+        self._begun = time.monotonic()
+        self._next_start = self._ended_at = 0.0
         self._was_ready = self.load_seconds is not None
         self._in_a_row = 0
 
@@ -49,7 +50,7 @@ class VersionServer:
         if self.state == "failed":
             return
         if self.child is None:
-            if time.time() >= self._next_start:
+            if time.monotonic() >= self._next_start:
                 self._start(wanted, taken)
             return
         if not self.child.alive:
@@ -63,7 +64,7 @@ class VersionServer:
             self._ended(stable, f"it took {used:.0f} MB of {wanted['memory_limit_mb']} and was killed", leaks=True)
         elif self.state == "starting":
             self._look_whether_ready(wanted, stable)
-        elif self._in_a_row and self.crashed_at is not None and time.time() - self.crashed_at > CALM:
+        elif self._in_a_row and time.monotonic() - self._ended_at > CALM:
             self._in_a_row = 0
 
     def stop(self, patience: float) -> None:
@@ -100,9 +101,9 @@ class VersionServer:
             self.child = processes.start(command, home, processes.server_environment(home, python), self._log)
         except OSError as error:
             self.said = f"its server could not be started: {error}"
-            self.state, self._next_start = "waiting", time.time() + BACK_OFF[-1]
+            self.state, self._next_start = "waiting", time.monotonic() + BACK_OFF[-1]
             return
-        self._begun, self.state = time.time(), "starting"
+        self._begun, self.state = time.monotonic(), "starting"
 
     def _lay_out(self, wanted: dict[str, Any], port: int) -> Path:
         home = self._layout.server(self.version)
@@ -142,7 +143,7 @@ class VersionServer:
             status, _ = admin.get(self.port or 0, f"/v2/models/{wanted['model']}/ready", READY_SECONDS)
         except Exception:  # noqa: BLE001 - not there yet, whatever way it says so
             status = 0
-        took = time.time() - self._begun
+        took = time.monotonic() - self._begun
         if status == 200:
             self.state, self.said, self._was_ready = "ready", "", True
             self.load_seconds = round(took, 2)
@@ -153,13 +154,13 @@ class VersionServer:
     def _ended(self, stable: bool, said: str, *, leaks: bool = False) -> None:
         """It is gone: again, later, or never."""
         self.child, self.said, self.memory_mb = None, said, 0.0
-        self.crashed_at = round(time.time(), 2)
+        self.crashed_at, self._ended_at = round(time.time(), 2), time.monotonic()
         if not self._was_ready or (not stable and (leaks or self.restarts >= CHANCES)):
             self.state = "failed"
             return
         self.state = "waiting"
         self.restarts += 1
-        self._next_start = time.time() + BACK_OFF[min(self._in_a_row, len(BACK_OFF) - 1)]
+        self._next_start = time.monotonic() + BACK_OFF[min(self._in_a_row, len(BACK_OFF) - 1)]
         self._in_a_row += 1
 
 
