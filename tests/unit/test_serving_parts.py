@@ -3,9 +3,11 @@
 import json
 import os
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,10 @@ from tools.adapters.serving.environment import LOCK, pins, python_for
 from tools.adapters.serving.layout import Layout, fit_version, free_port, is_free, layout_of, read, replace
 from tools.adapters.serving.segments import SegmentLog
 from tools.adapters.serving.supervisor import EnvoyProcess
+from tools.adapters.serving.target import ServingTargetAdapter
 from tools.adapters.serving.version_server import VersionServer
+from tools.contracts.peers import DeploymentReply, DeploymentRequest, ModelArtifact
+from tools.contracts.profile import Profile
 from tools.errors import BadInput, Conflict, Unavailable
 
 
@@ -279,6 +284,116 @@ def test_clock_set_back_does_not_hold_up_the_next_start_of_envoy(tmp_path: Path,
     until(lambda: ended(1))
     set_clock(monkeypatch, hours=-1)
     until(lambda: ended(2))
+
+
+# --- what Envoy says -------------------------------------------------------------------------------------------------
+
+
+class Told:
+    """Plays Envoy's admin interface and a supervisor that reports version 7 ready beside 6, the stable one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.route: dict[str, Any] | None = envoy_config.routes({"6": 90, "7": 10}, stable="6", mirror={})["resources"][
+            0
+        ]
+        self.counted: dict[str, int] | None = {}
+        told = self
+
+        class Admin(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                content = told.dump() if self.path.startswith("/config_dump") else told.clusters()
+                body = json.dumps(content).encode()
+                self.send_response(200)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name upstream
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Admin)
+        profile = Profile.model_validate(
+            {
+                "id": "m",
+                "registered_model": "m",
+                "task": "classification",
+                "data": {"source": "x.parquet", "event_time": "at", "target": "y", "features": ["x"]},
+                "metrics": {"primary": {"name": "accuracy", "min_improvement": 0.01}},
+                "target": {"kind": "serving"},
+            }
+        )
+        layout = Layout(folder / "m")
+        self.target = ServingTargetAdapter(profile, layout, NoFiles(), folder)
+        settle(self.target.control)
+        replace(layout.wanted, self.target.control.wanted | {"admin_port": self.server.server_port})
+        for version in ("6", "7"):
+            self.target.control.want(version, files="f", python="p", envoy="e", digest="d")
+        self.report(state="ready")
+
+    def report(self, **record: Any) -> None:
+        asked = self.target.control.wanted["versions"]
+        versions = {version: record | {"prepared_at": asked[version]["prepared_at"]} for version in asked}
+        me = {"pid": os.getpid(), "started": start_of(os.getpid())}
+        replace(self.target.layout.running, {"supervisor": me, "versions": versions})
+
+    def dump(self) -> dict[str, Any]:
+        return {} if self.route is None else {"configs": [{"route_config": self.route}]}
+
+    def clusters(self) -> dict[str, Any]:
+        if self.counted is None:
+            return {}
+        stats = [{"name": name, "value": str(value)} for name, value in self.counted.items()]
+        hosts = [{"stats": stats, "health_status": {"eds_health_status": "HEALTHY"}}]
+        return {"cluster_statuses": [{"name": f"version:{version}", "host_statuses": hosts} for version in "67"]}
+
+    def status(self, version: str = "7") -> DeploymentReply:
+        return self.target.status(
+            DeploymentRequest(
+                model_artifact=ModelArtifact(path=f"models:/m/{version}", version=version), deployment_strategy="canary"
+            )
+        )
+
+
+class NoFiles:
+    def fetch(self, model_uri: str, folder: Path) -> Path:
+        raise AssertionError
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Iterator[Told]:
+    made = Told(tmp_path)
+    thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield made
+    made.server.shutdown()
+    thread.join()
+    made.server.server_close()
+
+
+def test_envoy_that_has_not_read_its_route_yet_contradicts_nothing(told: Told):
+    seen = told.status()
+    assert (seen.observed_weights, seen.observed_mirror, seen.healthy) == ({"6": 90, "7": 10}, 0, True)
+    told.route = told.counted = None
+    seen = told.status()
+    assert (seen.observed_weights, seen.observed_mirror, seen.healthy) == (None, None, None)
+    told.route = envoy_config.no_routes()["resources"][0]
+    assert told.status().observed_weights == {}, "a route that leads nowhere is known"
+
+
+def test_version_with_traffic_is_not_released_while_envoy_has_not_read_its_route_yet(told: Told):
+    route, told.route = told.route, None
+    later = threading.Timer(0.2, lambda: setattr(told, "route", route))
+    later.start()
+    with pytest.raises(Conflict, match="version 7 gets 10 % of the traffic"):
+        told.target.release("7")
+    later.join()
+    assert "7" in told.target.control.wanted["versions"]
+
+
+def test_version_that_was_given_up_is_unhealthy_whatever_envoy_knows(told: Told):
+    told.counted = None
+    told.report(state="failed")
+    assert (told.status("6").healthy, told.status("7").healthy) == (False, False)
 
 
 # --- environment -----------------------------------------------------------------------------------------------------

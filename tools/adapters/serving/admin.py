@@ -40,14 +40,17 @@ class Admin:
     def __init__(self, port: int) -> None:
         self._port = port
 
-    def route(self) -> tuple[dict[str, int], dict[str, int]]:
-        """(weights, mirrored percents) in force; empty before the first route."""
+    def route(self) -> tuple[dict[str, int], dict[str, int]] | None:
+        """(weights, mirrored percents) in force; empty before the first route.
+
+        None where Envoy has none yet: for some milliseconds after its start it answers before it has read the file.
+        """
         dump = self._json("/config_dump?resource=dynamic_route_configs")
         for config in dump.get("configs", []):
             route = config.get("route_config", {})
             if route.get("name") == envoy_config.ROUTES:
                 return envoy_config.weights_of(route)
-        return {}, {}
+        return None
 
     def route_names(self) -> list[str]:
         """Clusters that the route in force sends traffic to: which version stands in for which is in their names."""
