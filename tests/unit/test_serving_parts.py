@@ -396,6 +396,18 @@ def test_version_that_was_given_up_is_unhealthy_whatever_envoy_knows(told: Told)
     assert (told.status("6").healthy, told.status("7").healthy) == (False, False)
 
 
+@pytest.mark.parametrize(
+    ("timeouts", "requests", "healthy"),
+    [(0, 0, True), (1, 1, True), (1, 5000, True), (2, 2, False), (2, 199, False), (2, 200, True), (51, 5000, False)],
+)
+def test_candidate_hangs_where_more_than_one_request_and_one_percent_had_no_answer_in_time(
+    told: Told, timeouts: int, requests: int, healthy: bool
+):
+    told.counted = {"rq_timeout": timeouts, "rq_total": requests}
+    assert told.status("7").healthy is healthy
+    assert told.status("6").healthy is True, "nobody answers in the stable version's place: its clients' errors tell"
+
+
 # --- environment -----------------------------------------------------------------------------------------------------
 
 

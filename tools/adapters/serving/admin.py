@@ -11,6 +11,9 @@ from tools.adapters.serving.layout import LOOPBACK
 from tools.errors import Unavailable
 
 SECONDS = 2.0
+LEAST_TIMEOUTS = 2
+TIMEOUT_SHARE = 0.01
+"""A version hangs where more of its requests than this had no answer in time, and at least two."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,14 @@ class Host:
     connect_failures: int
     timeouts: int
     requests: int
+
+    @property
+    def hangs(self) -> bool:
+        """Whether too many of its requests had no answer in time since Envoy started: one in thousands is no hang.
+
+        A server that hangs after thousands of answers is found by Envoy's checks, which it does not answer either.
+        """
+        return self.timeouts >= LEAST_TIMEOUTS and self.timeouts > TIMEOUT_SHARE * self.requests
 
 
 def get(port: int, path: str, seconds: float = SECONDS) -> tuple[int, bytes]:

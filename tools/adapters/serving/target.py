@@ -144,7 +144,7 @@ class ServingTargetAdapter:
         host = self.control.admin.hosts().get(version)
         healthy = None if host is None else host.healthy and record.get("state") == "ready"
         crashed = record.get("restarts", 0) > 0 or record.get("killed_for_memory", 0) > 0
-        hung = host is not None and host.timeouts > 0
+        hung = host is not None and host.hangs
         if record.get("state") == "failed" or (version != wanted.get("stable") and (crashed or hung)):
             healthy = False
         base = f"http://{LOOPBACK}:{wanted.get('port')}"
