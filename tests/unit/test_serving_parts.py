@@ -266,6 +266,27 @@ def test_clock_set_back_does_not_hold_up_the_next_start_of_a_server(tmp_path: Pa
     one.server.stop(0.0)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "ERROR: [Errno 98] error while attempting to bind on address ('127.0.0.1', 1): address already in use",
+        "RuntimeError: Failed to bind to address 127.0.0.1:1; set GRPC_VERBOSITY=debug",
+    ],
+)
+def test_server_whose_port_was_taken_before_it_listened_is_given_two_others(tmp_path: Path, said: str):
+    one = OneServer(tmp_path, f'echo "{said}"; exit 1')
+    ports: list[int | None] = []
+
+    def given_up() -> bool:
+        if one.step() == "starting" and one.server.port not in ports:
+            ports.append(one.server.port)
+        return one.server.state == "failed"
+
+    until(given_up)
+    assert len(ports) == 3
+    assert one.server.restarts == 0, "no crash of the version"
+
+
 def test_clock_set_back_does_not_hold_up_the_next_start_of_envoy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     layout = Layout(tmp_path / "m")
     layout.make()

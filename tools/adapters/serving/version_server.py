@@ -2,6 +2,7 @@
 """One version's server in the supervisor's hands: started, looked at, restarted with a back-off, given up."""
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Collection
@@ -19,6 +20,10 @@ CHANCES = 3
 CALM = 600.0
 """Seconds without a crash after which earlier ones are forgotten."""
 READY_SECONDS = 1.0
+PORT_CHANCES = 2
+"""New ports for a server that was never ready and found its own taken."""
+_PORT_TAKEN = re.compile(r"address already in use|Failed to bind to address")
+"""In MLServer's log, of its HTTP and its gRPC port."""
 HERE = Path(__file__).parent
 
 
@@ -43,7 +48,7 @@ class VersionServer:
         self._begun = time.monotonic()
         self._next_start = self._ended_at = 0.0
         self._was_ready = self.load_seconds is not None
-        self._in_a_row = 0
+        self._in_a_row = self._ports_lost = 0
 
     def step(self, wanted: dict[str, Any], stable: bool, taken: Collection[int]) -> None:
         """One look at it, and what follows."""
@@ -53,13 +58,18 @@ class VersionServer:
             if time.monotonic() >= self._next_start:
                 self._start(wanted, taken)
             return
-        if not self.child.alive:
+        if not self.child.alive and self._lost_its_port():
+            self.child, self.port, self.state = None, None, "waiting"
+        elif not self.child.alive:
             self._ended(stable, f"its server ended by itself: {processes.reason(self._log)}")
-            return
-        self.memory_mb = self.child.memory_mb
+        else:
+            self._look_at(self.child, wanted, stable)
+
+    def _look_at(self, child: Child, wanted: dict[str, Any], stable: bool) -> None:
+        self.memory_mb = child.memory_mb
         if self.memory_mb > wanted["memory_limit_mb"]:
             used = self.memory_mb
-            self.child.end(patience=0.0)  # a hog that is asked politely goes on eating meanwhile
+            child.end(patience=0.0)  # a hog that is asked politely goes on eating meanwhile
             self.killed_for_memory += 1
             self._ended(stable, f"it took {used:.0f} MB of {wanted['memory_limit_mb']} and was killed", leaks=True)
         elif self.state == "starting":
@@ -150,6 +160,13 @@ class VersionServer:
         elif took > wanted["load_seconds"]:
             self.child.end(patience=1.0)
             self._ended(stable, f"it was not ready within {wanted['load_seconds']:g} s")
+
+    def _lost_its_port(self) -> bool:
+        """A port is chosen seconds before the server listens there: who takes it meanwhile is no fault of the version's."""
+        if self._was_ready or self._ports_lost >= PORT_CHANCES or not _PORT_TAKEN.search(processes.tail(self._log, 20)):
+            return False
+        self._ports_lost += 1
+        return True
 
     def _ended(self, stable: bool, said: str, *, leaks: bool = False) -> None:
         """It is gone: again, later, or never."""
