@@ -178,7 +178,7 @@ def test_down_of_what_was_never_up_has_nothing_to_do(tmp_path: Path):
 def test_a_pid_that_was_used_again_is_not_taken_for_ours():
     started = start_of(os.getpid())
     assert processes.adopted({"pid": os.getpid(), "started": started}) is not None
-    assert processes.adopted({"pid": os.getpid(), "started": start_of(os.getppid())}) is None
+    assert processes.adopted({"pid": os.getpid(), "started": f"1{started}"}) is None
     assert processes.adopted({"pid": os.getpid(), "started": psutil.Process().create_time() - 3600}) is None
 
 
