@@ -1180,12 +1180,27 @@ def test_this_process_is_alive():
 
 def test_pid_used_again_by_another_process_is_not_the_holder():
     host, pid, started = this_holder().rsplit(":", 2)
-    assert is_alive(f"{host}:{pid}:{float(started) - 60:.2f}") is False
+    assert is_alive(f"{host}:{pid}:1{started}") is False
+    assert is_alive(f"{host}:{pid}:{psutil.Process().create_time() - 60:.2f}") is False
 
 
-def test_holder_whose_start_time_shifted_with_the_clock_is_alive():
-    host, pid, started = this_holder().rsplit(":", 2)
-    assert is_alive(f"{host}:{pid}:{float(started) + 1:.2f}") is True
+def test_holder_that_an_earlier_release_recorded_is_alive_though_its_start_time_shifted_a_little():
+    host, pid, _ = this_holder().rsplit(":", 2)
+    assert is_alive(f"{host}:{pid}:{psutil.Process().create_time() + 1:.2f}") is True
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are known by the wall clock here")
+def test_clock_that_is_set_by_an_hour_leaves_a_holder_alive(monkeypatch: pytest.MonkeyPatch):
+    holder, told = this_holder(), psutil.Process.create_time
+    # As psutil tells it from then on: it adds the time of boot, which is the clock's less the uptime.
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: told(process) + 3600)
+    assert (is_alive(holder), this_holder()) == (True, holder)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are known by the wall clock here")
+def test_holder_before_a_reboot_is_gone_though_pid_and_ticks_are_the_same():
+    holder = this_holder()
+    assert is_alive(f"{holder.rpartition('@')[0]}@00000000") is False
 
 
 def test_holder_on_another_machine_is_out_of_sight():

@@ -1,20 +1,32 @@
 """Embedded serving without servers: what is written for Envoy, what is read from the log, what a full disk leaves."""
 
 import json
+import os
 import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tools.adapters import v2_protocol as protocol
 from tools.adapters.model_environments import misfit
+from tools.adapters.processes import start_of
 from tools.adapters.serving import envoy_config, processes
 from tools.adapters.serving.control import Control
 from tools.adapters.serving.environment import LOCK, pins, python_for
 from tools.adapters.serving.layout import Layout, fit_version, free_port, is_free, layout_of, read, replace
 from tools.adapters.serving.segments import SegmentLog
+from tools.adapters.serving.supervisor import EnvoyProcess
+from tools.adapters.serving.target import ServingTargetAdapter
+from tools.adapters.serving.version_server import VersionServer
+from tools.contracts.peers import DeploymentReply, DeploymentRequest, ModelArtifact
+from tools.contracts.profile import Profile
 from tools.errors import BadInput, Conflict, Unavailable
 from tools.observations import thinned
 
@@ -165,13 +177,22 @@ def test_down_of_what_was_never_up_has_nothing_to_do(tmp_path: Path):
 
 
 def test_a_pid_that_was_used_again_is_not_taken_for_ours():
-    import os
+    started = start_of(os.getpid())
+    assert processes.adopted({"pid": os.getpid(), "started": started}) is not None
+    assert processes.adopted({"pid": os.getpid(), "started": f"1{started}"}) is None
+    assert processes.adopted({"pid": os.getpid(), "started": psutil.Process().create_time() - 3600}) is None
 
-    import psutil
 
-    started = psutil.Process().create_time()
-    assert processes.is_running(os.getpid(), started)
-    assert not processes.is_running(os.getpid(), started - 3600)
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are known by the wall clock here")
+def test_servers_that_an_earlier_release_recorded_are_adopted_and_known_whatever_the_clock_says_later(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    told = psutil.Process.create_time
+    child = processes.adopted({"pid": os.getpid(), "started": psutil.Process().create_time()})
+    assert child is not None
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: told(process) - 3600)
+    assert child.alive
+    assert processes.adopted(child.to_json()) is not None
 
 
 def test_servers_are_given_no_secret_and_one_thread(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -180,6 +201,233 @@ def test_servers_are_given_no_secret_and_one_thread(monkeypatch: pytest.MonkeyPa
     given = processes.server_environment(tmp_path, sys.executable)
     assert "not-to-be-shown" not in given.values()
     assert given["OMP_NUM_THREADS"] == "1"
+
+
+# --- supervision -----------------------------------------------------------------------------------------------------
+
+
+def program(path: Path, does: str) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{does}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def until(true: Callable[[], Any], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
+    told = time.time
+    monkeypatch.setattr(time, "time", lambda: told() + hours * 3600)
+
+
+class OneServer:
+    """A version's server that does what a line of shell says."""
+
+    def __init__(self, folder: Path, does: str, before: dict[str, Any] | None = None) -> None:
+        layout = Layout(folder / "m")
+        layout.make()
+        self.server = VersionServer(layout, "7", before or {})
+        self.wanted = {
+            "python": program(folder / "bin" / "python", does),
+            "files": "f",
+            "model": "m",
+            "task": "classification",
+            "positive": "1",
+            "memory_limit_mb": 512,
+            "load_seconds": 60.0,
+        }
+
+    def step(self) -> str:
+        self.server.step(self.wanted, stable=False, taken=())
+        return self.server.state
+
+
+def test_clock_set_forward_while_a_version_loads_does_not_make_it_too_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    one = OneServer(tmp_path, "exec sleep 60")
+    try:
+        assert one.step() == "starting"
+        set_clock(monkeypatch, hours=1)
+        assert one.step() == "starting"
+    finally:
+        one.server.stop(0.0)
+
+
+def test_clock_set_back_does_not_hold_up_the_next_start_of_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    one = OneServer(tmp_path, "exit 1", {"load_seconds": 1.0})
+    until(lambda: one.step() == "waiting")
+    set_clock(monkeypatch, hours=-1)
+    until(lambda: one.step() == "starting")
+    one.server.stop(0.0)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "ERROR: [Errno 98] error while attempting to bind on address ('127.0.0.1', 1): address already in use",
+        "RuntimeError: Failed to bind to address 127.0.0.1:1; set GRPC_VERBOSITY=debug",
+    ],
+)
+def test_server_whose_port_was_taken_before_it_listened_is_given_two_others(tmp_path: Path, said: str):
+    one = OneServer(tmp_path, f'echo "{said}"; exit 1')
+    ports: list[int | None] = []
+
+    def given_up() -> bool:
+        if one.step() == "starting" and one.server.port not in ports:
+            ports.append(one.server.port)
+        return one.server.state == "failed"
+
+    until(given_up)
+    assert len(ports) == 3
+    assert one.server.restarts == 0, "no crash of the version"
+
+
+def test_clock_set_back_does_not_hold_up_the_next_start_of_envoy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    layout = Layout(tmp_path / "m")
+    layout.make()
+    envoy = EnvoyProcess(layout, {})
+    wanted = {
+        "envoy": program(tmp_path / "envoy", "exit 1"),
+        "port": free_port(),
+        "admin_port": free_port(),
+        "model": "m",
+    }
+
+    def ended(times: int) -> bool:
+        envoy.step(wanted)
+        return envoy.restarts == times
+
+    until(lambda: ended(1))
+    set_clock(monkeypatch, hours=-1)
+    until(lambda: ended(2))
+
+
+# --- what Envoy says -------------------------------------------------------------------------------------------------
+
+
+class Told:
+    """Plays Envoy's admin interface and a supervisor that reports version 7 ready beside 6, the stable one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.route: dict[str, Any] | None = envoy_config.routes({"6": 90, "7": 10}, stable="6", mirror={})["resources"][
+            0
+        ]
+        self.counted: dict[str, int] | None = {}
+        told = self
+
+        class Admin(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                content = told.dump() if self.path.startswith("/config_dump") else told.clusters()
+                body = json.dumps(content).encode()
+                self.send_response(200)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name upstream
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Admin)
+        profile = Profile.model_validate(
+            {
+                "id": "m",
+                "registered_model": "m",
+                "task": "classification",
+                "data": {"source": "x.parquet", "event_time": "at", "target": "y", "features": ["x"]},
+                "metrics": {"primary": {"name": "accuracy", "min_improvement": 0.01}},
+                "target": {"kind": "serving"},
+            }
+        )
+        layout = Layout(folder / "m")
+        self.target = ServingTargetAdapter(profile, layout, NoFiles(), folder)
+        settle(self.target.control)
+        replace(layout.wanted, self.target.control.wanted | {"admin_port": self.server.server_port})
+        for version in ("6", "7"):
+            self.target.control.want(version, files="f", python="p", envoy="e", digest="d")
+        self.report(state="ready")
+
+    def report(self, **record: Any) -> None:
+        asked = self.target.control.wanted["versions"]
+        versions = {version: record | {"prepared_at": asked[version]["prepared_at"]} for version in asked}
+        me = {"pid": os.getpid(), "started": start_of(os.getpid())}
+        replace(self.target.layout.running, {"supervisor": me, "versions": versions})
+
+    def dump(self) -> dict[str, Any]:
+        return {} if self.route is None else {"configs": [{"route_config": self.route}]}
+
+    def clusters(self) -> dict[str, Any]:
+        if self.counted is None:
+            return {}
+        stats = [{"name": name, "value": str(value)} for name, value in self.counted.items()]
+        hosts = [{"stats": stats, "health_status": {"eds_health_status": "HEALTHY"}}]
+        return {"cluster_statuses": [{"name": f"version:{version}", "host_statuses": hosts} for version in "67"]}
+
+    def status(self, version: str = "7") -> DeploymentReply:
+        return self.target.status(
+            DeploymentRequest(
+                model_artifact=ModelArtifact(path=f"models:/m/{version}", version=version), deployment_strategy="canary"
+            )
+        )
+
+
+class NoFiles:
+    def fetch(self, model_uri: str, folder: Path) -> Path:
+        raise AssertionError
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Iterator[Told]:
+    made = Told(tmp_path)
+    thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield made
+    made.server.shutdown()
+    thread.join()
+    made.server.server_close()
+
+
+def test_envoy_that_has_not_read_its_route_yet_contradicts_nothing(told: Told):
+    seen = told.status()
+    assert (seen.observed_weights, seen.observed_mirror, seen.healthy) == ({"6": 90, "7": 10}, 0, True)
+    told.route = told.counted = None
+    seen = told.status()
+    assert (seen.observed_weights, seen.observed_mirror, seen.healthy) == (None, None, None)
+    told.route = envoy_config.no_routes()["resources"][0]
+    assert told.status().observed_weights == {}, "a route that leads nowhere is known"
+
+
+def test_version_with_traffic_is_not_released_while_envoy_has_not_read_its_route_yet(told: Told):
+    route, told.route = told.route, None
+    later = threading.Timer(0.2, lambda: setattr(told, "route", route))
+    later.start()
+    with pytest.raises(Conflict, match="version 7 gets 10 % of the traffic"):
+        told.target.release("7")
+    later.join()
+    assert "7" in told.target.control.wanted["versions"]
+
+
+def test_version_that_was_given_up_is_unhealthy_whatever_envoy_knows(told: Told):
+    told.counted = None
+    told.report(state="failed")
+    assert (told.status("6").healthy, told.status("7").healthy) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "requests", "healthy"),
+    [(0, 0, True), (1, 1, True), (1, 5000, True), (2, 2, False), (2, 199, False), (2, 200, True), (51, 5000, False)],
+)
+def test_candidate_hangs_where_more_than_one_request_and_one_percent_had_no_answer_in_time(
+    told: Told, timeouts: int, requests: int, healthy: bool
+):
+    told.counted = {"rq_timeout": timeouts, "rq_total": requests}
+    assert told.status("7").healthy is healthy
+    assert told.status("6").healthy is True, "nobody answers in the stable version's place: its clients' errors tell"
 
 
 # --- environment -----------------------------------------------------------------------------------------------------

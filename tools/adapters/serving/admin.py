@@ -11,6 +11,9 @@ from tools.adapters.serving.layout import LOOPBACK
 from tools.errors import Unavailable
 
 SECONDS = 2.0
+LEAST_TIMEOUTS = 2
+TIMEOUT_SHARE = 0.01
+"""A version hangs where more of its requests than this had no answer in time, and at least two."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,14 @@ class Host:
     connect_failures: int
     timeouts: int
     requests: int
+
+    @property
+    def hangs(self) -> bool:
+        """Whether too many of its requests had no answer in time since Envoy started: one in thousands is no hang.
+
+        A server that hangs after thousands of answers is found by Envoy's checks, which it does not answer either.
+        """
+        return self.timeouts >= LEAST_TIMEOUTS and self.timeouts > TIMEOUT_SHARE * self.requests
 
 
 def get(port: int, path: str, seconds: float = SECONDS) -> tuple[int, bytes]:
@@ -40,14 +51,17 @@ class Admin:
     def __init__(self, port: int) -> None:
         self._port = port
 
-    def route(self) -> tuple[dict[str, int], dict[str, int]]:
-        """(weights, mirrored percents) in force; empty before the first route."""
+    def route(self) -> tuple[dict[str, int], dict[str, int]] | None:
+        """(weights, mirrored percents) in force; empty before the first route.
+
+        None where Envoy has none yet: for some milliseconds after its start it answers before it has read the file.
+        """
         dump = self._json("/config_dump?resource=dynamic_route_configs")
         for config in dump.get("configs", []):
             route = config.get("route_config", {})
             if route.get("name") == envoy_config.ROUTES:
                 return envoy_config.weights_of(route)
-        return {}, {}
+        return None
 
     def route_names(self) -> list[str]:
         """Clusters that the route in force sends traffic to: which version stands in for which is in their names."""

@@ -1,27 +1,28 @@
 # pyright: basic
-"""A server's process: started in a session of its own, known by pid and start time, so that another supervisor can adopt it."""
+"""A server's process: started in a session of its own, known by pid and start, so that another supervisor can adopt it."""
 
 import os
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tools.adapters.processes import is_running, start_of
 from tools.adapters.subprocesses import bare_environment, end_group
 
 _EXCEPTION = re.compile(r"[\w.]*(Error|Exception|Interrupt|Exit)\b")
-_SLACK = 2.0
-"""Seconds; see tools/adapters/processes.py."""
+_NEVER = "0"
+"""A start that no process has."""
 LOG_BYTES = 5_000_000
 
 
 class Child:
     """One process, ours or adopted."""
 
-    def __init__(self, pid: int, started: float, popen: "subprocess.Popen[bytes] | None" = None) -> None:
+    def __init__(self, pid: int, started: str, popen: "subprocess.Popen[bytes] | None" = None) -> None:
         self.pid, self.started, self._popen = pid, started, popen
 
     @property
@@ -29,7 +30,8 @@ class Child:
         """Whether it runs; a zombie does not."""
         if self._popen is not None:
             return self._popen.poll() is None
-        return is_running(self.pid, self.started)
+        # What cannot be seen is not ours: a stranger must not be ended.
+        return is_running(self.pid, self.started) is True
 
     @property
     def memory_mb(self) -> float:
@@ -74,29 +76,26 @@ def start(command: Sequence[str], cwd: Path, environment: Mapping[str, str], log
             start_new_session=True,
         )
     try:
-        started = psutil.Process(popen.pid).create_time()
+        started = start_of(popen.pid)
     except psutil.NoSuchProcess:
-        started = time.time()
+        started = _NEVER
     return Child(popen.pid, started, popen)
 
 
 def adopted(record: Mapping[str, Any] | None) -> Child | None:
     """The recorded process where it still runs."""
-    if not record or "pid" not in record:
-        return None
-    child = Child(int(record["pid"]), float(record["started"]))
-    return child if child.alive else None
-
-
-def is_running(pid: int, started: float) -> bool:
-    """Whether this very process runs: a pid may be used again."""
     import psutil
 
+    if not record or "pid" not in record:
+        return None
+    child = Child(int(record["pid"]), str(record["started"]))
+    if not child.alive:
+        return None
     try:
-        process = psutil.Process(pid)
-        return abs(process.create_time() - started) < _SLACK and process.status() != psutil.STATUS_ZOMBIE
+        # An earlier release recorded seconds on the wall clock: from here on it is known by what no clock moves.
+        return Child(child.pid, start_of(child.pid))
     except psutil.NoSuchProcess:
-        return False
+        return None
 
 
 def ask_to_stop(child: Child) -> None:
@@ -146,8 +145,9 @@ def strays(folder: Path, known: Sequence[int] = ()) -> list[Child]:
 
     marks = (str(folder / "servers") + os.sep, str(folder / "envoy") + os.sep)
     found: list[Child] = []
-    for process in psutil.process_iter(["cmdline", "create_time"]):
+    for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
         if process.pid not in known and any(word.startswith(marks) for word in words):
-            found.append(Child(process.pid, process.info["create_time"]))
+            with suppress(psutil.NoSuchProcess):
+                found.append(Child(process.pid, start_of(process.pid)))
     return found

@@ -2,7 +2,7 @@
 """Keeps the servers of one model as `wanted.json` says, in a process of its own: `python -m … FOLDER`.
 
 It writes `running.json` and Envoy's clusters, nothing else. What an earlier supervisor left running is adopted by recorded pid
-and start time, so that its death costs no request; what is not wanted is ended. It opens no model.
+and start, so that its death costs no request; what is not wanted is ended. It opens no model.
 """
 
 import fcntl
@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tools.adapters.processes import start_of
 from tools.adapters.serving import envoy_config, processes
 from tools.adapters.serving.layout import Layout, is_free, read, replace
 from tools.adapters.serving.processes import Child
@@ -38,20 +39,22 @@ class EnvoyProcess:
     def step(self, wanted: dict[str, Any]) -> None:
         """One look."""
         if self.child is not None and self.child.alive:
-            if self._in_a_row and time.time() - self._started_at > BACK_OFF[-1]:
+            if self._in_a_row and time.monotonic() - self._started_at > BACK_OFF[-1]:
                 self._in_a_row = 0
             return
         if self.child is not None:
             self.said = f"Envoy ended by itself: {processes.tail(self._layout.envoy / 'envoy.log', 3)}"
             self.child, self.restarts = None, self.restarts + 1
-        if time.time() < self._next_start:
+        if time.monotonic() < self._next_start:
             return
         taken = [port for port in (wanted["port"], wanted["admin_port"]) if not is_free(port)]
         if taken:
             self.said = f"port {taken[0]} is taken by another process"
         else:
             self._start(wanted)
-        self._next_start = time.time() + (BACK_OFF[min(self._in_a_row, len(BACK_OFF) - 1)] if self._in_a_row else 0.2)
+        self._next_start = time.monotonic() + (
+            BACK_OFF[min(self._in_a_row, len(BACK_OFF) - 1)] if self._in_a_row else 0.2
+        )
         self._in_a_row += 1
 
     def _start(self, wanted: dict[str, Any]) -> None:
@@ -75,7 +78,7 @@ class EnvoyProcess:
                 bare_environment({"HOME": str(layout.envoy)}),
                 layout.envoy / "envoy.log",
             )
-            self._started_at = time.time()
+            self._started_at = time.monotonic()
         except (OSError, RetrainingError) as error:
             self.said = f"Envoy could not be started: {error}"
 
@@ -97,7 +100,7 @@ class Supervisor:
         self._stamp: tuple[int, int] | None = None
         self._written: tuple[Any, float] = (None, 0.0)
         self._ports: dict[str, int] | None = None
-        self._me = processes.Child(os.getpid(), _start_time())
+        self._me = processes.Child(os.getpid(), start_of(os.getpid()))
         self._swept = False
         self.stopping = False
 
@@ -170,10 +173,10 @@ class Supervisor:
         content = {"supervisor": self._me.to_json(), "envoy": self._envoy.to_json(), "versions": versions}
         last, at = self._written
         moved = _without_memory(content) != _without_memory(last)
-        if moved or (content != last and time.time() - at > REPORT_SECONDS):
+        if moved or (content != last and time.monotonic() - at > REPORT_SECONDS):
             try:
                 replace(self._layout.running, content)
-                self._written = (content, time.time())
+                self._written = (content, time.monotonic())
             except RetrainingError as error:
                 print(error.message, file=sys.stderr, flush=True)  # noqa: T201
 
@@ -195,12 +198,6 @@ def _without_memory(content: Any) -> Any:
         return None
     versions = {v: {k: x for k, x in r.items() if k != "memory_mb"} for v, r in content["versions"].items()}
     return content | {"versions": versions}
-
-
-def _start_time() -> float:
-    import psutil
-
-    return psutil.Process().create_time()
 
 
 def main(folder: str) -> int:

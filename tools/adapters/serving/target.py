@@ -133,19 +133,19 @@ class ServingTargetAdapter:
         return self.status(request)
 
     def status(self, request: DeploymentRequest) -> DeploymentReply:
-        """Weights as Envoy has them in force; health of the version and of the endpoint.
+        """Weights as Envoy has them in force; health of the version and of the endpoint. What Envoy does not know yet is None.
 
-        A version that is not the stable one is unhealthy too after it crashed since it was loaded: its clients were answered
-        by the stable one, so no error of theirs tells.
+        A version that is not the stable one is unhealthy too after it crashed since it was loaded, or where it hangs: its
+        clients were answered by the stable one, so no error of theirs tells.
         """
         version = request.model_artifact.version
-        weights, mirror = self.control.admin.route()
+        route = self.control.admin.route()
         record, wanted = self.control.version(version), self.control.wanted
         host = self.control.admin.hosts().get(version)
-        healthy = host is not None and host.healthy and record.get("state") == "ready"
+        healthy = None if host is None else host.healthy and record.get("state") == "ready"
         crashed = record.get("restarts", 0) > 0 or record.get("killed_for_memory", 0) > 0
-        hung = host is not None and host.timeouts > 0
-        if version != wanted.get("stable") and (crashed or hung):
+        hung = host is not None and host.hangs
+        if record.get("state") == "failed" or (version != wanted.get("stable") and (crashed or hung)):
             healthy = False
         base = f"http://{LOOPBACK}:{wanted.get('port')}"
         return DeploymentReply(
@@ -153,8 +153,8 @@ class ServingTargetAdapter:
             serving_endpoint=ServingEndpoint(url=self.url, health_endpoint=f"{base}/v2/models/{self.model}/ready"),
             traffic_config=request.traffic_config,
             monitoring=_monitoring(record, host, self.control.supervised),
-            observed_weights={v: w for v, w in weights.items() if w > 0},
-            observed_mirror=mirror.get(version, 0),
+            observed_weights=None if route is None else {v: w for v, w in route[0].items() if w > 0},
+            observed_mirror=None if route is None else route[1].get(version, 0),
             healthy=healthy,
         )
 
@@ -179,7 +179,8 @@ class ServingTargetAdapter:
         if version not in self.control.wanted.get("versions", {}):
             return
         if self.control.supervised:
-            weights, mirror = self.control.admin.route()
+            # Not known is not none: an Envoy that has just started may be about to send it all of the traffic.
+            weights, mirror = self.control.wait(self.control.admin.route, SEEN_SECONDS, "Envoy tells no route")
             if weights.get(version):
                 raise Conflict(
                     f"version {version} gets {weights[version]} % of the traffic",
@@ -208,9 +209,10 @@ class ServingTargetAdapter:
         if named is not None:
             return named
         try:
-            weights, _ = self.control.admin.route()
+            route = self.control.admin.route()
         except Unavailable:
             return None
+        weights = self.routed() if route is None else route[0]
         others = [v for v in sorted(weights, key=lambda v: -weights[v]) if v != version]
         return others[0] if others else None
 

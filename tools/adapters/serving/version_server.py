@@ -2,6 +2,7 @@
 """One version's server in the supervisor's hands: started, looked at, restarted with a back-off, given up."""
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Collection
@@ -19,6 +20,10 @@ CHANCES = 3
 CALM = 600.0
 """Seconds without a crash after which earlier ones are forgotten."""
 READY_SECONDS = 1.0
+PORT_CHANCES = 2
+"""New ports for a server that was never ready and found its own taken."""
+_PORT_TAKEN = re.compile(r"address already in use|Failed to bind to address")
+"""In MLServer's log, of its HTTP and its gRPC port."""
 HERE = Path(__file__).parent
 
 
@@ -39,31 +44,37 @@ class VersionServer:
         self.load_seconds: float | None = before.get("load_seconds")
         self.said: str = before.get("said", "")
         self.memory_mb = 0.0
-        self._begun = time.time()
-        self._next_start = 0.0
+        # Durations by the clock that nobody sets; `crashed_at` is for readers of the file.
+        self._begun = time.monotonic()
+        self._next_start = self._ended_at = 0.0
         self._was_ready = self.load_seconds is not None
-        self._in_a_row = 0
+        self._in_a_row = self._ports_lost = 0
 
     def step(self, wanted: dict[str, Any], stable: bool, taken: Collection[int]) -> None:
         """One look at it, and what follows."""
         if self.state == "failed":
             return
         if self.child is None:
-            if time.time() >= self._next_start:
+            if time.monotonic() >= self._next_start:
                 self._start(wanted, taken)
             return
-        if not self.child.alive:
+        if not self.child.alive and self._lost_its_port():
+            self.child, self.port, self.state = None, None, "waiting"
+        elif not self.child.alive:
             self._ended(stable, f"its server ended by itself: {processes.reason(self._log)}")
-            return
-        self.memory_mb = self.child.memory_mb
+        else:
+            self._look_at(self.child, wanted, stable)
+
+    def _look_at(self, child: Child, wanted: dict[str, Any], stable: bool) -> None:
+        self.memory_mb = child.memory_mb
         if self.memory_mb > wanted["memory_limit_mb"]:
             used = self.memory_mb
-            self.child.end(patience=0.0)  # a hog that is asked politely goes on eating meanwhile
+            child.end(patience=0.0)  # a hog that is asked politely goes on eating meanwhile
             self.killed_for_memory += 1
             self._ended(stable, f"it took {used:.0f} MB of {wanted['memory_limit_mb']} and was killed", leaks=True)
         elif self.state == "starting":
             self._look_whether_ready(wanted, stable)
-        elif self._in_a_row and self.crashed_at is not None and time.time() - self.crashed_at > CALM:
+        elif self._in_a_row and time.monotonic() - self._ended_at > CALM:
             self._in_a_row = 0
 
     def stop(self, patience: float) -> None:
@@ -100,9 +111,9 @@ class VersionServer:
             self.child = processes.start(command, home, processes.server_environment(home, python), self._log)
         except OSError as error:
             self.said = f"its server could not be started: {error}"
-            self.state, self._next_start = "waiting", time.time() + BACK_OFF[-1]
+            self.state, self._next_start = "waiting", time.monotonic() + BACK_OFF[-1]
             return
-        self._begun, self.state = time.time(), "starting"
+        self._begun, self.state = time.monotonic(), "starting"
 
     def _lay_out(self, wanted: dict[str, Any], port: int) -> Path:
         home = self._layout.server(self.version)
@@ -142,7 +153,7 @@ class VersionServer:
             status, _ = admin.get(self.port or 0, f"/v2/models/{wanted['model']}/ready", READY_SECONDS)
         except Exception:  # noqa: BLE001 - not there yet, whatever way it says so
             status = 0
-        took = time.time() - self._begun
+        took = time.monotonic() - self._begun
         if status == 200:
             self.state, self.said, self._was_ready = "ready", "", True
             self.load_seconds = round(took, 2)
@@ -150,16 +161,23 @@ class VersionServer:
             self.child.end(patience=1.0)
             self._ended(stable, f"it was not ready within {wanted['load_seconds']:g} s")
 
+    def _lost_its_port(self) -> bool:
+        """A port is chosen seconds before the server listens there: who takes it meanwhile is no fault of the version's."""
+        if self._was_ready or self._ports_lost >= PORT_CHANCES or not _PORT_TAKEN.search(processes.tail(self._log, 20)):
+            return False
+        self._ports_lost += 1
+        return True
+
     def _ended(self, stable: bool, said: str, *, leaks: bool = False) -> None:
         """It is gone: again, later, or never."""
         self.child, self.said, self.memory_mb = None, said, 0.0
-        self.crashed_at = round(time.time(), 2)
+        self.crashed_at, self._ended_at = round(time.time(), 2), time.monotonic()
         if not self._was_ready or (not stable and (leaks or self.restarts >= CHANCES)):
             self.state = "failed"
             return
         self.state = "waiting"
         self.restarts += 1
-        self._next_start = time.time() + BACK_OFF[min(self._in_a_row, len(BACK_OFF) - 1)]
+        self._next_start = time.monotonic() + BACK_OFF[min(self._in_a_row, len(BACK_OFF) - 1)]
         self._in_a_row += 1
 
 
