@@ -1,17 +1,19 @@
 """What a watch does when a look goes wrong: it tells, tries again, and never leaves the other rollouts without anybody who looks."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent.services.watch import Watch
+from agent.entrypoints.cli import watch as command
+from agent.entrypoints.watch_http import STUCK, health
+from agent.services.watch import LAST_RETRY, Watch
 from tests.graph.test_rollback import roll_back
 from tests.graph.traffic import endpoint_world, go_on, play, wake
-from tests.graph.world import World, with_deps
+from tests.graph.world import NAME, World, add_version, by, with_deps
 from tools.adapters.memory_notifier import MemoryNotifier
-from tools.errors import TimedOut, Unavailable
+from tools.errors import BrokenInvariant, Busy, Conflict, RetrainingError, TimedOut, Unavailable
 
 FULL = OSError(28, "No space left on device")
 LOOK, HOUR = timedelta(minutes=10), timedelta(hours=1)
@@ -37,6 +39,148 @@ def asked(world: World, weight: int = 20) -> dict[str, Any]:
 def looked(world: World, watch: Watch, time: timedelta = LOOK) -> list[Any]:
     world.pass_time(time)
     return list(watch.looks())
+
+
+# --- what is raised ----------------------------------------------------------------------------------------------------
+
+
+def test_crash_of_one_look_is_told_held_off_and_gone_on_from(tmp_path: Path) -> None:
+    world = endpoint_world(tmp_path)
+    at(world, 20)
+    real, crash = world.target.status, list[Exception]([FULL])
+
+    def status(request: Any) -> Any:
+        if crash:
+            raise crash[0]
+        return real(request)
+
+    world.target.status = status  # type: ignore[method-assign]
+    watch = Watch(world.deps, world.runs)
+    (look,) = looked(world, watch)
+    assert isinstance(look.error, Unavailable)
+    assert "No space left on device" in look.error.message
+    assert list(watch.looks()) == []
+
+    crash[0] = KeyError("weights")
+    (look,) = looked(world, watch)
+    assert isinstance(look.error, BrokenInvariant)
+    assert "KeyError" in look.error.message
+
+    crash.clear()
+    (look,) = looked(world, watch)
+    assert look.output is not None
+    crash.append(KeyboardInterrupt())  # type: ignore[arg-type]
+    world.pass_time(LOOK)
+    with pytest.raises(KeyboardInterrupt):
+        list(watch.looks())
+
+
+def test_messages_and_records_that_cannot_be_read_hold_up_no_look(tmp_path: Path) -> None:
+    world = endpoint_world(tmp_path)
+    at(world, 20)
+    lines: list[str] = []
+
+    class Odd:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(world.store, name)
+
+        def unconfirmed(self, prefix: str) -> Any:
+            raise FULL
+
+    odd = with_deps(world, store=Odd(), progress=lines.append)
+    (look,) = looked(odd, Watch(odd.deps, odd.runs))
+    assert look.output is not None
+    assert any("messages wait" in line and "No space left" in line for line in lines)
+
+    class Unreadable(Odd):
+        def effects(self, run_id: str) -> Any:
+            raise ValueError("a record of another program")
+
+    unreadable = with_deps(world, store=Unreadable())
+    world.store.update_run(look.record.run_id, status="failed", parked_for=None, wake_at=None)
+    (look,) = looked(unreadable, Watch(unreadable.deps, unreadable.runs))
+    assert look.error is not None
+    assert "a record of another program" in look.error.message
+
+
+def test_conflict_that_nobody_else_is_behind_is_told_and_tried_again_later(tmp_path: Path) -> None:
+    world = endpoint_world(tmp_path)
+    at(world, 100)
+    world.registry.set_alias(NAME, "champion", add_version(world, by("c")))
+    watch = Watch(world.deps, world.runs)
+
+    (look,) = looked(world, watch)
+
+    assert isinstance(look.error, Conflict)
+    assert "is version 3, not 1" in look.error.message
+    assert looked(world, watch, LAST_RETRY - timedelta(seconds=1)) == []
+    assert len(looked(world, watch, timedelta(seconds=1))) == 1
+
+
+def test_run_of_another_program_is_told_and_one_that_another_process_drives_is_not(tmp_path: Path) -> None:
+    world = endpoint_world(tmp_path)
+    output = at(world, 20)
+    runs, raised = world.runs, list[RetrainingError]()
+
+    def resume(_: str) -> Any:
+        raise raised[0]
+
+    runs.resume = resume  # type: ignore[method-assign]
+    watch = Watch(world.deps, runs)
+    raised.append(Busy("held by another run"))
+    assert looked(world, watch) == []
+    raised[0] = Conflict("left by state version 7", thing="state_version")
+    (look,) = looked(world, watch)
+    assert look.error is raised[0]
+
+    record = world.store.get_run(output["runId"])
+    other = world.store.acquire(record.model_name, record.run_id, "test:2:2", 60.0, preempt=True)
+    raised[0] = Conflict("another process went on", thing="run")
+    assert list(Watch(world.deps, runs).looks()) == []
+    world.store.release(other)
+    assert len(list(Watch(world.deps, runs).looks())) == 1
+
+
+def test_watch_of_rollouts_outlives_a_round_that_fails_and_a_single_pass_does_not() -> None:
+    class Stop:
+        rounds = 0
+
+        def is_set(self) -> bool:
+            return self.rounds > 1
+
+        def wait(self, _: float) -> bool:
+            self.rounds += 1
+            return False
+
+    class Failing:
+        def looks(self, *_: Any) -> Any:
+            raise FULL
+
+    stop: Any = Stop()
+    watching: Any = Failing()
+    command._follow(watching, stop, None, once=False, until_idle=False, every=0.1)
+    assert stop.rounds == 2
+    with pytest.raises(OSError, match="No space left"):
+        command._follow(watching, stop, None, once=True, until_idle=False, every=0.1)
+
+
+def test_health_is_that_of_both_threads(tmp_path: Path) -> None:
+    now = datetime(2026, 7, 1, 12, tzinfo=UTC)
+    old = now - STUCK - timedelta(seconds=1)
+    assert health(None, None, now) == ({"status": "ok"}, 200)
+    assert health(now, now, now)[1] == 200
+    assert health(old, now, now)[1] == 503
+    content, status = health(now, old, now)
+    assert (content["status"], content["lastLook"], status) == ("stuck", old.isoformat(), 503)
+
+    world = endpoint_world(tmp_path)
+    watch = Watch(world.deps, world.runs)
+    assert watch.looked_at is None
+    looked(world, watch)
+    ended, world.store.unfinished = world.now[0], None  # type: ignore[method-assign]
+    with pytest.raises(TypeError):
+        looked(world, watch)
+    assert watch.looked_at == ended
 
 
 # --- a disk that is full -------------------------------------------------------------------------------------------------
