@@ -14,6 +14,7 @@ from agent.services import active, aftermath, reviews
 from agent.services.notices import Retries
 from agent.services.review_notices import Reminders
 from agent.services.runs import Runs
+from tools import rollout
 from tools.contracts.run import RunRecord
 from tools.errors import BrokenInvariant, Busy, Conflict, RetrainingError, Unavailable
 
@@ -22,6 +23,8 @@ LAST_RETRY: Final = timedelta(minutes=5)
 """Between tries of a run that fails, doubled each time."""
 LEFT_AFTER: Final = timedelta(minutes=1)
 """Whoever answers goes on with the run himself, unless he was killed."""
+SET_BACK: Final = timedelta(hours=1)
+"""A look that lies further ahead than its plan would have it, by more than this, is due: clocks of two machines may differ by less."""
 
 
 class Look(NamedTuple):
@@ -89,7 +92,7 @@ class Watch:
         if record.status == "parked" and record.parked_for == "review" and not waits:
             return self._is_left_answered(record, now)
         if record.status == "parked":
-            return record.wake_at is not None and record.wake_at <= now
+            return record.wake_at is not None and (record.wake_at <= now or self._is_too_far_ahead(record, now))
         return self._is_rollback_left_behind(record) or active.plan_of(self._deps, record.run_id) is not None
 
     def _is_left_answered(self, record: RunRecord, now: datetime) -> bool:
@@ -98,6 +101,13 @@ class Watch:
         if closed is None or closed.answered_at is None:
             return True
         return not timedelta(0) <= now - closed.answered_at < LEFT_AFTER
+
+    def _is_too_far_ahead(self, record: RunRecord, now: datetime) -> bool:
+        """The clock was set back since the run parked: nobody would look for as long as that."""
+        if record.parked_for != "rollout" or record.wake_at is None or record.wake_at <= now + SET_BACK:
+            return False
+        plan = active.plan_of(self._deps, record.run_id)
+        return plan is not None and record.wake_at > now + rollout.longest_wait(plan) + SET_BACK
 
     def _is_rollback_left_behind(self, record: RunRecord) -> bool:
         """Killed in the middle, or its target could not be told: it is told again until it can."""

@@ -10,7 +10,7 @@ from agent.entrypoints.cli import watch as command
 from agent.entrypoints.watch_http import STUCK, health
 from agent.services.watch import LAST_RETRY, Watch
 from tests.graph.test_rollback import roll_back
-from tests.graph.traffic import endpoint_world, go_on, play, wake
+from tests.graph.traffic import ROLLOUT, endpoint_world, go_on, play, wake
 from tests.graph.world import NAME, World, add_version, by, with_deps
 from tools.adapters.memory_notifier import MemoryNotifier
 from tools.errors import BrokenInvariant, Busy, Conflict, RetrainingError, TimedOut, Unavailable
@@ -211,3 +211,46 @@ def test_folder_that_cannot_be_made_is_named_with_what_to_do(tmp_path: Path) -> 
     with pytest.raises(Unavailable, match="folder of run odd cannot be made") as caught:
         world.deps.run_dir("odd")
     assert (caught.value.value, caught.value.remedy is not None) == (str(blocked), True)
+
+
+# --- a clock that is set back ------------------------------------------------------------------------------------------------
+
+
+def test_clock_that_is_set_back_stops_no_looks_and_hides_no_harm(tmp_path: Path) -> None:
+    world = endpoint_world(tmp_path)
+    at(world, 20)
+    watch = Watch(world.deps, world.runs)
+    world.pass_time(-3 * HOUR)
+    play(world, candidate=0.5)
+
+    phases = [look.output["rollout"]["phase"] for _ in range(3) for look in looked(world, watch)]
+
+    assert phases[-1] == "rolled_back"
+    assert len(phases) <= 3
+
+
+def test_clock_that_is_set_back_while_a_run_is_held_off_stops_no_looks(tmp_path: Path) -> None:
+    world = endpoint_world(tmp_path)
+    at(world, 20)
+    watch = Watch(world.deps, world.runs)
+    world.target.failure = BrokenInvariant("odd")
+    assert len(looked(world, watch)) == 1
+    world.target.failure = None
+    assert len(looked(world, watch, -3 * HOUR)) == 1
+
+
+def test_rollout_without_metrics_waits_out_its_pause_and_begins_it_anew_where_the_clock_was_set_back(
+    tmp_path: Path,
+) -> None:
+    rollout = ROLLOUT | {"metrics": [], "step_pause": "PT3H", "max_duration": "PT24H"}
+    world = endpoint_world(tmp_path, rollout=rollout)
+    output = world.run(by="joan")
+    assert output["rollout"]["phase"] == "waiting"
+    watch = Watch(world.deps, world.runs)
+    assert looked(world, watch, HOUR) == []
+
+    (look,) = looked(world, watch, -3 * HOUR)
+
+    assert look.output["rollout"]["phase"] == "waiting"
+    assert looked(world, watch, timedelta(seconds=1)) == []
+    assert watch.next_look() == world.now[0] - timedelta(seconds=1) + 3 * HOUR
