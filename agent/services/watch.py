@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from agent.deps import Deps
-from agent.services import active, aftermath, reviews
+from agent.services import active, aftermath, asked, reviews
 from agent.services.notices import Retries
 from agent.services.review_notices import Reminders
 from agent.services.runs import Runs
@@ -36,12 +36,13 @@ class Look(NamedTuple):
 
 
 class Watch:
-    """Looks at what is due. Keeps only when a failing run is tried again."""
+    """Looks at what is due. Keeps only when a failing run is tried again, and what was seen beside an open question."""
 
     def __init__(self, deps: Deps, runs: Runs) -> None:
         self._deps, self._runs = deps, runs
         self._retry: dict[str, tuple[datetime, timedelta]] = {}
         self._notices, self._reminders = Retries(deps, runs.holder), Reminders(deps, runs.holder)
+        self._seen: dict[str, asked.Seen] = {}
         self.looked_at: datetime | None = None
         """When the latest look or round ended; at first, when the first one began."""
 
@@ -89,11 +90,19 @@ class Watch:
             return True
 
     def _is_due(self, record: RunRecord, now: datetime, *, waits: bool) -> bool:
-        if record.status == "parked" and record.parked_for == "review" and not waits:
-            return self._is_left_answered(record, now)
+        if record.status == "parked" and record.parked_for == "review":
+            return self._is_asked_in_vain(record, now) if waits else self._is_left_answered(record, now)
         if record.status == "parked":
             return record.wake_at is not None and (record.wake_at <= now or self._is_too_far_ahead(record, now))
         return self._is_rollback_left_behind(record) or active.plan_of(self._deps, record.run_id) is not None
+
+    def _is_asked_in_vain(self, record: RunRecord, now: datetime) -> bool:
+        """The question has run out, or is about a candidate that may do harm meanwhile and was not looked at for a while."""
+        if record.wake_at is not None and record.wake_at <= now:
+            return True
+        seen = self._seen.get(record.run_id)
+        looked = seen is not None and seen.at <= now < seen.again
+        return not looked and asked.may_be_exposed(record)
 
     def _is_left_answered(self, record: RunRecord, now: datetime) -> bool:
         """The question is closed and the run still parked: whoever answered was killed, or the answer is void."""
@@ -118,13 +127,28 @@ class Watch:
     def _look(self, record: RunRecord) -> Look | None:
         """None where somebody else has the run: it is in good hands."""
         try:
-            output = self._runs.resume(record.run_id)
+            output = self._while_asked(record) or self._runs.resume(record.run_id)
         except Exception as error:  # noqa: BLE001 (one run's crash must not end the watch for all)
             if isinstance(error, Conflict) and self._is_in_good_hands(record, error):
                 return None
             return Look(record, error=self._failed(record, error))
         self._retry.pop(record.run_id, None)
         return Look(record, output)
+
+    def _while_asked(self, record: RunRecord) -> dict[str, Any] | None:
+        """What a look beside an open question showed; None where the run is to go on: it asks nothing, or harm has answered."""
+        review = reviews.latest_of(self._deps, record.run_id) if record.parked_for == "review" else None
+        if review is None or review.status != "open" or review.expires_at <= self._deps.clock():
+            return None
+        seen = asked.look(self._deps, record, self._seen.get(record.run_id))
+        if seen is None:
+            return None
+        if seen.status.phase == "unhealthy" and reviews.refuse_for_harm(self._deps, review, seen.status.statement):
+            self._deps.progress(f"{record.model_id}: harm while review {review.id} was open: {seen.status.statement}")
+            self._seen.pop(record.run_id, None)
+            return None
+        self._seen[record.run_id] = seen
+        return asked.shown(record, seen)
 
     def _is_in_good_hands(self, record: RunRecord, conflict: Conflict) -> bool:
         """Driven by another process or thread, gone on with by one meanwhile, or over. Any other conflict is told."""

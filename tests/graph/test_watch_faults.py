@@ -8,10 +8,11 @@ import pytest
 
 from agent.entrypoints.cli import watch as command
 from agent.entrypoints.watch_http import STUCK, health
+from agent.services import reviews
 from agent.services.watch import LAST_RETRY, Watch
 from tests.graph.test_rollback import roll_back
 from tests.graph.traffic import ROLLOUT, endpoint_world, go_on, play, wake
-from tests.graph.world import NAME, World, add_version, by, with_deps
+from tests.graph.world import NAME, PERSON, World, add_version, by, with_deps
 from tools.adapters.memory_notifier import MemoryNotifier
 from tools.errors import BrokenInvariant, Busy, Conflict, RetrainingError, TimedOut, Unavailable
 
@@ -213,6 +214,88 @@ def test_folder_that_cannot_be_made_is_named_with_what_to_do(tmp_path: Path) -> 
     assert (caught.value.value, caught.value.remedy is not None) == (str(blocked), True)
 
 
+# --- a person is asked, and does not answer ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("harm", ["errors", "health", "share"])
+def test_harm_while_a_person_is_asked_goes_back_at_once_and_says_why(tmp_path: Path, harm: str) -> None:
+    notifier = MemoryNotifier(("1:mail",))
+    world = with_deps(endpoint_world(tmp_path), notifier_of=lambda _: notifier)
+    output = asked(world)
+    watch = Watch(world.deps, world.runs)
+    (look,) = looked(world, watch)
+    assert (look.output["rollout"]["phase"], list(watch.looks())) == ("inconclusive", [])
+    assert "harm would still end it" in look.output["rollout"]["statement"]
+
+    if harm == "errors":
+        play(world, candidate=0.9)
+    elif harm == "health":
+        world.target.healthy = False
+    else:
+        world.target.weights = {"2": 60, "1": 40}
+    (look,) = looked(world, watch)
+
+    assert (look.output["rollout"]["phase"], world.target.weights) == ("rolled_back", {"1": 100})
+    review = world.store.get_review(output["deploymentDecision"]["reviewId"])
+    assert (review.status, review.answer, review.answered_by) == ("answered", "reject", "policy")
+    told = [notice for _, notice in notifier.sent if notice.event == "rolled_back"]
+    assert len(told) == 1
+    assert review.reason is not None
+    assert review.reason in told[0].body
+    assert world.store.list_reviews() == []
+    assert looked(world, watch) == []
+
+
+def test_look_beside_a_question_moves_nothing_and_the_answer_still_counts(tmp_path: Path) -> None:
+    world = endpoint_world(tmp_path)
+    output = asked(world)
+    watch = Watch(world.deps, world.runs)
+    before = [call for call in world.target.calls if call.action != "status"]
+    world.target.failure = TimedOut("no answer")
+    for _ in range(6):
+        (look,) = looked(world, watch, timedelta(minutes=1))
+        assert "no answer" in look.output["rollout"]["statement"]
+    world.target.failure = None
+    assert len(looked(world, watch, timedelta(minutes=1))) == 1
+    assert looked(world, watch, timedelta(seconds=59)) == []
+    assert [call for call in world.target.calls if call.action != "status"] == before
+    assert len(world.store.list_reviews()) == 1
+
+    reviews.answer(world.deps, output["deploymentDecision"]["reviewId"], "reject", "it was too quiet", PERSON)
+    (look,) = looked(world, watch)
+    decided = look.output["deploymentDecision"]
+    assert (look.output["rollout"]["phase"], decided["decidedBy"]) == ("rolled_back", PERSON)
+
+
+def test_metric_may_fail_as_often_in_a_row_beside_a_question_as_its_plan_says(tmp_path: Path) -> None:
+    metric = {"name": "errors", "margin": 0.05, "min_samples": 100, "failure_limit": 2}
+    world = endpoint_world(tmp_path, rollout=ROLLOUT | {"metrics": [metric]})
+    asked(world)
+    play(world, candidate=0.9)
+    watch = Watch(world.deps, world.runs)
+    phases = [looked(world, watch)[0].output["rollout"]["phase"] for _ in range(3)]
+    assert phases == ["inconclusive", "inconclusive", "rolled_back"]
+
+
+def test_answer_of_a_person_that_comes_first_is_the_one_that_counts(tmp_path: Path) -> None:
+    world = endpoint_world(tmp_path)
+    output = asked(world)
+    review = world.store.get_review(output["deploymentDecision"]["reviewId"])
+    reviews.answer(world.deps, review.id, "reject", "no", PERSON)
+    assert not reviews.refuse_for_harm(world.deps, review, "errors")
+    assert world.store.get_review(review.id).answered_by == PERSON
+
+
+def test_watcher_killed_between_the_refusal_and_the_way_back_leaves_it_to_the_next(tmp_path: Path) -> None:
+    world = endpoint_world(tmp_path)
+    output = asked(world)
+    review = world.store.get_review(output["deploymentDecision"]["reviewId"])
+    assert reviews.refuse_for_harm(world.deps, review, "errors: too many")
+    (look,) = looked(world, Watch(world.deps, world.runs))
+    assert look.output["rollout"]["phase"] == "rolled_back"
+    assert look.output["deploymentDecision"]["decidedBy"] == "policy"
+
+
 # --- a clock that is set back ------------------------------------------------------------------------------------------------
 
 
@@ -229,7 +312,7 @@ def test_clock_that_is_set_back_stops_no_looks_and_hides_no_harm(tmp_path: Path)
     assert len(phases) <= 3
 
 
-def test_clock_that_is_set_back_while_a_run_is_held_off_stops_no_looks(tmp_path: Path) -> None:
+def test_clock_that_is_set_back_while_a_run_is_held_off_or_a_person_is_asked_stops_no_looks(tmp_path: Path) -> None:
     world = endpoint_world(tmp_path)
     at(world, 20)
     watch = Watch(world.deps, world.runs)
@@ -237,6 +320,15 @@ def test_clock_that_is_set_back_while_a_run_is_held_off_stops_no_looks(tmp_path:
     assert len(looked(world, watch)) == 1
     world.target.failure = None
     assert len(looked(world, watch, -3 * HOUR)) == 1
+
+    twin = endpoint_world(tmp_path / "twin")
+    asked(twin)
+    watch = Watch(twin.deps, twin.runs)
+    assert len(looked(twin, watch)) == 1
+    twin.pass_time(-3 * HOUR)
+    play(twin, candidate=0.9)
+    phases = [look.output["rollout"]["phase"] for _ in range(3) for look in looked(twin, watch)]
+    assert phases[-1] == "rolled_back"
 
 
 def test_rollout_without_metrics_waits_out_its_pause_and_begins_it_anew_where_the_clock_was_set_back(
