@@ -7,6 +7,7 @@ from pathlib import Path
 from agent.services.leases import LeaseKeeper
 from tools.contracts.incident import Notice
 from tools.contracts.profile import Profile
+from tools.errors import Unavailable
 from tools.ports import (
     Clock,
     DataSource,
@@ -81,7 +82,19 @@ class Deps:
     lease: LeaseKeeper | None = None
 
     def run_dir(self, run_id: str) -> Path:
-        """The run's own folder, made on first use."""
+        """The run's own folder, made on first use.
+
+        Raises:
+            Unavailable: it cannot be made: the disk is full, or forbids it.
+        """
         path = self.work_dir / "runs" / run_id
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise Unavailable(
+                f"the folder of run {run_id} cannot be made: {error}",
+                thing="work folder",
+                value=str(path),
+                remedy="free space there, or let this user write; then go on with the run",
+            ) from error
         return path

@@ -50,6 +50,14 @@ def asks_a_person(step: Step | None) -> bool:
     return isinstance(step, Pause) and step.duration is None
 
 
+def longest_wait(plan: RolloutPlan) -> timedelta:
+    """The furthest ahead that a look of this plan is ever set."""
+    if plan.metrics:
+        return monitoring.look_interval(plan)
+    waits = [step.duration for step in plan.steps if isinstance(step, Pause | Bake) and step.duration]
+    return max(waits, default=monitoring.LOOK_AGAIN)
+
+
 def next_status(
     *,
     plan: RolloutPlan,
@@ -85,8 +93,9 @@ def next_status(
         raise BadInput("the plan names no candidate version", thing="plan", remedy="register the candidate first")
     status = status.model_copy(
         update={
-            "started_at": status.started_at or now,
-            "step_started_at": status.step_started_at or now,
+            # A clock that was set back begins both anew: an hour that lies ahead would wait for it to come round again.
+            "started_at": min(status.started_at or now, now),
+            "step_started_at": min(status.step_started_at or now, now),
             "signals": tuple(signals) or status.signals,
             "in_a_row": _in_a_row(plan, status, signals, fault),
         }

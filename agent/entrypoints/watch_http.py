@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from agent.services.watch import Watch
 from agent.services.watcher import WatchLoop
 from tools.contracts.triggers import Evaluation, Firing
 from tools.errors import RetrainingError
@@ -15,6 +16,21 @@ if TYPE_CHECKING:
 
 STUCK: Final = timedelta(minutes=30)
 """A round may hold a look of minutes; one that lasts longer is stuck."""
+
+
+def health(last_round: datetime | None, last_look: datetime | None, now: datetime) -> tuple[dict[str, str], int]:
+    """What `/healthz` answers, and its status: 503 once either thread has come to no end of a round for so long.
+
+    Args:
+        last_round: When the latest round of triggers ended; None before the first has.
+        last_look: When the latest look at a rollout, or round of them, ended; None before the first has begun.
+        now: Aware.
+    """
+    ended = {"lastRound": last_round, "lastLook": last_look}
+    known = {name: at for name, at in ended.items() if at is not None}
+    stuck = any(now - at > STUCK for at in known.values())
+    content = {"status": "stuck" if stuck else "ok"} | {name: at.isoformat() for name, at in known.items()}
+    return content, 503 if stuck else 200
 
 
 class WatchMetrics:
@@ -80,6 +96,7 @@ class WatchMetrics:
 def serve(
     taken: "socket.socket",
     loop: WatchLoop,
+    watching: Watch,
     metrics: WatchMetrics,
     store: Store,
     keys: Any,
@@ -91,7 +108,8 @@ def serve(
 
     Args:
         taken: Where it listens.
-        loop: What is watched.
+        loop: What is watched: triggers.
+        watching: And rollouts.
         metrics: What is counted.
         store: Asked whether it answers.
         keys: Who may read metrics where they are not open to all.
@@ -110,10 +128,8 @@ def serve(
     from agent.entrypoints.server.process import uvicorn_server
 
     async def healthz(_: Request) -> Response:
-        at = loop.ticked_at
-        stuck = at is not None and datetime.now(UTC) - at > STUCK
-        content = {"status": "stuck" if stuck else "ok"} | ({} if at is None else {"lastRound": at.isoformat()})
-        return JSONResponse(content, 503 if stuck else 200)
+        content, status = health(loop.ticked_at, watching.looked_at, datetime.now(UTC))
+        return JSONResponse(content, status)
 
     async def readyz(_: Request) -> Response:
         if loop.ticked_at is None:

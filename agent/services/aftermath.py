@@ -52,14 +52,23 @@ def aftermath(deps: Deps, run: Run, findings: Findings, changes: dict[str, Any])
         outcome = "rolled_back" if back else "not_proved"
     scope = _hold(deps, run, report) if moved else None
     written = _incident(deps, run, findings, report, outcome, scope)
-    content = written.to_json_dict()
-    folder = deps.run_dir(run.run_id)
-    page = folder / "incident.md"
-    page.write_text(rules.page(written), encoding="utf-8")
-    (folder / "incident.json").write_text(written.model_dump_json(by_alias=True, exclude_none=True, indent=2) + "\n")
-    deps.tracking.log_json(run.tracking_run_id, "incident.json", content)
-    deps.tracking.log_file(run.tracking_run_id, page, "incident")
+    # People first: a disk that is full must not keep it from them.
     notices.send(deps, run, rules.notice(written))
+    _keep(deps, run, written)
+
+
+def _keep(deps: Deps, run: Run, incident: Incident) -> None:
+    """The incident as files and at the tracking server, as far as these take it."""
+    deps.tracking.log_json(run.tracking_run_id, "incident.json", incident.to_json_dict())
+    content = incident.model_dump_json(by_alias=True, exclude_none=True, indent=2) + "\n"
+    try:
+        folder = deps.run_dir(run.run_id)
+        page = folder / "incident.md"
+        page.write_text(rules.page(incident), encoding="utf-8")
+        (folder / "incident.json").write_text(content, encoding="utf-8")
+        deps.tracking.log_file(run.tracking_run_id, page, "incident")
+    except (OSError, Unavailable) as failure:
+        deps.progress(f"the incident could not be written down: {failure}")
 
 
 def _hold(deps: Deps, run: Run, report: RollbackReport) -> str:

@@ -228,6 +228,18 @@ def _altered(review: Review) -> tuple[str, ...]:
     return () if same else ("the question itself",)
 
 
+def refuse_for_harm(deps: Deps, review: Review, harm: str) -> bool:
+    """No, by `policy`, to a question about a rollout in which harm was seen meanwhile; False where somebody was first.
+
+    Not a person's answer, and none that moves anything forward: like silence it leads back, only sooner and with its reason.
+    """
+    try:
+        deps.store.answer_review(review.id, review.digest, review.nonce, "reject", "policy", harm, deps.clock())
+    except Conflict:
+        return False
+    return True
+
+
 def from_langchain(decisions: Sequence[dict[str, Any]], review: Review) -> Answer | None:
     """LangChain's `decisions` for the one action asked; None voids. `respond` neither approves nor denies."""
     if len(decisions) != 1:

@@ -43,7 +43,7 @@ def read(deps: Deps, run: Run, plan: RolloutPlan, status: RolloutStatus) -> tupl
 
 
 def _since(plan: RolloutPlan, status: RolloutStatus, now: datetime) -> datetime:
-    began = status.started_at or now
+    began = min(status.started_at or now, now)
     return began if plan.strategy == "canary" else began - plan.max_duration
 
 

@@ -5,7 +5,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from tools.errors import Conflict
+from tools.errors import Busy
 
 
 @dataclass
@@ -38,14 +38,14 @@ class Turns:
             wait: Until the other thread has ended, rather than to be refused.
 
         Raises:
-            Conflict: another thread drives it.
+            Busy: another thread drives it.
         """
         with self._mine:
             turn = self._of.setdefault(run_id, _Turn())
             turn.wanted += 1
         try:
             if not turn.lock.acquire(blocking=wait):
-                raise Conflict(
+                raise Busy(
                     f"run {run_id} goes on in this process",
                     thing="run",
                     value=run_id,

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from agent.services.turns import Turns
-from tools.errors import Conflict
+from tools.errors import Busy
 
 SECONDS = 30.0
 
@@ -18,7 +18,7 @@ def test_second_thread_is_refused_or_waits_and_nothing_is_kept_of_what_has_ended
             told.append("mine")
 
     with turns.alone("r1"), turns.alone("r2"):
-        with pytest.raises(Conflict, match="run r1 goes on in this process"), turns.alone("r1"):
+        with pytest.raises(Busy, match="run r1 goes on in this process"), turns.alone("r1"):
             told.append("never")
         other = threading.Thread(target=waits)
         other.start()

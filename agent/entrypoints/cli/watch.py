@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,7 @@ import typer
 
 from agent.entrypoints.cli.options import Json, Quiet, Workspace, open_app
 from agent.entrypoints.cli.render import SCREEN
+from tools.errors import BadInput, RetrainingError
 
 if TYPE_CHECKING:
     from agent.bootstrap import App
@@ -55,8 +56,6 @@ def watch(
 
 
 def _require_sense(alone: bool, *, dry_run: bool, port: int | None) -> None:
-    from tools.errors import BadInput
-
     if alone and (dry_run or port is not None):
         name = "--dry-run" if dry_run else "--port"
         raise BadInput(
@@ -108,12 +107,37 @@ class _Stop:
 def _follow(watching: "Watch", stop: _Stop, model: str | None, *, once: bool, until_idle: bool, every: float) -> None:
     if not once:
         SCREEN.progress("watching; Ctrl-C ends it, and whoever watches next goes on")
-    while True:
+
+    def follow() -> None:
         for look in watching.looks(model, stop.is_set):
             _tell(look)
+
+    while True:
+        if once or until_idle:
+            follow()
+        else:
+            _kept_up(follow, ends=(BrokenPipeError,))  # nobody reads any more
         if once or stop.is_set() or (until_idle and watching.next_look(model) is None and not watching.due(model)):
             return
         stop.wait(every)
+
+
+def _kept_up(
+    round_of: Callable[[], object],
+    failed: Callable[[], None] = lambda: None,
+    *,
+    ends: tuple[type[Exception], ...] = (),
+) -> None:
+    """A round that fails, whatever of, ends no watch: what is due stays due, and the next round may get through."""
+    try:
+        round_of()
+    except ends:
+        raise
+    except Exception as failure:  # noqa: BLE001 (one crash must not leave all rollouts without anybody who looks)
+        failed()
+        told = failure.message if isinstance(failure, RetrainingError) else f"{type(failure).__name__}: {failure}"
+        with suppress(OSError):  # a full disk takes no log either
+            SCREEN.progress(f"the round failed: {told}")
 
 
 def _tell(look: "Look") -> str:
@@ -141,15 +165,16 @@ def _all(
 
     taken = None if port is None else _listen(opened, host, port)
     metrics, starter = WatchMetrics(), DeskStarter(opened)
+    watching = opened.watch()
     loop = watch_loop(opened, starter, metrics, most_runs=runs, looks=os.cpu_count() or 2, dry_run=dry_run)
     loop.begin()
     stop.listen(loop.stop)
     try:
-        with _answering(opened, taken, loop, metrics):
+        with _answering(opened, taken, loop, watching, metrics):
             if not once:
                 what = "trying all triggers, starting nothing" if dry_run else "watching all triggers and rollouts"
                 SCREEN.progress(f"{what}; Ctrl-C ends it, and whoever watches next goes on")
-            _rounds(opened.watch(), loop, starter, metrics, stop, once=once, every=every)
+            _rounds(watching, loop, starter, metrics, stop, once=once, every=every)
     finally:
         loop.end()
         starter.close()
@@ -168,7 +193,9 @@ def _listen(opened: "App", host: str, port: int) -> Any:
 
 
 @contextmanager
-def _answering(opened: "App", taken: Any, loop: "WatchLoop", metrics: "WatchMetrics") -> Generator[None]:
+def _answering(
+    opened: "App", taken: Any, loop: "WatchLoop", watching: "Watch", metrics: "WatchMetrics"
+) -> Generator[None]:
     if taken is None:
         yield
         return
@@ -181,7 +208,7 @@ def _answering(opened: "App", taken: Any, loop: "WatchLoop", metrics: "WatchMetr
     store = opened.deps.store
     keys = Keys(store, opened.deps.clock)
     open_metrics = ipaddress.ip_address(taken.getsockname()[0]).is_loopback
-    close = serve(taken, loop, metrics, store, keys, open_metrics=open_metrics, tell=SCREEN.progress)
+    close = serve(taken, loop, watching, metrics, store, keys, open_metrics=open_metrics, tell=SCREEN.progress)
     SCREEN.progress(f"health and metrics on {url_of(taken)}/healthz, /readyz, /metrics")
     try:
         yield
@@ -200,7 +227,6 @@ def _rounds(
     every: float,
 ) -> None:
     """Triggers in this thread; rollouts in another, for a look may take minutes and neither is to wait for the other."""
-    from tools.errors import RetrainingError
 
     def follow() -> None:
         for look in watching.looks(None, stop.is_set):
@@ -210,11 +236,7 @@ def _rounds(
 
     def following() -> None:
         while not stop.wait(every) and not over.is_set():
-            try:
-                follow()
-            except RetrainingError as failure:
-                metrics.failed()
-                SCREEN.progress(failure.message)
+            _kept_up(follow, metrics.failed)
 
     if once:
         follow()
@@ -229,12 +251,7 @@ def _rounds(
     beside.start()
     try:
         while not stop.is_set():
-            try:
-                loop.tick()
-            except RetrainingError as failure:
-                # The store may be back in the next round: what is due stays due.
-                metrics.failed()
-                SCREEN.progress(failure.message)
+            _kept_up(loop.tick, metrics.failed)
             metrics.round(loop.ticked_at, starter.going())
             stop.wait(every)
     finally:
