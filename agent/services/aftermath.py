@@ -80,7 +80,8 @@ def _hold(deps: Deps, run: Run, report: RollbackReport) -> str:
 
     def found() -> Result | None:
         # Also one that a person has released meanwhile: a rollback that is resumed must not hold its model anew.
-        mine = next((hold for hold in deps.store.holds(in_force=False) if hold.run_id == run.run_id), None)
+        known = deps.store.holds(in_force=False)
+        mine = next((hold for hold in known if (hold.scope, hold.run_id) == (scope, run.run_id)), None)
         return None if mine is None else {"by": mine.by}
 
     once(deps, run.run_id, "hold", {"scope": scope}, act, found)

@@ -307,8 +307,12 @@ def _pipeline(app: "App", profile: Profile, about: str) -> list[Finding]:
         found.append(_command(f"{about}: training", how.command[0]))
     if isinstance(target, CommandTarget):
         found += [_command(f"{about}: target", command[0]) for command in (target.apply, target.status, target.undo)]
-    else:
+    elif target.kind == "alias":
         found.append(_ok(f"{about}: target", "alias: what is served stays unproved, canary becomes manual_review"))
+    else:
+        found.append(
+            _unknown(f"{about}: target", f"{target.kind}: it is asked when a rollout begins (docs/targets.md)")
+        )
     return found
 
 

@@ -69,6 +69,13 @@ def release(deps: Deps, scope: str, why: str, *, approvers: Collection[str], by:
     return deps.store.release_hold(scope, person, why, deps.clock())
 
 
+def end_rollout(deps: Deps, run_id: str) -> None:
+    """A rollout that is over is held by nobody any more, neither by its plan nor by a person."""
+    scope = of_rollout(run_id)
+    if found(deps, scope) is not None:
+        deps.store.release_hold(scope, "policy", "the rollout is over", deps.clock())
+
+
 def require_free(deps: Deps, profile: Profile, order: RunOrder) -> None:
     """Refuse a run that a hold forbids, before anything is recorded. A rollback is always allowed.
 

@@ -3,7 +3,7 @@
 from typing import Any, Literal, NamedTuple
 
 from agent.deps import Deps
-from agent.services import active, endpoint, lineage, overtaken
+from agent.services import active, endpoint, holds, lineage, overtaken
 from agent.services.champion import find_champion, last_known_good, move_champion
 from agent.services.effects import once
 from agent.services.endpoint import request_for
@@ -12,6 +12,11 @@ from tools import rollback
 from tools.contracts.rollout import ProofOfVersion, RollbackReport, RolloutPlan, RolloutStatus
 from tools.contracts.run import ChampionEvent
 from tools.contracts.training import ModelVersion
+
+_NOWHERE = (
+    "there is no last known good version to go back to; of a first model, `retrain rollout pause` keeps the share where it is, and "
+    "taking it out of service is the target's (`retrain serving down --force`)"
+)
 
 
 def roll_back(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
@@ -23,7 +28,7 @@ def roll_back(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
     reason = _reason(run, findings)
     champion, to, failed, rehearsed = _chosen(deps, run, findings)
     if to is None:
-        return _refused(champion, None, reason, "there is no last known good version to go back to")
+        return _refused(champion, None, reason, _NOWHERE)
     foreign = _moved_by_others(run, champion, to, failed)
     rehearsed = rehearsed or endpoint.has_proved(deps, run, to)
     before: ProofOfVersion | None = None
@@ -34,6 +39,7 @@ def roll_back(deps: Deps, run: Run, findings: Findings) -> dict[str, Any]:
             return _refused(champion, to, reason, before.statement, before)
     if findings.overtaken is not None:
         _end_overtaken(deps, findings.overtaken, f"a rollback (run {run.run_id}) took the model")
+    holds.end_rollout(deps, findings.overtaken or run.run_id)
     served, untold = _serve(deps, run, to)
     if foreign is None and (champion is None or champion.version != to.version):
         move_champion(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from agent.deps import Deps
+from agent.services import active
 from agent.services.champion import find_champion
 from tools.contracts.base import Contract
 from tools.contracts.peers import DeploymentRequest, ModelArtifact, TrafficConfig
@@ -82,16 +83,17 @@ def up(deps: Deps, profile: Profile, target: "ServingTargetAdapter") -> Serving:
     return status(deps, profile, target)
 
 
-def down(target: "ServingTargetAdapter", *, force: bool = False) -> bool:
+def down(deps: Deps, profile: Profile, target: "ServingTargetAdapter", *, force: bool = False) -> bool:
     """Ends all servers of the model; whether there were any.
 
     Raises:
-        Conflict: A rollout splits the traffic, and it was not forced.
+        Conflict: A rollout is under way, at whatever weight, and it was not forced.
     """
-    split = target.routed()
-    if len(split) > 1 and not force:
+    split, under_way = target.routed(), active.find(deps, profile)
+    if (len(split) > 1 or under_way is not None) and not force:
+        run = "" if under_way is None else f" (run {under_way.run.run_id})"
         raise Conflict(
-            f"a rollout is under way: {_shares(split)}",
+            f"a rollout is under way{run}: {_shares(split) or 'no traffic is routed'}",
             thing="serving",
             value=split,
             remedy="abort it first, or stop the servers all the same with --force",

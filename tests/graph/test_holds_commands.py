@@ -85,6 +85,17 @@ def test_paused_rollout_keeps_its_weight_and_a_resumed_one_is_promoted(desk: Des
     assert go_on(desk.world, looked)["rollout"]["phase"] == "promoted"
 
 
+def test_second_pause_says_that_the_first_stands_and_status_shows_who_holds(desk: Desk, output: dict[str, Any]) -> None:
+    desk.type("rollout", "pause", "prices", "--reason", "looking at it")
+
+    again = desk.type("rollout", "pause", "prices", "--reason", "me too")
+
+    assert "already (looking at it); your reason is not recorded" in again.out
+    shown = desk.type("rollout", "status", "prices").out
+    assert f"held       by {reviews.os_user()}" in shown
+    assert "looking at it" in shown
+
+
 def test_hold_of_a_rollout_is_of_its_run_and_is_listed_with_who_and_why(desk: Desk, output: dict[str, Any]) -> None:
     scope = f"rollout:{output['runId']}"
     desk.type("rollout", "pause", "prices", "--reason", "looking at it")

@@ -459,6 +459,23 @@ def test_pause_without_an_end_is_no_shelter_from_harm_and_asks_a_person_at_the_d
     assert (expired["rollout"]["phase"], world.target.weights) == ("rolled_back", {"1": 100})
 
 
+def test_rollback_from_a_pause_holds_the_model_and_leaves_no_hold_of_the_rollout(tmp_path: Path) -> None:
+    for folder, told in (("harm", None), ("abort", "odd prices")):
+        world = own_steps_world(tmp_path / folder)
+        output = world.run()
+        assert [hold.scope for hold in world.store.holds()] == [holds.of_rollout(output["runId"])]
+        if told is None:
+            play(world, candidate=0.5)
+            output = go_on(world, output)
+        else:
+            output = roll_back(world)
+
+        assert output["rollout"]["phase"] == "rolled_back"
+        (hold,) = world.store.holds()
+        assert hold.scope == holds.of_model(NAME)
+        assert (told or "errors") in hold.why
+
+
 def test_process_killed_around_the_hold_of_a_pause_leaves_one_hold_and_one_release_is_enough(tmp_path: Path) -> None:
     class Killed(BaseException): ...
 

@@ -227,6 +227,7 @@ def test_every_fault_is_reported_at_once_with_file_line_field_value_and_remedy(w
             "name one in review.approvers",
         ),
         ("scoring: {time_limit: 0d}\n", "scoring.time_limit"),
+        ("target: {kind: batch, output: out/, shadow: out}\n", "shadow must not be output"),
         ("review: {approvers: ann}\n", "review.approvers = 'ann': must be a list"),
         ("data_window:\n", ":10: data_window"),
         ("mode: act\nmode: observe\n", "mode: stands twice, first on line 10"),

@@ -433,6 +433,12 @@ class BatchTarget(Contract):
     """Called at a rollback with the partitions that the bad version wrote, as JSON on stdin."""
     time_limit: Positive = timedelta(minutes=30)
 
+    @model_validator(mode="after")
+    def _shadow_apart(self) -> "BatchTarget":
+        if self.shadow.rstrip("/") == self.output.rstrip("/"):
+            raise ValueError(f"shadow must not be output, which is used: {self.shadow}")
+        return self
+
 
 class SeldonTarget(Contract):
     """Seldon Core 2 on Kubernetes: `Model` and `Experiment` resources."""

@@ -11,6 +11,7 @@ from agent.entrypoints.cli.render import SCREEN, hint, labelled, run_lines, tabl
 if TYPE_CHECKING:
     from agent.bootstrap import App
     from agent.services.active import ActiveRollout
+    from tools.contracts.run import Hold
 
 app = typer.Typer(help="Rollouts under way.", no_args_is_help=True, rich_markup_mode=None)
 Reason = Annotated[str, typer.Option("--reason", help="Why; stands in the record.")]
@@ -28,7 +29,7 @@ def status(
 
     opened = open_app(workspace, model)
     found = list(active.all_of(opened.deps, None if model is None else opened.deps.load_profile(model).id))
-    lines = [line for each in found for line in _lines(each)] or ["no rollout is under way"]
+    lines = [line for each in found for line in _lines(each, _held(opened, each))] or ["no rollout is under way"]
     SCREEN.result([_content(each) for each in found], lines)
 
 
@@ -81,7 +82,9 @@ def pause(model: Model, reason: Reason, json: Json = False, workspace: Workspace
     opened = open_app(workspace, model)
     found = _under_way(opened, model)
     held = holds.put(opened.deps, holds.of_rollout(found.run.run_id), reason, run_id=found.run.run_id)
-    SCREEN.result(held.to_json_dict(), [f"{model}: paused by {held.by}; `{hint(f'rollout resume {model}')}` goes on"])
+    already = "" if held.why == reason else f" already ({held.why}); your reason is not recorded"
+    goes_on = f"`{hint(f'rollout resume {model} --reason …')}` goes on"
+    SCREEN.result(held.to_json_dict(), [f"{model}: paused by {held.by}{already}; {goes_on}"])
 
 
 @app.command("resume")
@@ -123,7 +126,13 @@ def _content(found: "ActiveRollout") -> dict[str, Any]:
     }
 
 
-def _lines(found: "ActiveRollout") -> list[str]:
+def _held(opened: "App", found: "ActiveRollout") -> "Hold | None":
+    from agent.services import holds
+
+    return holds.on_rollout(opened.deps, opened.deps.load_profile(found.run.model_id), found.run.run_id)
+
+
+def _lines(found: "ActiveRollout", held: "Hold | None") -> list[str]:
     run, plan = found.run, found.plan
     rollout: dict[str, Any] = (run.output or {}).get("rollout", {})
     champion = f" against version {plan.last_known_good}" if plan.last_known_good else ""
@@ -148,6 +157,8 @@ def _lines(found: "ActiveRollout") -> list[str]:
         # The table does not say which labels did not count.
         said = [s["statement"] for s in rollout["signals"] if s["name"] == "quality"]
         lines += [line for each in said for line in labelled("  labels     ", each)]
+    if held is not None:
+        lines.append(f"  held       by {held.by} since {held.at:%Y-%m-%d %H:%M} UTC, {held.scope}: {held.why}")
     if run.wake_at is not None:
         lines.append(f"  next look  {run.wake_at:%Y-%m-%d %H:%M:%S} UTC ({hint('watch')} takes it)")
     lines.append(f"  run        {run.run_id} ({run.status})" + (f": {run.error}" if run.error else ""))
@@ -158,7 +169,7 @@ def _step_text(step: Any) -> str:
     texts = {
         "set_mirror": lambda: f"mirror {step.percent} %",
         "set_weight": lambda: f"weight {step.weight} %",
-        "pause": lambda: f"pause {step.duration or 'until `retrain rollout resume`'}",
+        "pause": lambda: f"pause {step.duration or 'until an approver resumes it'}",
         "analysis": lambda: f"analysis ({step.require.replace('_', ' ')})",
         "bake": lambda: f"bake {step.duration}",
     }

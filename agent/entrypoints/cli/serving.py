@@ -56,8 +56,8 @@ def down(
     """Stop all servers of the model and its endpoint; the log of answers stays."""
     from agent.services import serving
 
-    _, profile, target = _open(model, workspace)
-    ended = serving.down(target, force=force)
+    opened, profile, target = _open(model, workspace)
+    ended = serving.down(opened.deps, profile, target, force=force)
     said = f"{profile.id}: stopped; nothing of it runs any more" if ended else f"{profile.id} was not served"
     SCREEN.result({"modelId": profile.id, "stopped": ended}, [said])
 
