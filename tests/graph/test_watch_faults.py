@@ -107,7 +107,13 @@ def test_messages_and_records_that_cannot_be_read_hold_up_no_look(tmp_path: Path
 def test_conflict_that_nobody_else_is_behind_is_told_and_tried_again_later(tmp_path: Path) -> None:
     world = endpoint_world(tmp_path)
     at(world, 100)
-    world.registry.set_alias(NAME, "champion", add_version(world, by("c")))
+    status = world.target.status
+
+    def moved_meanwhile(request: Any) -> Any:
+        world.registry.set_alias(NAME, "champion", foreign)
+        return status(request)
+
+    foreign, world.target.status = add_version(world, by("c")), moved_meanwhile
     watch = Watch(world.deps, world.runs)
 
     (look,) = looked(world, watch)
@@ -115,7 +121,9 @@ def test_conflict_that_nobody_else_is_behind_is_told_and_tried_again_later(tmp_p
     assert isinstance(look.error, Conflict)
     assert "is version 3, not 1" in look.error.message
     assert looked(world, watch, LAST_RETRY - timedelta(seconds=1)) == []
-    assert len(looked(world, watch, timedelta(seconds=1))) == 1
+    (again,) = looked(world, watch, timedelta(seconds=1))
+    assert again.output is not None
+    assert (again.output["rollout"]["phase"], world.target.weights) == ("rolled_back", {"1": 100})
 
 
 def test_run_of_another_program_is_told_and_one_that_another_process_drives_is_not(tmp_path: Path) -> None:
