@@ -9,6 +9,7 @@ from typing import Any, Literal
 from agent.deps import Deps
 from agent.services import active, holds, notices, rollback
 from agent.services.effects import Result, once
+from agent.services.overtaken import WAY_BACK
 from agent.services.spared import spared
 from agent.state import Findings, Run
 from tools import incident as rules
@@ -108,7 +109,7 @@ def _incident(
 ) -> Incident:
     own, overtaken = deps.store.effects(run.run_id), findings.overtaken
     before = [] if overtaken is None else list(deps.store.effects(overtaken))
-    chosen = next((effect.intended_at for effect in own if effect.name.startswith("way-back-")), deps.clock())
+    chosen = next((effect.intended_at for effect in own if effect.name.startswith(WAY_BACK)), deps.clock())
     signals = () if findings.rollout is None else findings.rollout.signals
     plan = findings.plan
     if run.order.kind == "rollback" and overtaken is not None:

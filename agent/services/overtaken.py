@@ -5,11 +5,13 @@ after a rollback has come and gone, and would put back what that took away. So w
 and does again what the rollback did.
 """
 
+from typing import Final
+
 from agent.deps import Deps
 from tools.contracts.run import RunRecord
 from tools.errors import Conflict
 
-WAY_BACK = "way-back-"
+WAY_BACK: Final = "way-back-"
 """Begins the name of the effect in which a run keeps the version that it goes back to."""
 
 

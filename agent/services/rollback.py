@@ -1,6 +1,6 @@
 """Does production serve the last known good version again, and how do we know?"""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from agent.deps import Deps
 from agent.services import active, endpoint, holds, lineage, overtaken
@@ -13,7 +13,7 @@ from tools.contracts.rollout import ProofOfVersion, RollbackReport, RolloutPlan,
 from tools.contracts.run import ChampionEvent
 from tools.contracts.training import ModelVersion
 
-_NOWHERE = (
+_NOWHERE: Final = (
     "there is no last known good version to go back to; of a first model, `retrain rollout pause` keeps the share where it is, and "
     "taking it out of service is the target's (`retrain serving down --force`)"
 )
